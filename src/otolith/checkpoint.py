@@ -1,0 +1,182 @@
+"""A model on disk: one safetensors file whose header holds, as JSON, all that is needed to build, feed and trust it.
+
+One file rather than weights beside a JSON file, because two files cannot change places in one step. The header holds the
+encoder's name and constructor arguments (with the mean and standard deviation it standardises by), the signal contract,
+how and on whom it was pretrained, and the code that did it. Nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import platform
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+import otolith
+from otolith.encoders import ENCODERS, Encoder
+from otolith.files import fingerprint, replacing, sha256
+from otolith.windows import Signal
+
+FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """An encoder with its papers.
+
+    Attributes:
+        encoder: built and loaded, in eval mode.
+        signal: what it may be fed.
+        about: provenance; `subjects` lists the people seen, as `corpus:person`.
+        heads: state of each further module, by name.
+        sha256: of the file.
+    """
+
+    encoder: Encoder
+    signal: Signal
+    about: dict[str, Any]
+    heads: dict[str, dict[str, Tensor]]
+    sha256: str
+
+
+def save(
+    path: Path,
+    encoder: Encoder,
+    signal: Signal,
+    *,
+    about: Mapping[str, Any],
+    heads: Mapping[str, nn.Module] | None = None,
+) -> None:
+    """Writes a checkpoint, atomically.
+
+    Args:
+        path: the file, by custom `*.safetensors`.
+        encoder: its name in `ENCODERS` and its arguments are saved beside its weights.
+        signal: the contract it was trained under.
+        about: facts in JSON, such as objective, corpora, `subjects`; `provenance()` is added.
+        heads: further modules to keep.
+    """
+    name = next(name for name, kind in ENCODERS.items() if type(encoder) is kind)
+    header = {
+        "format": FORMAT,
+        "encoder": {"name": name, "arguments": encoder.arguments()},
+        "signal": signal.to_json(),
+        "about": {**about, "made_by": provenance()},
+    }
+    tensors = {f"encoder.{key}": value for key, value in encoder.state_dict().items()}
+    for head, module in (heads or {}).items():
+        tensors |= {f"head.{head}.{key}": value for key, value in module.state_dict().items()}
+    with replacing(path) as part:
+        save_file(
+            {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()},
+            part,
+            metadata={"otolith": json.dumps(header, allow_nan=False)},
+        )
+
+
+def load(path: Path) -> Checkpoint:
+    """Reads a checkpoint, strictly: every weight must be there, of the right shape, finite, and nothing else.
+
+    Raises:
+        FileNotFoundError: there is no file.
+        ValueError: the file is truncated, damaged, of another kind, or does not fit the encoder it names.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint at '{path}'; `otolith pretrain` and `otolith transfer` write them")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get("otolith")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise ValueError(f"'{path}' is not a complete safetensors file: {error}") from error
+    if text is None:
+        raise ValueError(f"'{path}' holds weights but no Otolith header; only files that Otolith wrote can be loaded")
+    try:
+        header = json.loads(text)
+        if header["format"] != FORMAT:
+            raise ValueError(f"checkpoint format {header['format']}; this version of Otolith reads format {FORMAT}")
+        name, arguments = header["encoder"]["name"], header["encoder"]["arguments"]
+        if name not in ENCODERS:
+            raise ValueError(f"unknown encoder '{name}'; known: {', '.join(ENCODERS)}")
+        encoder = ENCODERS[name](**arguments)
+        signal, about = Signal.from_json(header["signal"]), dict(header["about"])
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"the header of '{path}' cannot be used: {error}") from error
+    bad = [name for name, value in tensors.items() if value.is_floating_point() and not torch.isfinite(value).all()]
+    if bad:
+        raise ValueError(f"'{path}' holds weights that are not finite: {', '.join(bad[:3])}")
+    load_strictly(encoder, _below("encoder.", tensors), what=f"encoder '{name}' in '{path}'")
+    heads: dict[str, dict[str, Tensor]] = {}
+    for key, value in _below("head.", tensors).items():
+        head, _, rest = key.partition(".")
+        heads.setdefault(head, {})[rest] = value
+    return Checkpoint(encoder.eval(), signal, about, heads, sha256(path))
+
+
+def load_strictly(module: nn.Module, state: Mapping[str, Tensor], *, what: str) -> None:
+    """Loads weights and lists whatever does not fit.
+
+    Raises:
+        ValueError: weights are missing, left over or of another shape.
+    """
+    own = module.state_dict()
+    problems = [f"missing {key}" for key in own if key not in state]
+    problems += [f"unexpected {key}" for key in state if key not in own]
+    problems += [
+        f"{key} is {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
+        for key in own
+        if key in state and state[key].shape != own[key].shape
+    ]
+    if problems:
+        raise ValueError(f"weights do not fit {what}: {'; '.join(problems)}")
+    module.load_state_dict(state)
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+@functools.cache
+def code_version() -> str:
+    """Identity of the code that results depend on: a hash of Otolith's own sources, without the surface modules."""
+    root = Path(otolith.__file__).parent
+    surface = {"cli.py", "stages.py", "report.py", "predict.py", "recipe.py"}
+    files = sorted(path for path in root.rglob("*.py") if path.name not in surface)
+    return fingerprint({path.relative_to(root).as_posix(): sha256(path) for path in files})[:16]
+
+
+@functools.cache
+def provenance() -> dict[str, Any]:
+    """Version, code, commit and machine, as result rows and checkpoints record them.
+
+    The commit is that of the checkout Otolith runs from, with `+` where it has changes; None for an installed package.
+    """
+    root = Path(otolith.__file__).parent
+    commit = _git(root, "rev-parse", "--short=12", "HEAD") if (root.parent.parent / ".git").exists() else None
+    if commit and _git(root, "status", "--porcelain", "--untracked-files=no", "--", "."):
+        commit += "+"
+    return {
+        "otolith": otolith.__version__,
+        "code": code_version(),
+        "commit": commit,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads",
+    }
+
+
+def _git(root: Path, *words: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None

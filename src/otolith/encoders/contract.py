@@ -1,0 +1,79 @@
+"""The one contract of every encoder: windows in, features over time and one vector a window out."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class Encoder(nn.Module, ABC):
+    """Turns windows in the store's units into vectors. Concrete encoders are final: nobody subclasses one.
+
+    Every encoder takes these two arguments besides its own, and standardises its input with them first, so a model can
+    never be fed differently from how it was trained:
+
+    Args:
+        channels: number of channels of a window.
+        mean: per channel, in the channel's unit; default 0.
+        std: per channel; default 1.
+
+    A constructor keeps each argument as an attribute of the same name; `arguments` reads them back for the checkpoint.
+
+    Attributes:
+        dim: size of the vector, 256 for all.
+        min_steps: the shortest window it accepts, in time steps.
+    """
+
+    dim: int = 256
+    min_steps: int = 1
+
+    def __init__(self, channels: int, mean: Sequence[float] | None, std: Sequence[float] | None) -> None:
+        super().__init__()
+        self.channels = channels
+        self.mean = [0.0] * channels if mean is None else [float(value) for value in mean]
+        self.std = [1.0] * channels if std is None else [float(value) for value in std]
+        if not len(self.mean) == len(self.std) == channels:
+            raise ValueError(
+                f"{len(self.mean)} means and {len(self.std)} standard deviations for {channels} channels; expected "
+                "one of each a channel"
+            )
+        if min(self.std) <= 0:
+            raise ValueError(f"standard deviations are {self.std}; expected positive numbers")
+        self.register_buffer("_shift", torch.tensor(self.mean)[:, None], persistent=False)
+        self.register_buffer("_scale", 1 / torch.tensor(self.std)[:, None], persistent=False)
+
+    def standardise(self, x: Float[Tensor, "batch channels time"]) -> Float[Tensor, "batch channels time"]:
+        """The input in units of the training corpus's standard deviations.
+
+        Raises:
+            ValueError: `x` does not have this encoder's channels, or is too short.
+        """
+        if x.shape[1] != self.channels:
+            raise ValueError(f"{type(self).__name__} was built for {self.channels} channels and was fed {x.shape[1]}")
+        if x.shape[2] < self.min_steps:
+            raise ValueError(
+                f"{type(self).__name__} needs windows of at least {self.min_steps} time steps, got {x.shape[2]}"
+            )
+        return (x - self._shift) * self._scale  # type: ignore[operator]
+
+    @abstractmethod
+    def features(self, x: Float[Tensor, "batch channels time"]) -> Float[Tensor, "batch steps width"]:
+        """Features over time, for objectives that need it; `steps` may be fewer than the window's."""
+
+    @abstractmethod
+    def summary(self, features: Float[Tensor, "batch steps width"]) -> Float[Tensor, "batch dim"]:
+        """One vector a window, of what `features` gave."""
+
+    def forward(self, x: Float[Tensor, "batch channels time"]) -> Float[Tensor, "batch dim"]:
+        """One vector a window."""
+        return self.summary(self.features(x))
+
+    def arguments(self) -> dict[str, Any]:
+        """The constructor arguments that build this encoder again (without its weights)."""
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}

@@ -1,0 +1,57 @@
+"""CPC: a convolutional encoder of every time step and a GRU that sums up the past, for predicting the future."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from otolith.encoders.contract import Encoder
+
+
+class CPC(Encoder):
+    """3 x (Conv1d, stride 1, reflect padding, no bias; ReLU; dropout), channels 32-64-128, then a GRU of 2 layers with
+    256 units; a window's vector is the GRU's last time step.
+
+    Source: Haresamudram, Essa, Ploetz, "Contrastive Predictive Coding for Human Activity Recognition", IMWUT 2021;
+    Fortes Rey et al. 2023 (arXiv 2307.01168).
+
+    Args:
+        channels: of a window.
+        mean: see `Encoder`.
+        std: see `Encoder`.
+        kernel: of the convolutions; odd.
+        dropout: after each convolution and between the GRU's layers.
+    """
+
+    min_steps = 4
+
+    def __init__(
+        self,
+        channels: int,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        kernel: int = 3,
+        dropout: float = 0.2,
+    ) -> None:
+        super().__init__(channels, mean, std)
+        self.kernel, self.dropout = kernel, dropout
+        layers: list[nn.Module] = []
+        for width_in, width in ((channels, 32), (32, 64), (64, 128)):
+            convolution = nn.Conv1d(width_in, width, kernel, padding=kernel // 2, padding_mode="reflect", bias=False)
+            layers += [convolution, nn.ReLU(), nn.Dropout(dropout)]
+        self.convolutions = nn.Sequential(*layers)
+        self.gru = nn.GRU(128, self.dim, num_layers=2, batch_first=True, dropout=dropout)
+
+    def features(self, x: Float[Tensor, "batch channels time"]) -> Float[Tensor, "batch time width"]:
+        """(batch, time, 128): z in the paper."""
+        return self.convolutions(self.standardise(x)).transpose(1, 2)  # type: ignore[no-any-return]
+
+    def context(self, features: Float[Tensor, "batch time width"]) -> Float[Tensor, "batch time dim"]:
+        """(batch, time, 256): c in the paper; each step has seen the features up to its own."""
+        return self.gru(features)[0]  # type: ignore[no-any-return]
+
+    def summary(self, features: Float[Tensor, "batch time width"]) -> Float[Tensor, "batch dim"]:
+        """The context at the last time step."""
+        return self.context(features)[:, -1]

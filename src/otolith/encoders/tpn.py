@@ -1,0 +1,50 @@
+"""TPN: three convolutions and a global maximum, the encoder of multi-task HAR and of SimCLR for HAR."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from otolith.encoders.contract import Encoder
+
+
+class TPN(Encoder):
+    """Conv1d 32 (kernel 24), 64 (16), 96 (8), stride 1, no padding, each with ReLU and dropout; maximum over time;
+    Linear 96 -> 256.
+
+    Source: Saeed, Ozcelebi, Lukkien, "Multi-task Self-Supervised Learning for Human Activity Detection", IMWUT 2019;
+    Tang et al. 2020 (arXiv 2011.11542). The last Linear is ours, as in every encoder narrower than 256.
+
+    Args:
+        channels: of a window.
+        mean: see `Encoder`.
+        std: see `Encoder`.
+        dropout: after each convolution.
+    """
+
+    min_steps = 24 + 16 + 8 - 2
+
+    def __init__(
+        self,
+        channels: int,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__(channels, mean, std)
+        self.dropout = dropout
+        layers: list[nn.Module] = []
+        for width_in, width, kernel in ((channels, 32, 24), (32, 64, 16), (64, 96, 8)):
+            layers += [nn.Conv1d(width_in, width, kernel), nn.ReLU(), nn.Dropout(dropout)]
+        self.convolutions = nn.Sequential(*layers)
+        self.project = nn.Linear(96, self.dim)
+
+    def features(self, x: Float[Tensor, "batch channels time"]) -> Float[Tensor, "batch steps width"]:
+        """(batch, time - 45, 96)."""
+        return self.convolutions(self.standardise(x)).transpose(1, 2)  # type: ignore[no-any-return]
+
+    def summary(self, features: Float[Tensor, "batch steps width"]) -> Float[Tensor, "batch dim"]:
+        """The maximum over time, projected."""
+        return self.project(features.amax(dim=1))  # type: ignore[no-any-return]

@@ -1,0 +1,11 @@
+"""Batch -> named losses. An objective owns its heads, queues and views, and pretrains any encoder that has what it needs."""
+
+from otolith.objectives.contract import Objective
+from otolith.objectives.cpc import CPC
+from otolith.objectives.reconstruction import Reconstruction
+from otolith.objectives.simclr import SimCLR
+
+OBJECTIVES: dict[str, type[Objective]] = {"cpc": CPC, "reconstruction": Reconstruction, "simclr": SimCLR}
+"""Every objective by name. A new one is one file and one line here; the contract tests find it by themselves."""
+
+__all__ = ["CPC", "OBJECTIVES", "Objective", "Reconstruction", "SimCLR"]

@@ -1,0 +1,71 @@
+"""Losses of contrastive objectives: functions over plain tensors, the same on one device and on many."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+
+class _GatherRows(torch.autograd.Function):
+    """All ranks' rows, in order of rank. The gradient of each rank's rows is summed over ranks on its way back; with the
+    mean over ranks that distributed training takes of parameter gradients, training equals one device on the joint batch
+    (a plain all_reduce has no backward, a well-known way to get gradients wrong by the number of ranks).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.rows = len(x)
+        parts = [torch.empty_like(x) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, x.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        gradient = gradient.contiguous()
+        dist.all_reduce(gradient)
+        first = dist.get_rank() * ctx.rows
+        return gradient[first : first + ctx.rows]
+
+
+def gather_rows(x: Float[Tensor, "batch width"]) -> Float[Tensor, "joint width"]:
+    """The rows of all devices, with gradient; `x` itself on one device. All devices must hold equally many rows."""
+    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        return _GatherRows.apply(x)  # type: ignore[no-any-return, no-untyped-call]
+    return x
+
+
+def nt_xent(
+    one: Float[Tensor, "batch width"], two: Float[Tensor, "batch width"], temperature: float
+) -> Float[Tensor, ""]:
+    """Normalised-temperature cross-entropy: each of the 2 B views must find the other view of its window among the
+    2 B - 1 other views. About log(2 B - 1) for random vectors.
+
+    Source: Chen et al., SimCLR, ICML 2020, eq. 1; mean over the 2 B views.
+
+    Raises:
+        ValueError: fewer than 2 windows, so that there is nothing to tell apart.
+    """
+    views = F.normalize(torch.cat([gather_rows(one), gather_rows(two)]).float(), dim=1)
+    count = len(views) // 2
+    if count < 2:
+        raise ValueError("a contrastive loss needs at least 2 windows in a batch")
+    similarity = views @ views.T / temperature
+    similarity.fill_diagonal_(float("-inf"))
+    partner = torch.arange(2 * count, device=views.device).roll(count)
+    return F.cross_entropy(similarity, partner)
+
+
+def info_nce(query: Float[Tensor, "*tasks batch width"], key: Float[Tensor, "*tasks batch width"]) -> Float[Tensor, ""]:
+    """Each row of `query` must find its own row of `key` among all rows, by dot product; mean over rows and over tasks.
+    About log(batch) for random vectors.
+
+    Source: van den Oord, Li, Vinyals 2018 (arXiv 1807.03748), eq. 4 with a log-bilinear score.
+    """
+    scores = query @ key.transpose(-1, -2)
+    own = torch.arange(scores.shape[-1], device=scores.device).expand(scores.shape[:-1])
+    return F.cross_entropy(scores.reshape(-1, scores.shape[-1]), own.reshape(-1))

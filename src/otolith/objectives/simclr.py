@@ -1,0 +1,57 @@
+"""SimCLR: two augmented views of a window must find each other in the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from otolith.augment import AUGMENTATIONS, augment
+from otolith.encoders import Encoder
+from otolith.objectives.contract import Objective
+from otolith.objectives.contrast import nt_xent
+from otolith.sampling import Batch
+
+ROTATION: tuple[Mapping[str, Any], ...] = ({"name": "rotation"},)
+
+
+class SimCLR(Objective):
+    """Two stochastic views, a projection head 256-128-50 with ReLU, NT-Xent.
+
+    Source: Tang et al., "Exploring Contrastive Learning in Human Activity Recognition for Healthcare", 2020
+    (arXiv 2011.11542): rotation is their best single transform, temperature 0.1. Their public code rotates standardised
+    values; here the sensor turns in g (see `augment`).
+
+    Args:
+        encoder: what is pretrained.
+        augmentations: applied in order, drawn anew for each view; see `augment.augment`.
+        temperature: of NT-Xent.
+        widths: of the projection head's layers.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        augmentations: Sequence[Mapping[str, Any]] = ROTATION,
+        temperature: float = 0.1,
+        widths: Sequence[int] = (256, 128, 50),
+    ) -> None:
+        super().__init__(encoder)
+        self.augmentations = [dict(step) for step in augmentations]
+        unknown = [step.get("name") for step in self.augmentations if step.get("name") not in AUGMENTATIONS]
+        if unknown:
+            raise ValueError(f"unknown augmentation {unknown[0]!r}; known: {', '.join(AUGMENTATIONS)}")
+        if temperature <= 0:
+            raise ValueError(f"temperature is {temperature}; expected a positive number")
+        self.temperature, self.widths = temperature, list(widths)
+        layers: list[nn.Module] = []
+        for width_in, width in zip([encoder.dim, *self.widths], self.widths, strict=False):
+            layers += [nn.Linear(width_in, width), nn.ReLU()]
+        self.head = nn.Sequential(*layers[:-1])
+
+    def forward(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
+        """`simclr`: NT-Xent between the two views."""
+        one, two = (self.head(self.encoder(augment(batch.x, self.augmentations))) for _ in range(2))
+        return {"simclr": nt_xent(one, two, self.temperature)}

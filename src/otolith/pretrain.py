@@ -1,0 +1,335 @@
+"""The pretraining loop: a generator of Step records. Whoever consumes it draws the progress bar.
+
+Devices and precision go through Lightning Fabric, so the same loop runs on a CPU, a GPU, or several
+(`torchrun --nproc-per-node N`, `fabric run`). Killed at any moment and started again, it ends with the same bits as if it
+had not been: the order of an epoch follows from the seed and the epoch's number, and weights, optimiser and random
+states are saved together in one file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from otolith.encoders import Encoder
+from otolith.files import fingerprint, replacing
+from otolith.objectives import Objective
+from otolith.sampling import Batch, Draw, batches, draw_windows, weights
+from otolith.windows import Windows
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """What the loop reports.
+
+    Attributes:
+        index: optimisation steps done.
+        of: steps if training does not stop early.
+        epoch: counted from 1.
+        losses: mean of each named training loss since the last report.
+        validation: sum of the validation losses, at the end of an epoch; else None.
+        lr: learning rate.
+        windows_per_s: windows trained on a second, since the last report.
+        seconds: since the loop (this process's part of it) started.
+        done: true for the last record; the objective then holds the best weights.
+    """
+
+    index: int
+    of: int
+    epoch: int
+    losses: dict[str, float]
+    validation: float | None
+    lr: float
+    windows_per_s: float
+    seconds: float
+    done: bool = False
+
+
+def pretrain(
+    objective: Objective,
+    train: Windows,
+    validation: Windows | None = None,
+    *,
+    epochs: int = 50,
+    batch_size: int = 256,
+    lr: float = 1e-3,
+    weight_decay: float = 0.0,
+    patience: int | None = 5,
+    draw: Draw = "uniform",
+    share: float = 1.0,
+    precision: str = "32-true",
+    accelerator: str = "auto",
+    report_every: int = 10,
+    save_every_s: float = 30.0,
+    seed: int = 0,
+    resume: Path | None = None,
+) -> Iterator[Step]:
+    """Trains `objective` in place, step by step; when the generator is exhausted it holds the best weights.
+
+    Args:
+        objective: trained in place.
+        train: windows to learn from; their labels, if any, cannot be reached.
+        validation: windows of other people, for early stopping; None: the last weights are kept.
+        epochs: at most.
+        batch_size: over all devices together. An epoch's last, incomplete batch is dropped, unless it is the only one.
+        lr: of Adam.
+        weight_decay: of Adam.
+        patience: epochs without a better validation loss before stopping; None: never stop early.
+        draw: how an epoch draws its windows; see `sampling.weights`.
+        share: part of the windows an epoch draws.
+        precision: Fabric's: `32-true`, `bf16-mixed`, ...
+        accelerator: Fabric's: `auto`, `cpu`, `cuda`, `mps`.
+        report_every: steps between two records; an epoch's end is always reported.
+        save_every_s: seconds between two saves of the state; an epoch's end is always saved.
+        seed: of order, augmentation and dropout. The caller's own random states are left alone.
+        resume: file for the state, a safetensors file. If it is there, training goes on where it stopped. It stays
+            until the caller, having saved the result, removes it.
+
+    Raises:
+        ValueError: fewer than 2 windows, a person in both sets, a loss that is not finite, or a state file of
+            another run.
+
+    Source: Fortes Rey et al. 2023 (arXiv 2307.01168): Adam, 50 epochs, patience 5, best weights kept.
+    """
+    if len(train) < 2:
+        raise ValueError(f"pretraining needs at least 2 windows, got {len(train)}")
+    if validation is not None:
+        if len(validation) < 2:
+            raise ValueError(f"validation needs at least 2 windows, got {len(validation)}")
+        if both := _people(train) & _people(validation):
+            raise ValueError(
+                f"subject {', '.join(sorted(both))} is in training and in validation; a person is on one side"
+            )
+    from lightning_fabric import Fabric  # imported here: it takes seconds
+
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # set by torchrun and fabric run
+    nodes = int(os.environ.get("WORLD_SIZE", "1")) // local
+    fabric = Fabric(accelerator=accelerator, devices=local, num_nodes=nodes, precision=precision)
+    fabric.launch()
+    train = _place(train, fabric.device)
+    validation = None if validation is None else _place(validation, fabric.device)
+    weight = weights(train, draw)
+    drawn = min(max(2, round(share * len(train))), int((weight > 0).sum()))
+    per_epoch = max(1, drawn // batch_size)
+    loop = [epochs, batch_size, lr, weight_decay, patience, draw, share, precision, seed, fabric.world_size]
+    identity = fingerprint(
+        [_description(objective), _description(objective.encoder), *map(_content, (train, validation)), loop]
+    )
+    run = _Run(objective, fabric, lr=lr, weight_decay=weight_decay, seed=seed)
+    if resume is not None and resume.exists():
+        run.load(resume, identity)
+
+    def stopped() -> bool:
+        return run.epoch >= epochs or (patience is not None and run.worse >= patience)
+
+    started = time.perf_counter()
+    saved = mark = started
+    windows, sums = 0, dict[str, list[Tensor]]()
+
+    def speed() -> float:
+        return windows / max(time.perf_counter() - mark, 1e-9)
+
+    def record(epoch: int, validation_loss: float | None = None, pace: float | None = None, done: bool = False) -> Step:
+        nonlocal mark, windows
+        losses = {name: float(torch.stack(values).mean()) for name, values in sums.items()}
+        for name, value in [*losses.items(), ("validation", validation_loss)]:
+            if value is not None and not math.isfinite(value):
+                raise ValueError(
+                    f"the loss '{name}' is {value} at step {run.index}: training broke down; lower lr (now {lr:g}) or "
+                    "look for absurd values in the recordings"
+                )
+        pace = speed() if pace is None else pace
+        mark, windows = time.perf_counter(), 0
+        sums.clear()
+        of = run.index if done else epochs * per_epoch
+        return Step(run.index, of, epoch, losses, validation_loss, lr, pace, mark - started, done)
+
+    while not stopped():
+        generator = torch.Generator().manual_seed(int(fingerprint([seed, run.epoch])[:15], 16))
+        order = draw_windows(weight, drawn, generator=generator)[: per_epoch * batch_size]
+        left = order[run.step * batch_size :]
+        run.model.train()
+        for batch in _shared_batches(train, left, batch_size, fabric):
+            for name, loss in run.train_on(batch).items():
+                sums.setdefault(name, []).append(loss)
+            windows += len(batch.x) * fabric.world_size
+            if run.step < per_epoch:
+                if run.index % report_every == 0:
+                    yield record(run.epoch + 1)
+                if resume is not None and time.perf_counter() - saved > save_every_s:
+                    run.save(resume, identity)
+                    saved = time.perf_counter()
+        run.epoch, run.step = run.epoch + 1, 0
+        pace = speed()
+        value = None if validation is None else run.validate(_shared_batches(validation, None, batch_size, fabric))
+        step = record(run.epoch, value, pace, done=stopped())
+        if resume is not None:
+            run.save(resume, identity)
+            saved = time.perf_counter()
+        if step.done:
+            run.finish()
+        yield step
+    if not run.finished:  # resumed after the last step was done
+        run.finish()
+        yield record(run.epoch, done=True)
+
+
+class _Run:
+    """Everything that changes while training, so that it can be saved and taken up again."""
+
+    def __init__(self, objective: Objective, fabric: Any, *, lr: float, weight_decay: float, seed: int) -> None:
+        self.objective, self.fabric, self.seed = objective, fabric, seed
+        optimiser = torch.optim.Adam(objective.parameters(), lr=lr, weight_decay=weight_decay)
+        self.model, self.optimiser = fabric.setup(objective, optimiser)
+        self.adam = optimiser
+        self.index = self.epoch = self.step = self.worse = 0
+        self.best, self.best_loss = dict[str, Tensor](), math.inf
+        self.finished = False
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)  # the same on all ranks: objectives may draw one number for the joint batch
+            if fabric.device.type == "cuda":
+                torch.cuda.manual_seed(seed + 1_000_003 * fabric.global_rank)
+            self.random = self._random_state()
+
+    def _random_state(self) -> dict[str, Tensor]:
+        state = {"cpu": torch.get_rng_state()}
+        if self.fabric.device.type == "cuda":
+            state["cuda"] = torch.cuda.get_rng_state(self.fabric.device)
+        return state
+
+    @contextlib.contextmanager
+    def _randomness(self) -> Iterator[None]:
+        """Inside, torch draws from this run's states; outside, the caller's are as they were."""
+        with torch.random.fork_rng():
+            torch.set_rng_state(self.random["cpu"])
+            if "cuda" in self.random:
+                torch.cuda.set_rng_state(self.random["cuda"], self.fabric.device)
+            yield
+            self.random = self._random_state()
+
+    def train_on(self, batch: Batch) -> dict[str, Tensor]:
+        """One optimisation step; returns the losses, detached."""
+        with self._randomness():
+            losses = self.model(batch)
+            self.optimiser.zero_grad(set_to_none=True)
+            self.fabric.backward(torch.stack(list(losses.values())).sum())
+            self.optimiser.step()
+        self.index += 1
+        self.step += 1
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    @torch.no_grad()
+    def validate(self, parts: Iterator[Batch]) -> float:
+        """Mean over windows of the summed losses, with the same draws every time; keeps the best weights."""
+        self.model.eval()
+        total, count = torch.zeros((), device=self.fabric.device), 0
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed)
+            for batch in parts:
+                total += torch.stack(list(self.model(batch).values())).sum() * len(batch.x)
+                count += len(batch.x)
+        loss = float(self.fabric.all_reduce(total / max(count, 1), reduce_op="mean"))
+        if loss < self.best_loss:
+            self.best_loss, self.worse = loss, 0
+            self.best = {name: value.detach().clone() for name, value in self.objective.state_dict().items()}
+        else:
+            self.worse += 1
+        return loss
+
+    def finish(self) -> None:
+        """Leaves the best weights in the objective, on the CPU and in eval mode."""
+        if self.best:
+            self.objective.load_state_dict(self.best)
+        self.objective.to("cpu").eval()
+        self.finished = True
+
+    def save(self, path: Path, identity: str) -> None:
+        """Writes the state, atomically, from the first rank."""
+        tensors = {f"model.{name}": value for name, value in self.objective.state_dict().items()}
+        tensors |= {f"best.{name}": value for name, value in self.best.items()}
+        tensors |= {f"random.{name}": value for name, value in self.random.items()}
+        for number, values in self.adam.state_dict()["state"].items():
+            tensors |= {f"adam.{number}.{name}": value for name, value in values.items()}
+        position = {name: getattr(self, name) for name in ("index", "epoch", "step", "worse")}
+        position["best_loss"] = self.best_loss.hex()
+        if self.fabric.is_global_zero:
+            with replacing(path) as part:
+                save_file(
+                    {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()},
+                    part,
+                    metadata={"identity": identity, "position": json.dumps(position)},
+                )
+        self.fabric.barrier()
+
+    def load(self, path: Path, identity: str) -> None:
+        """Takes up a saved state.
+
+        Raises:
+            ValueError: the file is damaged or of another run.
+        """
+        remedy = "remove it to start afresh"
+        try:
+            with safetensors.safe_open(path, framework="pt") as file:
+                about = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
+            position = json.loads(about["position"])
+        except (safetensors.SafetensorError, OSError, KeyError, ValueError) as error:
+            raise ValueError(f"the training state '{path}' is damaged: {error}; {remedy}") from error
+        if about.get("identity") != identity:
+            raise ValueError(f"the training state '{path}' belongs to other arguments or other data; {remedy}")
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+
+        self.objective.load_state_dict(part("model."))
+        self.best = {name: value.to(self.fabric.device) for name, value in part("best.").items()}
+        adam = self.adam.state_dict()
+        for name, value in part("adam.").items():
+            number, key = name.split(".")
+            adam["state"].setdefault(int(number), {})[key] = value
+        self.adam.load_state_dict(adam)
+        self.random |= part("random.")
+        for name in ("index", "epoch", "step", "worse"):
+            setattr(self, name, position[name])
+        self.best_loss = float.fromhex(position["best_loss"])
+
+
+def _shared_batches(windows: Windows, order: Tensor | None, batch_size: int, fabric: Any) -> Iterator[Batch]:
+    """This rank's share of each joint batch: equally many rows on all ranks, at least 2."""
+    order = torch.arange(len(windows)) if order is None else order
+    world = fabric.world_size
+    whole = [rows[: len(rows) // world * world] for rows in order.split(batch_size) if len(rows) >= 2 * world]
+    mine = torch.cat(whole)[fabric.global_rank :: world] if whole else order[:0]
+    return batches(windows, mine, max(1, batch_size // world), device=fabric.device)
+
+
+def _place(windows: Windows, device: torch.device) -> Windows:
+    """The whole signal on the device if it takes less than half of what is free there; else left memory-mapped."""
+    if device.type != "cuda":
+        return windows
+    free, _ = torch.cuda.mem_get_info(device)
+    return windows.to(device) if windows.signal.numel() * 4 < free / 2 else windows
+
+
+def _people(windows: Windows) -> set[str]:
+    return {f"{windows.dataset}:{windows.subject_names[number]}" for number in set(windows.subject.tolist())}
+
+
+def _content(windows: Windows | None) -> Any:
+    return windows and [windows.identity, sorted(_people(windows)), len(windows)]
+
+
+def _description(built: Objective | Encoder) -> Any:
+    return [type(built).__name__, built.arguments()]

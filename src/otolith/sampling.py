@@ -1,0 +1,105 @@
+"""What pretraining sees: which windows an epoch draws, and batches that are gathered one ahead of the training step.
+
+A `Batch` has no field for labels, so no objective can read them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from otolith.windows import Windows
+
+
+class Batch(NamedTuple):
+    """Windows for an objective.
+
+    Attributes:
+        x: (batch, channels, time), in the store's units (g, rad/s).
+        subject: (batch,) number of the person.
+        paired: vectors of another modality by name, (batch, dim) each.
+        present: which rows have them, (batch,) each.
+    """
+
+    x: Float[Tensor, "batch channels time"]
+    subject: Int[Tensor, " batch"]
+    paired: dict[str, Tensor]
+    present: dict[str, Tensor]
+
+
+Draw = Literal["uniform", "subject", "variance"]
+
+
+def weights(windows: Windows, draw: Draw) -> Float[Tensor, " windows"]:
+    """(windows,) unnormalised probability of each window, float64.
+
+    `uniform`: equal. `subject`: equal for people, however long they were recorded. `variance`: the sum over channels of
+    the window's variance (Fortes Rey et al. 2023, arXiv 2307.01168); a window without movement is never drawn.
+    """
+    if draw == "uniform":
+        return torch.ones(len(windows), dtype=torch.float64)
+    if draw == "subject":
+        subject = torch.from_numpy(windows.subject)
+        return 1.0 / torch.bincount(subject)[subject].to(torch.float64)
+    blocks = torch.arange(len(windows), device=windows.offset.device).split(4096)
+    spread = [windows.gather(block).var(dim=2, correction=0).sum(dim=1) for block in blocks]
+    return torch.cat(spread).to("cpu", torch.float64)
+
+
+def draw_windows(weight: Float[Tensor, " windows"], count: int, *, generator: torch.Generator) -> Int[Tensor, " drawn"]:
+    """Draws without replacement, in random order, with probability proportional to weight: Gumbel top-k.
+
+    Args:
+        weight: unnormalised probabilities; 0 is never drawn.
+        count: how many; fewer come back if fewer have a positive weight.
+        generator: the randomness.
+
+    Raises:
+        ValueError: a weight is negative or not finite, or all are 0.
+    """
+    if not bool(torch.isfinite(weight).all()) or bool((weight < 0).any()):
+        raise ValueError("a sampling weight is negative or not finite")
+    possible = int((weight > 0).sum())
+    if possible == 0:
+        raise ValueError("every window has weight 0: no signal moves, so nothing can be drawn by variance")
+    uniform = torch.rand(len(weight), generator=generator, dtype=torch.float64)
+    key = weight.log() - (-uniform.clamp_min(1e-300).log()).log()
+    return key.topk(min(count, possible)).indices
+
+
+def batches(
+    windows: Windows, order: Int[Tensor, " drawn"], batch_size: int, *, device: torch.device
+) -> Iterator[Batch]:
+    """Yields batches of the windows in `order`; the next one is gathered by a thread while the caller trains.
+
+    The last batch may be smaller. Where the signal already lies on `device`, gathering is one kernel and no thread is
+    used.
+    """
+    subject = torch.from_numpy(windows.subject)
+
+    def gather(index: Tensor) -> Batch:
+        where = index.to(windows.offset.device)
+        return Batch(
+            x=windows.gather(where).to(device, non_blocking=True),
+            subject=subject[index].to(device, non_blocking=True),
+            paired={name: vectors[where].to(device) for name, vectors in windows.paired.items()},
+            present={name: mask[where].to(device) for name, mask in windows.present.items()},
+        )
+
+    pieces = order.split(batch_size)
+    if windows.signal.device == device and device.type != "cpu":
+        yield from map(gather, pieces)
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="otolith-gather") as pool:
+        ahead = pool.submit(gather, pieces[0]) if pieces else None
+        for piece in pieces[1:]:
+            assert ahead is not None
+            batch, ahead = ahead.result(), pool.submit(gather, piece)
+            yield batch
+        if ahead is not None:
+            yield ahead.result()

@@ -1,0 +1,211 @@
+"""A prepared corpus on disk: one memory-mapped signal and a JSON manifest. Resampled once, written whole, checked on open.
+
+    <folder>/signal.f32      (rows, channels) little-endian float32, recordings one after another
+    <folder>/manifest.json   rate, channels, units, placement, recordings (rows, person, label spans), labels, source,
+                             licence, SHA-256 of the signal, and a hash of all of that
+
+Raw float32 rather than .npy, because rows are appended while files are read and the number of rows is known last; the
+shape stands in the manifest. The manifest's own hash is the store's identity: rows of results name it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from otolith.files import fingerprint, replacing_folder, sha256
+from otolith.recording import UNITS, Recording, resample
+
+FORMAT = 1
+SIGNAL, MANIFEST = "signal.f32", "manifest.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One recording's place in the store: rows `start` to `start + steps`; spans are (first row, end row, label
+    number), counted from the recording's own first row."""
+
+    name: str
+    subject: str
+    placement: str
+    start: int
+    steps: int
+    native_rate_hz: float
+    spans: tuple[tuple[int, int, int], ...]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Store:
+    """A prepared corpus, opened read-only.
+
+    Attributes:
+        folder: where it lies.
+        dataset: the corpus's name.
+        rate_hz: the one rate of all recordings.
+        channels: column names; units by kind in `recording.UNITS`.
+        labels: label names; a label's number is its place here.
+        entries: the recordings.
+        signal: (rows, channels) float32, memory-mapped: reading touches only the pages asked for.
+        hash: identity of the content, hexadecimal.
+        about: source, licence and the like, as given to `prepare`.
+    """
+
+    folder: Path
+    dataset: str
+    rate_hz: float
+    channels: tuple[str, ...]
+    labels: tuple[str, ...]
+    entries: tuple[Entry, ...]
+    signal: np.ndarray
+    hash: str
+    about: dict[str, Any]
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """The people, in order of first appearance."""
+        return tuple(dict.fromkeys(entry.subject for entry in self.entries))
+
+
+def prepare(
+    recordings: Iterable[Recording],
+    folder: Path,
+    *,
+    dataset: str,
+    labels: Iterable[str] = (),
+    rate_hz: float = 50.0,
+    about: dict[str, Any] | None = None,
+) -> Store:
+    """Resamples recordings and writes them as a store, in one pass that holds one recording in memory at a time.
+
+    Args:
+        recordings: any number, all with the same channels.
+        folder: the store's folder; written beside it first and renamed into place, so that it is whole or absent. An
+            older store there is replaced.
+        dataset: the corpus's name.
+        labels: label names in the order of their numbers; names met in spans beyond these are appended.
+        rate_hz: the rate of the store.
+        about: further facts for the manifest, such as licence and source.
+
+    Raises:
+        ValueError: no recordings, different channels, or two recordings of one name.
+    """
+    names = list(labels)
+    entries: list[dict[str, Any]] = []
+    seen: set[str] = set()
+    channels: tuple[str, ...] = ()
+    row = 0
+    digest = hashlib.sha256()
+    with replacing_folder(folder) as part:
+        with (part / SIGNAL).open("wb") as file:
+            for recording in recordings:
+                channels = channels or recording.channels
+                if recording.channels != channels:
+                    raise ValueError(
+                        f"recording '{recording.name}' has channels {', '.join(recording.channels)}; the store so far "
+                        f"has {', '.join(channels)}; a store holds one set of channels"
+                    )
+                if recording.name in seen:
+                    raise ValueError(f"two recordings are named '{recording.name}'; names are unique in a corpus")
+                seen.add(recording.name)
+                signal = np.ascontiguousarray(resample(recording.signal, recording.rate_hz, rate_hz), dtype="<f4")
+                block = signal.tobytes()
+                digest.update(block)
+                file.write(block)
+                spans = []
+                for span in recording.spans:
+                    if span.label not in names:
+                        names.append(span.label)
+                    first, end = round(span.start_s * rate_hz), min(round(span.stop_s * rate_hz), len(signal))
+                    spans.append([first, end, names.index(span.label)])
+                entries.append(
+                    {
+                        "name": recording.name,
+                        "subject": recording.subject,
+                        "placement": recording.placement,
+                        "start": row,
+                        "steps": len(signal),
+                        "native_rate_hz": recording.rate_hz,
+                        "spans": spans,
+                    }
+                )
+                row += len(signal)
+        if not entries:
+            raise ValueError(f"no recordings to prepare for '{dataset}'")
+        manifest: dict[str, Any] = {
+            "format": FORMAT,
+            "dataset": dataset,
+            "rate_hz": rate_hz,
+            "channels": list(channels),
+            "units": {channel: UNITS[channel.split("_")[0]] for channel in channels},
+            "labels": names,
+            "about": about or {},
+            "rows": row,
+            "signal_sha256": digest.hexdigest(),
+            "recordings": entries,
+        }
+        manifest["hash"] = fingerprint(manifest)
+        (part / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    return open_store(folder, verify=False)
+
+
+def open_store(folder: Path, *, verify: bool = True) -> Store:
+    """Opens a prepared corpus.
+
+    Args:
+        folder: what `prepare` wrote.
+        verify: also hash the whole signal (about a second a gigabyte); its size and the manifest are always checked.
+
+    Raises:
+        FileNotFoundError: there is no store at `folder`.
+        ValueError: the store is truncated, altered or of another format.
+    """
+    again = "prepare it again (otolith prepare)"
+    try:
+        text = (folder / MANIFEST).read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(
+            f"no prepared corpus at '{folder}': expected {MANIFEST} and {SIGNAL}; "
+            f"run: otolith prepare {folder.name} --source DIR"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"'{folder / MANIFEST}' is damaged: {error}; {again}") from error
+    try:
+        manifest = json.loads(text)
+        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+            raise ValueError(f"it is not of store format {FORMAT}")
+        claimed = manifest.pop("hash", None)
+        if fingerprint(manifest) != claimed:
+            raise ValueError("its content does not match its hash")
+        entries = tuple(
+            Entry(**{**entry, "spans": tuple(tuple(span) for span in entry["spans"])})
+            for entry in manifest["recordings"]
+        )
+        rows, channels = int(manifest["rows"]), tuple(manifest["channels"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"'{folder / MANIFEST}' is damaged or altered: {error}; {again}") from error
+    path = folder / SIGNAL
+    expected = rows * len(channels) * 4
+    size = path.stat().st_size if path.is_file() else 0
+    if size != expected:
+        raise ValueError(f"'{path}' has {size:,} bytes; its manifest says {expected:,}; {again}")
+    if verify and sha256(path) != manifest["signal_sha256"]:
+        raise ValueError(f"'{path}' was altered: its SHA-256 does not match its manifest; {again}")
+    # Copy-on-write: the file is opened read-only and can never change, yet torch accepts the array without a copy.
+    signal = np.memmap(path, dtype="<f4", mode="c", shape=(rows, len(channels)))
+    return Store(
+        folder=folder,
+        dataset=manifest["dataset"],
+        rate_hz=float(manifest["rate_hz"]),
+        channels=channels,
+        labels=tuple(manifest["labels"]),
+        entries=entries,
+        signal=signal,
+        hash=claimed,
+        about=manifest["about"],
+    )

@@ -1,0 +1,418 @@
+"""Transfer: a scikit-learn classifier on a frozen, fine-tuned or untrained encoder."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.linear_model import LogisticRegression
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from otolith import checkpoint
+from otolith.augment import augment
+from otolith.encoders import Encoder
+from otolith.windows import Signal, Windows
+
+Mode = Literal["frozen", "finetune", "scratch", "random-frozen"]
+Examples = Windows | np.ndarray | Tensor
+"""Windows, or an array (windows, channels, time) in the store's units."""
+
+_SCORED = 1024  # windows a forward pass when nothing is trained
+
+
+class TransferClassifier(ClassifierMixin, BaseEstimator):
+    """Classifies windows with a pretrained encoder and a head, trained on few labels.
+
+    Modes: `frozen` trains the head alone: the encoder stays in eval mode and without gradients, so every parameter and
+    buffer keeps its bits, and its features are computed once. `finetune` trains everything, the encoder in train mode.
+    `scratch` is the same network with a newly initialised encoder; `random-frozen` freezes that one.
+
+    The defaults are the paper's: hidden widths 256, 128, 128, each Linear - BatchNorm - ReLU - dropout 0.2; Adam,
+    cross-entropy, batch 256, 50 epochs, early stopping. Two arguments go beyond it, since 50 epochs of 14 windows are
+    only 50 steps: `steps` sets a budget in optimisation steps, and `head="logistic"` starts from a regularised logistic
+    regression on standardised features (then frozen mode is done, and fine-tuning sets out from there).
+
+    Source: Fortes Rey et al. 2023 (arXiv 2307.01168), section on transfer. Their patience was not published.
+
+    Args:
+        encoder: an encoder, or the path of a checkpoint.
+        mode: see above.
+        head: `mlp`, or `logistic`: one Linear, fitted before anything else is trained.
+        hidden: widths of the head `mlp`.
+        dropout: in the head `mlp`.
+        penalty: inverse strength C of the logistic head's regularisation.
+        lr: of Adam.
+        encoder_lr: of the encoder when it is fine-tuned; None: as `lr`.
+        weight_decay: of Adam.
+        epochs: budget, where `steps` is None.
+        steps: budget in optimisation steps; batches are drawn anew whenever the windows run out.
+        batch_size: windows a step.
+        patience: early stopping: checks without a better validation loss; None: never. Checks come after every epoch, or
+            20 times within a budget of steps. Without validation windows the last weights are kept.
+        augmentations: applied to training windows when the encoder trains; see `augment.augment`.
+        seed: of initialisation, order, dropout and augmentation. Random states of the caller are left alone.
+        device: where to train and predict, for example `cuda`.
+
+    Attributes:
+        classes_: labels in the order of `predict_proba`'s columns.
+        encoder_: the encoder as it is after `fit`.
+        head_: the head.
+        signal_: the signal contract, where the encoder came with one or the windows did.
+        about_: provenance of the pretrained encoder.
+        steps_: optimisation steps done.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder | str | Path | None = None,
+        *,
+        mode: Mode = "finetune",
+        head: Literal["mlp", "logistic"] = "mlp",
+        hidden: Sequence[int] = (256, 128, 128),
+        dropout: float = 0.2,
+        penalty: float = 1.0,
+        lr: float = 1e-3,
+        encoder_lr: float | None = None,
+        weight_decay: float = 0.0,
+        epochs: int = 50,
+        steps: int | None = None,
+        batch_size: int = 256,
+        patience: int | None = 10,
+        augmentations: Sequence[Mapping[str, Any]] = (),
+        seed: int = 0,
+        device: str = "cpu",
+    ) -> None:
+        self.encoder = encoder
+        self.mode = mode
+        self.head = head
+        self.hidden = hidden
+        self.dropout = dropout
+        self.penalty = penalty
+        self.lr = lr
+        self.encoder_lr = encoder_lr
+        self.weight_decay = weight_decay
+        self.epochs = epochs
+        self.steps = steps
+        self.batch_size = batch_size
+        self.patience = patience
+        self.augmentations = augmentations
+        self.seed = seed
+        self.device = device
+
+    def fit(
+        self,
+        X: Examples,
+        y: Any = None,
+        *,
+        validation: tuple[Examples, Any] | Windows | None = None,
+        features: Float[Tensor, "windows dim"] | None = None,
+        validation_features: Float[Tensor, "windows dim"] | None = None,
+    ) -> TransferClassifier:
+        """Fits the head, and the encoder where the mode says so.
+
+        Args:
+            X: training windows.
+            y: (windows,) labels; not needed if `X` is `Windows` that carry them.
+            validation: windows of other people for early stopping, with labels; classes unknown to `y` are left out.
+            features: (windows, 256) of `X`, where the caller has already computed them with this very encoder.
+            validation_features: the same of the validation windows.
+
+        Raises:
+            ValueError: fewer than 2 windows or classes, labels that do not match, or windows that the encoder's signal
+                contract does not allow.
+        """
+        if self.mode not in ("frozen", "finetune", "scratch", "random-frozen"):
+            raise ValueError(f"mode is {self.mode!r}; expected frozen, finetune, scratch or random-frozen")
+        y = _labels(X, y)
+        if len(X) < 2:
+            raise ValueError(f"a classifier needs at least 2 windows, got {len(X)}")
+        if len(X) != len(y):
+            raise ValueError(f"{len(X)} windows but {len(y)} labels")
+        self.classes_, target = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(f"a classifier needs at least 2 classes; all {len(y)} windows are {self.classes_[0]!r}")
+        held: tuple[Examples, np.ndarray, Tensor | None] | None = None
+        if validation is not None:
+            other, labels = (validation, None) if isinstance(validation, Windows) else validation
+            labels = _labels(other, labels)
+            known = np.flatnonzero(np.isin(labels, self.classes_))
+            if len(known):
+                table = None if validation_features is None else validation_features[known]
+                held = other[known], np.searchsorted(self.classes_, labels[known]), table
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed)
+            self._build(X)
+            self._fit(X, torch.from_numpy(target), held, features)
+        return self
+
+    def _build(self, X: Examples) -> None:
+        """Sets `encoder_`, `signal_` and `about_`: a copy, so that the argument is never changed."""
+        if self.encoder is None:
+            raise ValueError("no encoder given: pass an Encoder or the path of a checkpoint")
+        self.signal_: Signal | None = None
+        self.about_: dict[str, Any] = {}
+        if isinstance(self.encoder, Encoder):
+            encoder = copy.deepcopy(self.encoder)
+        else:
+            loaded = checkpoint.load(Path(self.encoder))
+            encoder, self.signal_, self.about_ = loaded.encoder, loaded.signal, loaded.about
+        if isinstance(X, Windows):
+            if self.signal_ is not None and (difference := self.signal_.difference(X.contract)):
+                raise ValueError(
+                    f"the windows do not fit the encoder: {difference}; prepare and cut them as it was trained"
+                )
+            self.signal_ = X.contract
+        if self.mode in ("scratch", "random-frozen"):
+            encoder = type(encoder)(**encoder.arguments())
+            self.about_ = {}
+        self.encoder_ = encoder.to(self.device).eval()
+
+    def _fit(
+        self,
+        X: Examples,
+        target: Tensor,
+        held: tuple[Examples, np.ndarray, Tensor | None] | None,
+        features: Tensor | None,
+    ) -> None:
+        device = torch.device(self.device)
+        target = target.to(device)
+        trains_encoder = self.mode in ("finetune", "scratch")
+        if features is None and (not trains_encoder or self.head == "logistic"):
+            features = self.transform(X)
+        self.head_: nn.Module
+        if self.head == "logistic":
+            assert features is not None
+            self.head_ = _logistic_head(features, target, len(self.classes_), self.penalty).to(device)
+        else:
+            self.head_ = _mlp(self.encoder_.dim, self.hidden, len(self.classes_), self.dropout).to(device)
+        self.steps_ = 0
+        if self.head == "logistic" and not trains_encoder:
+            self.head_.eval()
+            return
+        heads = {"params": self.head_.parameters(), "lr": self.lr}
+        if trains_encoder:
+            rate = self.lr if self.encoder_lr is None else self.encoder_lr
+            groups = [{"params": self.encoder_.parameters(), "lr": rate}, heads]
+            model: nn.Module = nn.Sequential(self.encoder_, self.head_)
+            take = _taker(X, device)
+        else:
+            assert features is not None
+            groups, model, take = [heads], self.head_, features.to(device).__getitem__
+        check: Callable[[], float] | None = None
+        if held is not None:
+            other, answer, table = held[0], torch.from_numpy(held[1]).to(device), held[2]
+            if trains_encoder:
+                inputs = _taker(other, device)
+            else:
+                inputs = (self.transform(other) if table is None else table.to(device)).__getitem__
+
+            def check() -> float:
+                return _loss(model, inputs, answer)
+
+        self._train(model, groups, take, target, check, self.augmentations if trains_encoder else ())
+
+    def _train(
+        self,
+        model: nn.Module,
+        groups: list[dict[str, Any]],
+        take: Callable[[Tensor], Tensor],
+        target: Tensor,
+        check: Callable[[], float] | None,
+        augmentations: Sequence[Mapping[str, Any]],
+    ) -> None:
+        """The one training loop of all modes: `model` over `take(rows)`, which is either windows or features."""
+        optimiser = torch.optim.Adam(groups, weight_decay=self.weight_decay)
+        per_epoch = math.ceil(len(target) / self.batch_size)
+        budget = self.epochs * per_epoch if self.steps is None else self.steps
+        every = per_epoch if self.steps is None else max(1, self.steps // 20)
+        best, best_loss, worse = None, math.inf, 0
+        order = torch.empty(0, dtype=torch.long)
+        while self.steps_ < budget:
+            if len(order) == 0:
+                order = torch.randperm(len(target))
+            rows, order = order[: self.batch_size], order[self.batch_size :]
+            if len(order) == 1:  # batch normalisation cannot train on one window: let it join this batch
+                rows, order = torch.cat([rows, order]), order[1:]
+            rows = rows.to(target.device)
+            model.train()
+            loss = F.cross_entropy(model(augment(take(rows), augmentations)), target[rows])
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            self.steps_ += 1
+            if check is None or (self.steps_ % every and self.steps_ < budget):
+                continue
+            model.eval()
+            if (value := check()) < best_loss:
+                best_loss, worse = value, 0
+                best = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+            else:
+                worse += 1
+                if self.patience is not None and worse >= self.patience:
+                    break
+        if best is not None:
+            model.load_state_dict(best)
+        model.eval()
+
+    @torch.no_grad()
+    def transform(self, X: Examples) -> Float[Tensor, "windows dim"]:
+        """Features of the encoder as it is now, in eval mode; no gradients and no changes."""
+        return _batched(self.encoder_.eval(), X, torch.device(self.device))
+
+    @torch.no_grad()
+    def predict_proba(
+        self,
+        X: Examples,
+        *,
+        features: Float[Tensor, "windows dim"] | None = None,
+    ) -> Float[np.ndarray, "windows classes"]:
+        """Probability of each class, in the order of `classes_`.
+
+        Args:
+            X: windows.
+            features: of `X`, where the encoder was frozen and the caller has already computed them.
+
+        Raises:
+            ValueError: the windows do not fit the model's signal contract.
+        """
+        check_is_fitted(self, "head_")
+        if isinstance(X, Windows) and self.signal_ and (difference := self.signal_.difference(X.contract)):
+            raise ValueError(f"the windows do not fit the model: {difference}")
+        if features is None:
+            features = self.transform(X)
+        logits = self.head_.eval()(features.to(self.device))
+        return logits.softmax(dim=1).cpu().numpy()  # type: ignore[no-any-return]
+
+    def predict(self, X: Examples, *, features: Tensor | None = None) -> np.ndarray:
+        """The most probable label of each window; arguments as `predict_proba`."""
+        return np.asarray(self.classes_[self.predict_proba(X, features=features).argmax(axis=1)])
+
+    def save(self, path: Path, *, label_names: Sequence[str] | None = None, about: Mapping[str, Any] = {}) -> None:
+        """Writes the fitted classifier as a checkpoint, for `load` and `otolith label`.
+
+        Args:
+            path: the file.
+            label_names: name of each label number, where labels are numbers.
+            about: further facts for its provenance.
+
+        Raises:
+            ValueError: no signal contract is known, because neither the encoder nor the windows came with one.
+        """
+        check_is_fitted(self, "head_")
+        if self.signal_ is None:
+            raise ValueError(
+                "this classifier was fitted on bare arrays, so nobody knows their rate and units; fit it on Windows"
+            )
+        names = [str(label) if label_names is None else label_names[int(label)] for label in self.classes_]
+        facts = {
+            **self.about_,
+            **about,
+            "classifier": {
+                "labels": names,
+                "mode": self.mode,
+                "head": self.head,
+                "hidden": list(self.hidden),
+                "dropout": self.dropout,
+            },
+        }
+        checkpoint.save(path, self.encoder_, self.signal_, about=facts, heads={"classifier": self.head_})
+
+    @classmethod
+    def load(cls, path: Path, *, device: str = "cpu") -> TransferClassifier:
+        """A fitted classifier; `classes_` are label names.
+
+        Raises:
+            FileNotFoundError: there is no file.
+            ValueError: it is not a classifier's checkpoint.
+        """
+        loaded = checkpoint.load(path)
+        facts = loaded.about.get("classifier")
+        if facts is None:
+            raise ValueError(
+                f"'{path}' holds an encoder without a classifier; train one with labels first: otolith transfer"
+            )
+        model = cls(mode=facts["mode"], head=facts["head"], hidden=tuple(facts["hidden"]), dropout=facts["dropout"])
+        model.device = device
+        model.classes_ = np.array(facts["labels"])
+        width = loaded.encoder.dim
+        head = (
+            nn.Linear(width, len(model.classes_))
+            if model.head == "logistic"
+            else _mlp(width, model.hidden, len(model.classes_), model.dropout)
+        )
+        checkpoint.load_strictly(head, loaded.heads.get("classifier", {}), what=f"the classifier in '{path}'")
+        model.encoder_, model.head_ = loaded.encoder.to(device), head.to(device).eval()
+        model.signal_, model.about_ = loaded.signal, loaded.about
+        return model
+
+
+def embed(encoder: Encoder, windows: Windows, *, device: str = "cpu") -> Float[Tensor, "windows dim"]:
+    """Features of all windows, in eval mode and without gradients, on the CPU."""
+    with torch.no_grad():
+        return _batched(encoder.to(device).eval(), windows, torch.device(device)).cpu()
+
+
+def _labels(examples: Examples, y: Any) -> np.ndarray:
+    if y is None:
+        if not isinstance(examples, Windows) or examples.y is None:
+            raise ValueError("no labels: pass y, or windows that carry them")
+        return examples.y
+    return np.asarray(y)
+
+
+def _taker(examples: Examples, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """A function from row numbers to the windows of those rows, on `device`."""
+    if isinstance(examples, Windows):
+        return lambda index: examples.gather(index.to(examples.offset.device)).to(device)
+    x = torch.as_tensor(examples, dtype=torch.float32)
+    if x.ndim != 3:
+        raise ValueError(f"windows are {tuple(x.shape)}; expected (windows, channels, time)")
+    return lambda index: x[index.to(x.device)].to(device)
+
+
+def _batched(module: nn.Module, examples: Examples, device: torch.device) -> Tensor:
+    take = _taker(examples, device)
+    parts = [module(take(index)) for index in torch.arange(len(examples)).split(_SCORED)]
+    return torch.cat(parts)
+
+
+@torch.no_grad()
+def _loss(model: nn.Module, take: Callable[[Tensor], Tensor], target: Tensor) -> float:
+    parts = [
+        F.cross_entropy(model(take(index)), target[index], reduction="sum")
+        for index in torch.arange(len(target), device=target.device).split(_SCORED)
+    ]
+    return float(torch.stack(parts).sum()) / len(target)
+
+
+def _mlp(width: int, hidden: Sequence[int], classes: int, dropout: float) -> nn.Module:
+    layers: list[nn.Module] = []
+    for out in hidden:
+        layers += [nn.Linear(width, out), nn.BatchNorm1d(out), nn.ReLU(), nn.Dropout(dropout)]
+        width = out
+    return nn.Sequential(*layers, nn.Linear(width, classes))
+
+
+def _logistic_head(features: Tensor, target: Tensor, classes: int, penalty: float) -> nn.Linear:
+    """A Linear that computes a logistic regression on standardised features, the standardisation folded in."""
+    x = features.detach().cpu().double().numpy()
+    mean, std = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-6)
+    fitted = LogisticRegression(C=penalty, max_iter=2000).fit((x - mean) / std, target.cpu().numpy())
+    weight, bias = fitted.coef_, fitted.intercept_
+    if classes == 2:  # scikit-learn gives one row for two classes
+        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+    weight = weight / std
+    head = nn.Linear(x.shape[1], classes)
+    with torch.no_grad():
+        head.weight.copy_(torch.from_numpy(weight))
+        head.bias.copy_(torch.from_numpy(bias - weight @ mean))
+    return head

@@ -1,0 +1,262 @@
+"""Windows: fixed slices of a store's recordings that remember person, recording and start. Views, never copies.
+
+A window is an offset and a length into the store's signal. `Windows.gather` turns any number of them into one
+(batch, channels, time) tensor with one indexing operation, wherever the signal lies: memory-mapped, in memory, or on
+a GPU. Values stay in the store's units; an encoder standardises what it is fed (see `encoders`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from otolith.files import fingerprint
+from otolith.recording import UNITS
+from otolith.store import Store
+
+
+@dataclasses.dataclass(frozen=True)
+class Signal:
+    """The signal contract: what an encoder was trained on, and the only thing it may be fed.
+
+    Args:
+        rate_hz: time steps per second.
+        channels: names in order; units follow from `recording.UNITS`.
+        seconds: length of a window.
+    """
+
+    rate_hz: float
+    channels: tuple[str, ...]
+    seconds: float
+
+    @property
+    def steps(self) -> int:
+        """Time steps of a window."""
+        return round(self.rate_hz * self.seconds)
+
+    def to_json(self) -> dict[str, Any]:
+        """The contract with its units spelt out."""
+        units = [UNITS[channel.split("_")[0]] for channel in self.channels]
+        return {"rate_hz": self.rate_hz, "channels": list(self.channels), "units": units, "seconds": self.seconds}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Signal:
+        """The inverse of `to_json`.
+
+        Raises:
+            ValueError: the units are not those of this version.
+        """
+        signal = cls(float(value["rate_hz"]), tuple(value["channels"]), float(value["seconds"]))
+        if list(value["units"]) != signal.to_json()["units"]:
+            raise ValueError(f"units {value['units']} for {value['channels']}; expected {signal.to_json()['units']}")
+        return signal
+
+    def difference(self, other: Signal) -> str:
+        """In words, how `other` differs from this contract; empty if it does not."""
+        parts = []
+        if abs(self.rate_hz - other.rate_hz) > 1e-6:
+            parts.append(f"rate {other.rate_hz:g} Hz instead of {self.rate_hz:g} Hz")
+        if self.channels != other.channels:
+            parts.append(f"channels {', '.join(other.channels)} instead of {', '.join(self.channels)}")
+        if self.steps != other.steps:
+            parts.append(f"windows of {other.seconds:g} s instead of {self.seconds:g} s")
+        return "; ".join(parts)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Windows:
+    """Windows of one corpus. Index with an array of numbers or a mask to get fewer of them; nothing is copied.
+
+    Attributes:
+        signal: (rows, channels) float32, shared with the store.
+        offset: (windows,) int64, first row of each window; on the signal's device.
+        contract: rate, channels and seconds.
+        y: (windows,) int64 label numbers, or None: windows without labels.
+        label_names: name of each label number.
+        subject: (windows,) number of the person in `subject_names`.
+        recording: (windows,) number of the recording in the store.
+        start_s: (windows,) seconds from the recording's first time step.
+        dataset: the corpus's name.
+        identity: a hash of the store and of how it was cut; result rows name it.
+        paired: vectors of another modality, (windows, dim) each.
+        present: which windows have them, (windows,) each.
+    """
+
+    signal: Float[Tensor, "rows channels"]
+    offset: Int[Tensor, " windows"]
+    contract: Signal
+    y: np.ndarray | None
+    label_names: tuple[str, ...]
+    subject: np.ndarray
+    subject_names: tuple[str, ...]
+    recording: np.ndarray
+    start_s: np.ndarray
+    dataset: str
+    identity: str
+    paired: dict[str, Tensor] = dataclasses.field(default_factory=dict)
+    present: dict[str, Tensor] = dataclasses.field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.offset)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(windows, channels, time)."""
+        return len(self.offset), self.signal.shape[1], self.contract.steps
+
+    def __getitem__(self, index: np.ndarray | Sequence[int] | slice) -> Windows:
+        rows = np.arange(len(self))[index if isinstance(index, slice) else np.asarray(index)]
+        where = torch.from_numpy(rows).to(self.offset.device)
+        return dataclasses.replace(
+            self,
+            offset=self.offset[where],
+            y=None if self.y is None else self.y[rows],
+            subject=self.subject[rows],
+            recording=self.recording[rows],
+            start_s=self.start_s[rows],
+            paired={name: vectors[where] for name, vectors in self.paired.items()},
+            present={name: mask[where] for name, mask in self.present.items()},
+        )
+
+    def of(self, subjects: Sequence[str]) -> Windows:
+        """The windows of these people."""
+        numbers = [self.subject_names.index(subject) for subject in subjects]
+        return self[np.flatnonzero(np.isin(self.subject, numbers))]
+
+    def unlabelled(self) -> Windows:
+        """The same windows without their labels: what pretraining is given."""
+        return dataclasses.replace(self, y=None)
+
+    def to(self, device: torch.device | str) -> Windows:
+        """The same windows with the signal on `device`: every later batch is gathered there."""
+        return dataclasses.replace(self, signal=self.signal.to(device), offset=self.offset.to(device))
+
+    def gather(self, index: Int[Tensor, " batch"]) -> Float[Tensor, "batch channels time"]:
+        """A batch, in one indexing operation on the device that holds the signal."""
+        return self.signal.unfold(0, self.contract.steps, 1)[self.offset[index]]
+
+    def array(self) -> Float[Tensor, "windows channels time"]:
+        """All windows at once; for sets that fit in memory."""
+        return self.gather(torch.arange(len(self), device=self.offset.device))
+
+    def statistics(self) -> dict[str, list[float]]:
+        """Mean and standard deviation per channel over these windows, as an encoder's `mean` and `std` arguments.
+
+        Gathered in blocks and summed in float64, so the corpus may be larger than memory.
+        """
+        total = torch.zeros(self.shape[1], dtype=torch.float64)
+        square = torch.zeros_like(total)
+        for index in torch.arange(len(self), device=self.offset.device).split(4096):
+            x = self.gather(index).to(torch.float64)
+            total += x.sum(dim=(0, 2)).cpu()
+            square += (x * x).sum(dim=(0, 2)).cpu()
+        count = len(self) * self.contract.steps
+        mean = total / count
+        std = (square / count - mean**2).clamp_min(0).sqrt()
+        if (std < 1e-6).any():
+            flat = ", ".join(name for name, s in zip(self.contract.channels, std.tolist(), strict=True) if s < 1e-6)
+            raise ValueError(f"channel {flat} never changes in these {len(self):,} windows: the sensor was off")
+        return {"mean": mean.tolist(), "std": std.tolist()}
+
+
+def cut(
+    store: Store,
+    *,
+    seconds: float = 2.0,
+    overlap: float = 0.5,
+    channels: Sequence[str] | None = None,
+    label: Literal["majority", "last"] | None = "majority",
+) -> Windows:
+    """Cuts every recording of a store into windows; none crosses from one recording into the next.
+
+    Args:
+        store: the prepared corpus.
+        seconds: length of a window.
+        overlap: share of a window that the next one repeats, 0 up to but not including 1.
+        channels: which, in which order; default all. They must stand side by side in the store.
+        label: a window's label is that of most of its time steps (`majority`) or of its last (`last`); windows without
+            one are dropped. None keeps every window and no label.
+
+    Returns:
+        The windows, in order of recording and time.
+
+    Raises:
+        ValueError: the arguments do not fit the store, or no recording is as long as a window.
+    """
+    names = store.channels if channels is None else tuple(channels)
+    columns = _columns(store, names)
+    contract = Signal(store.rate_hz, names, seconds)
+    length = contract.steps
+    if not 0 <= overlap < 1:
+        raise ValueError(f"overlap is {overlap}; expected 0 <= overlap < 1")
+    hop = max(1, round(length * (1 - overlap)))
+    if label is not None and not store.labels:
+        raise ValueError(f"'{store.dataset}' has no labels; cut it with label=None")
+    subject_names = store.subjects
+    offset, y, subject, recording, start = [], [], [], [], []
+    for number, entry in enumerate(store.entries):
+        first = np.arange(0, entry.steps - length + 1, hop, dtype=np.int64)
+        if label is not None:
+            target = _labels(entry.steps, entry.spans, first, length, label, len(store.labels))
+            first, target = first[target >= 0], target[target >= 0]
+            y.append(target)
+        offset.append(entry.start + first)
+        start.append(first / store.rate_hz)
+        recording.append(np.full(len(first), number))
+        subject.append(np.full(len(first), subject_names.index(entry.subject)))
+    if not sum(map(len, offset)):
+        longest = max(entry.steps for entry in store.entries) / store.rate_hz
+        raise ValueError(
+            f"no {'labelled ' if label else ''}window of {seconds:g} s fits in '{store.dataset}': its longest "
+            f"recording lasts {longest:g} s; choose shorter windows"
+        )
+    how = {"store": store.hash, "seconds": seconds, "overlap": overlap, "channels": list(names), "label": label}
+    return Windows(
+        signal=torch.from_numpy(store.signal)[:, columns],
+        offset=torch.from_numpy(np.concatenate(offset)),
+        contract=contract,
+        y=np.concatenate(y) if label is not None else None,
+        label_names=store.labels,
+        subject=np.concatenate(subject),
+        subject_names=subject_names,
+        recording=np.concatenate(recording),
+        start_s=np.concatenate(start),
+        dataset=store.dataset,
+        identity=fingerprint(how),
+    )
+
+
+def _columns(store: Store, names: tuple[str, ...]) -> slice:
+    missing = [name for name in names if name not in store.channels]
+    if missing or not names:
+        raise ValueError(
+            f"'{store.dataset}' has no channel {', '.join(missing) or '(none asked for)'}; "
+            f"it has {', '.join(store.channels)}"
+        )
+    first = store.channels.index(names[0])
+    if store.channels[first : first + len(names)] != names:
+        raise ValueError(f"channels {', '.join(names)} do not stand side by side in {', '.join(store.channels)}")
+    return slice(first, first + len(names))
+
+
+def _labels(
+    steps: int, spans: Sequence[Sequence[int]], first: np.ndarray, length: int, rule: str, classes: int
+) -> np.ndarray:
+    """(windows,) label number of each window that starts at a row in `first`; -1: none."""
+    per_step = np.full(steps, -1, dtype=np.int64)
+    for start, stop, number in spans:
+        per_step[start:stop] = number
+    if rule == "last":
+        return np.asarray(per_step[first + length - 1])
+    # Running counts of each label (the first column: unlabelled); a window's count is a difference of two of them.
+    counts = np.zeros((steps + 1, classes + 1), dtype=np.int32)
+    counts[np.arange(1, steps + 1), per_step + 1] = 1
+    np.cumsum(counts, axis=0, out=counts)
+    inside = counts[first + length] - counts[first]
+    return np.asarray(inside.argmax(axis=1) - 1, dtype=np.int64)
