@@ -119,14 +119,14 @@ class Archive:
             raise FileNotFoundError(f"nothing at '{path}': expected a folder or a .zip file")
         try:
             self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as error:
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
             raise ValueError(
                 f"'{path}' ({path.stat().st_size:,} bytes) is not a complete zip file: {error}; download it again"
             ) from error
         self.names = sorted(info.filename for info in self._zip.infolist() if not info.is_dir())
         for name in self.names:
             parts = PurePosixPath(name.replace("\\", "/"))
-            if parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0]:
+            if parts.is_absolute() or ".." in parts.parts or ":" in "".join(parts.parts[:1]):
                 self._zip.close()
                 raise ValueError(f"'{path}' has a member named '{name}', which would leave its folder: refused")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import math
 import os
@@ -122,6 +123,12 @@ def pretrain(
     validation = None if validation is None else _place(validation, fabric.device)
     weight = weights(train, draw)
     drawn = min(max(2, round(share * len(train))), int((weight > 0).sum()))
+    least = 2 * fabric.world_size  # every device trains on at least 2 windows a batch
+    if batch_size < least:
+        raise ValueError(f"batch_size is {batch_size} over {fabric.world_size} devices; expected at least {least}")
+    for what, count in (("drawn an epoch", drawn), ("to validate on", least if validation is None else len(validation))):
+        if 0 < count < least:
+            raise ValueError(f"{count} windows {what} over {fabric.world_size} devices; expected at least {least}")
     per_epoch = max(1, drawn // batch_size)
     loop = [epochs, batch_size, lr, weight_decay, patience, draw, share, precision, seed, fabric.world_size]
     identity = fingerprint(
@@ -328,7 +335,10 @@ def _people(windows: Windows) -> set[str]:
 
 
 def _content(windows: Windows | None) -> Any:
-    return windows and [windows.identity, sorted(_people(windows)), len(windows)]
+    if windows is None:
+        return None
+    rows = hashlib.sha256(windows.offset.cpu().numpy().tobytes()).hexdigest()
+    return [windows.identity, sorted(_people(windows)), rows]
 
 
 def _description(built: Objective | Encoder) -> Any:

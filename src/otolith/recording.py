@@ -101,6 +101,8 @@ def resample(signal: np.ndarray, rate_hz: float, to_hz: float) -> np.ndarray:
     if ratio == 1:
         return signal
     up, down = ratio.numerator, ratio.denominator
+    if len(signal) == 1:  # no line runs through one value
+        return np.repeat(signal, -(-up // down), axis=0)
     return resample_poly(signal.astype(np.float64), up, down, axis=0, padtype="line").astype(np.float32)
 
 

@@ -91,7 +91,7 @@ def batches(
             present={name: mask[where].to(device) for name, mask in windows.present.items()},
         )
 
-    pieces = order.split(batch_size)
+    pieces = order.split(batch_size) if len(order) else ()
     if windows.signal.device == device and device.type != "cpu":
         yield from map(gather, pieces)
         return

@@ -55,8 +55,12 @@ def by_subject(subjects: Sequence[str], *, folds: int = 5, validation: float = 0
         ValueError: too few people for so many folds.
     """
     people = list(dict.fromkeys(subjects))
-    if folds < 2 or len(people) < max(folds, 3 if validation else 2):
-        raise ValueError(f"{len(people)} people cannot fill {folds} folds; choose from 2 up to the number of people")
+    largest = -(-len(people) // max(folds, 1))  # people tested in the largest fold; somebody must remain for the rest
+    if not 2 <= folds <= len(people) or len(people) - largest < (2 if validation else 1):
+        raise ValueError(
+            f"{len(people)} people cannot fill {folds} folds: a fold tests, trains{' and validates' if validation else ''} "
+            "on at least one person each; choose from 2 folds up to the number of people"
+        )
     random = np.random.default_rng([seed, 0x5EED])
     random.shuffle(people)
     splits = []

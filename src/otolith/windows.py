@@ -111,7 +111,9 @@ class Windows:
         return len(self.offset), self.signal.shape[1], self.contract.steps
 
     def __getitem__(self, index: np.ndarray | Sequence[int] | slice) -> Windows:
-        rows = np.arange(len(self))[index if isinstance(index, slice) else np.asarray(index)]
+        if not isinstance(index, slice):
+            index = np.asarray(index) if len(index) else np.arange(0)
+        rows = np.arange(len(self))[index]
         where = torch.from_numpy(rows).to(self.offset.device)
         return dataclasses.replace(
             self,
@@ -126,6 +128,10 @@ class Windows:
 
     def of(self, subjects: Sequence[str]) -> Windows:
         """The windows of these people."""
+        if unknown := [subject for subject in subjects if subject not in self.subject_names]:
+            raise ValueError(
+                f"'{self.dataset}' has no subject {', '.join(unknown)}; it has {', '.join(self.subject_names)}"
+            )
         numbers = [self.subject_names.index(subject) for subject in subjects]
         return self[np.flatnonzero(np.isin(self.subject, numbers))]
 
@@ -150,6 +156,8 @@ class Windows:
 
         Gathered in blocks and summed in float64, so the corpus may be larger than memory.
         """
+        if not len(self):
+            raise ValueError(f"no windows of '{self.dataset}' to take statistics of")
         total = torch.zeros(self.shape[1], dtype=torch.float64)
         square = torch.zeros_like(total)
         for index in torch.arange(len(self), device=self.offset.device).split(4096):
@@ -192,6 +200,8 @@ def cut(
     names = store.channels if channels is None else tuple(channels)
     columns = _columns(store, names)
     contract = Signal(store.rate_hz, names, seconds)
+    if not 0.5 < seconds * store.rate_hz < np.inf:
+        raise ValueError(f"seconds is {seconds}; expected windows of at least one time step at {store.rate_hz:g} Hz")
     length = contract.steps
     if not 0 <= overlap < 1:
         raise ValueError(f"overlap is {overlap}; expected 0 <= overlap < 1")

@@ -45,6 +45,7 @@ ACTIVITIES = {
 COLUMNS = [f"{kind}.{axis}" for kind in ("gravity", "userAcceleration", "rotationRate") for axis in "xyz"]
 RATE_HZ = 50.0
 _MEMBER = re.compile(r"(?:^|/)([a-z]{3})_(\d+)/sub_(\d+)\.csv$")
+_NOT_OURS = re.compile("__MACOSX|B_Accelerometer_data|C_Gyroscope_data")  # siblings of folder A, laid out as it is
 
 
 def read(source: Path | None) -> Iterator[Recording]:
@@ -64,7 +65,7 @@ def read(source: Path | None) -> Iterator[Recording]:
         members = sorted(
             (int(match[3]), match[1], int(match[2]), name)
             for name in archive.names
-            if (match := _MEMBER.search(name)) and "__MACOSX" not in name and "B_Accelerometer_data" not in name
+            if (match := _MEMBER.search(name)) and not _NOT_OURS.search(name)
         )
         if not members:
             found = ", ".join(archive.names[:3]) or "nothing"
@@ -99,6 +100,8 @@ def _signal(data: bytes, name: str) -> np.ndarray:
             f"'{name}' has {len(table.columns)} columns and lacks {', '.join(missing)}; "
             "expected the 12 of folder A_DeviceMotion_data"
         )
+    if not isinstance(table.index, pd.RangeIndex):  # pandas would shift every value to its neighbour's column
+        raise ValueError(f"the rows of '{name}' hold more values than its header names; download it again")
     values = table[COLUMNS].to_numpy(np.float32)
     return np.concatenate([values[:, 0:3] + values[:, 3:6], values[:, 6:9]], axis=1)
 

@@ -129,7 +129,7 @@ def restricted_load(data: bytes) -> dict[str, Any]:
         if dtype != np.dtype(object) or shape != ():
             raise ValueError(f"holds {dtype} {shape}, expected one pickled object")
         value = _ArraysOnly(stream, encoding="latin1").load().item()
-    except (ValueError, EOFError, AttributeError, pickle.UnpicklingError) as error:
+    except Exception as error:  # damaged pickles raise nearly anything, MemoryError included
         raise ValueError(f"not a pickled array of plain NumPy arrays: {error}") from error
     if not isinstance(value, dict):
         raise ValueError(f"holds a {type(value).__name__}, expected a dictionary")

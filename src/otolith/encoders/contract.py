@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -43,7 +44,9 @@ class Encoder(nn.Module, ABC):
                 f"{len(self.mean)} means and {len(self.std)} standard deviations for {channels} channels; expected "
                 "one of each a channel"
             )
-        if min(self.std) <= 0:
+        if not all(math.isfinite(value) for value in self.mean):
+            raise ValueError(f"means are {self.mean}; expected finite numbers")
+        if not all(0 < value < math.inf for value in self.std):
             raise ValueError(f"standard deviations are {self.std}; expected positive numbers")
         self.register_buffer("_shift", torch.tensor(self.mean)[:, None], persistent=False)
         self.register_buffer("_scale", 1 / torch.tensor(self.std)[:, None], persistent=False)

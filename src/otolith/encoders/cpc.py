@@ -36,7 +36,10 @@ class CPC(Encoder):
         dropout: float = 0.2,
     ) -> None:
         super().__init__(channels, mean, std)
+        if kernel < 1 or kernel % 2 == 0:
+            raise ValueError(f"kernel is {kernel}; expected an odd number, so that each time step keeps its place")
         self.kernel, self.dropout = kernel, dropout
+        self.min_steps = max(CPC.min_steps, kernel // 2 + 1)  # reflection reaches no further than the window
         layers: list[nn.Module] = []
         for width_in, width in ((channels, 32), (32, 64), (64, 128)):
             convolution = nn.Conv1d(width_in, width, kernel, padding=kernel // 2, padding_mode="reflect", bias=False)

@@ -26,7 +26,7 @@ class _GatherRows(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        gradient = gradient.contiguous()
+        gradient = gradient.clone(memory_format=torch.contiguous_format)  # the incoming one is not ours to change
         dist.all_reduce(gradient)
         first = dist.get_rank() * ctx.rows
         return gradient[first : first + ctx.rows]

@@ -1,0 +1,394 @@
+"""The command line: one command a stage. Nothing heavy is imported until a command runs, so that help is instant."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from otolith.stages import Run
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="""Pretrain encoders of wearable motion sensors without labels, adapt them with a few, prove them on new people.
+
+    [bold]Try it:[/] otolith demo
+
+    [bold]The whole path:[/] otolith prepare motionsense --source DIR; then, with a recipe (a TOML file),
+    otolith pretrain RECIPE, otolith evaluate RECIPE, otolith report RECIPE;
+    then otolith pretrain RECIPE --everyone, otolith transfer RECIPE and otolith label MODEL FILE.csv.
+
+    Every stage goes on where it was interrupted when the same command is given again.""",
+)
+console = Console(stderr=True)
+out = Console()
+
+DataOption = Annotated[
+    Path, typer.Option("--data", envvar="OTOLITH_DATA", help="Folder of the prepared corpora.", show_default=True)
+]
+RecipeArgument = Annotated[Path, typer.Argument(help="A recipe: a TOML file such as recipes/motionsense-simclr.toml.")]
+ChangeOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting of the recipe; may be given many times."),
+]
+SeedOption = Annotated[int | None, typer.Option("--seed", help="Seed of everything; wins over the recipe's.")]
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", help="Folder of the run. Default: runs/ and the recipe's name."),
+]
+JobsOption = Annotated[int, typer.Option("--jobs", "-j", min=0, help="Processes; 0: one for each core.")]
+
+
+def main() -> None:
+    """Runs the command line; errors that a user can mend are one message, not a traceback (see it: OTOLITH_DEBUG=1)."""
+    try:
+        app()
+    except (ValueError, OSError, ImportError) as error:
+        if os.environ.get("OTOLITH_DEBUG"):
+            raise
+        console.print(
+            f"[bold red]error:[/] {_plain(str(error) or type(error).__name__)}", highlight=False, soft_wrap=True
+        )
+        sys.exit(1)
+    except KeyboardInterrupt:
+        console.print("\ninterrupted; the same command goes on where this one stopped", highlight=False)
+        sys.exit(130)
+
+
+@app.command()
+def datasets(data: DataOption = Path("data")) -> None:
+    """List the corpora Otolith can read, and which are prepared here."""
+    from otolith.datasets import DATASETS
+    from otolith.store import MANIFEST
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("name", "people", "classes", "Hz", "placement", "licence", "from", "prepared"):
+        table.add_column(
+            column, justify="right" if column in ("people", "classes", "Hz") else "left", no_wrap=column == "name"
+        )
+    for name, card in DATASETS.items():
+        here = data / name / MANIFEST
+        table.add_row(
+            name,
+            str(card.subjects),
+            str(len(card.classes)),
+            f"{card.rate_hz:g}",
+            card.placement,
+            card.licence,
+            card.origin,
+            str(here.parent) if here.exists() else "-",
+        )
+    out.print(table)
+
+
+@app.command()
+def prepare(
+    name: Annotated[str, typer.Argument(help="A name that `otolith datasets` lists.")],
+    source: Annotated[
+        Path | None,
+        typer.Option("--source", help="Folder (or zip) with the official files; spar finds its own."),
+    ] = None,
+    data: DataOption = Path("data"),
+    rate: Annotated[
+        float, typer.Option("--rate", help="Rate of the store in Hz; recordings are resampled once, here.")
+    ] = 50.0,
+    seed: Annotated[int, typer.Option("--seed", help="Accepted by every stage; preparing draws nothing.")] = 0,
+) -> None:
+    """Turn a corpus's official files into a prepared store: one rate, one unit a channel, memory-mapped."""
+    del seed
+    from otolith.datasets import DATASETS
+
+    if name not in DATASETS:
+        raise ValueError(f"unknown corpus '{name}'; known: {', '.join(DATASETS)}")
+    from otolith.stages import prepare_dataset
+
+    with _progress() as bar:
+        task = bar.add_task(f"preparing {name}", total=None)
+
+        def watch(recordings: Iterable[Any]) -> Iterator[Any]:
+            for recording in recordings:
+                bar.update(task, advance=1, description=f"preparing {name}: {recording.name}")
+                yield recording
+
+        store = prepare_dataset(name, source, data, rate_hz=rate, watch=watch)
+    hours = len(store.signal) / store.rate_hz / 3600
+    out.print(
+        f"{data / name}: {len(store.entries)} recordings of {len(store.subjects)} people, {hours:.1f} h at "
+        f"{store.rate_hz:g} Hz, {store.signal.nbytes / 1e6:.0f} MB; licence {store.about['licence']}; cite "
+        f"{store.about['cite']}",
+        highlight=False,
+    )
+
+
+@app.command()
+def pretrain(
+    recipe: RecipeArgument,
+    change: ChangeOption = None,
+    seed: SeedOption = None,
+    run: OutOption = None,
+    data: DataOption = Path("data"),
+    everyone: Annotated[
+        bool, typer.Option("--everyone", help="One encoder on all people, for use; not for scores on this corpus.")
+    ] = False,
+) -> None:
+    """Pretrain the recipe's encoder without labels: once for each group of training people.
+
+    The people of a fold's test are never seen by its encoder. Several devices: torchrun --nproc-per-node N -m otolith
+    pretrain RECIPE.
+    """
+    _pretrain(_run(recipe, change, seed, run, data), everyone=everyone)
+
+
+@app.command()
+def evaluate(
+    recipe: RecipeArgument,
+    change: ChangeOption = None,
+    seed: SeedOption = None,
+    run: OutOption = None,
+    data: DataOption = Path("data"),
+    jobs: JobsOption = 0,
+    allow_seen: Annotated[
+        bool, typer.Option("--allow-seen", help="Also judge encoders that saw test people; their rows say so.")
+    ] = False,
+) -> None:
+    """Run the protocol: folds by person x windows per class x seeds x modes, one row each."""
+    _evaluate(_run(recipe, change, seed, run, data), jobs, allow_seen)
+
+
+@app.command()
+def report(
+    recipe: RecipeArgument,
+    change: ChangeOption = None,
+    seed: SeedOption = None,
+    run: OutOption = None,
+    data: DataOption = Path("data"),
+) -> None:
+    """Gather the rows into rows.csv and write report.html: table, figures, findings in words."""
+    job = _run(recipe, change, seed, run, data)
+    _report(job)
+
+
+@app.command()
+def transfer(
+    recipe: RecipeArgument,
+    change: ChangeOption = None,
+    seed: SeedOption = None,
+    run: OutOption = None,
+    data: DataOption = Path("data"),
+    mode: Annotated[str, typer.Option("--mode", help="finetune, frozen, scratch or random-frozen.")] = "finetune",
+    shots: Annotated[
+        int | None,
+        typer.Option("--shots", min=1, help="Labelled windows a class; default: all."),
+    ] = None,
+    fold: Annotated[
+        int | None,
+        typer.Option("--fold", min=0, help="Train on this fold's training people only; default: on everybody."),
+    ] = None,
+) -> None:
+    """Fit a classifier on a pretrained encoder and save it for `otolith label`."""
+    path = _run(recipe, change, seed, run, data).transfer(mode=mode, shots=shots, fold=fold)  # type: ignore[arg-type]
+    out.print(f"{path}\ntry: otolith label {path} YOUR.csv", highlight=False)
+
+
+@app.command()
+def label(
+    model: Annotated[
+        Path, typer.Argument(help="A classifier: model.safetensors, from `otolith transfer` or the demo.")
+    ],
+    file: Annotated[
+        Path, typer.Argument(help="A recording: a table with a header, a row a time step (.csv, .csv.gz).")
+    ],
+    folder: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder for the results. Default: beside the recording."),
+    ] = None,
+    time: Annotated[str | None, typer.Option(help="Column of time stamps; guessed if not given.")] = None,
+    acc: Annotated[str | None, typer.Option(metavar="X,Y,Z", help="The accelerometer's columns.")] = None,
+    gyro: Annotated[str | None, typer.Option(metavar="X,Y,Z", help="The gyroscope's columns.")] = None,
+    acc_unit: Annotated[str | None, typer.Option(help="g, m/s2 or mg.")] = None,
+    gyro_unit: Annotated[str | None, typer.Option(help="rad/s or deg/s.")] = None,
+    time_unit: Annotated[str | None, typer.Option(help="s, ms, us or ns.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Rate in Hz, for files without a clock.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Accepted by every stage; labelling draws nothing.")] = 0,
+) -> None:
+    """Label a recording: a timeline (start, end, label, probability), a summary by label and a plot.
+
+    Columns, units and rate are guessed where they are not given, and what was guessed is shown.
+    """
+    del seed
+    from pydantic import TypeAdapter, ValidationError
+
+    from otolith.predict import Columns
+    from otolith.stages import label_file
+
+    given = {
+        "time": time,
+        "acc": tuple(acc.split(",")) if acc else None,
+        "gyro": tuple(gyro.split(",")) if gyro else None,
+        "acc_unit": acc_unit,
+        "gyro_unit": gyro_unit,
+        "time_unit": time_unit,
+        "rate_hz": rate,
+    }
+    try:
+        columns = TypeAdapter(Columns).validate_python(given)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise ValueError(f"--{str(problem['loc'][0]).replace('_', '-')}: {problem['msg']}") from None
+    target = folder or file.parent
+    labelled = label_file(model, file, target, columns=columns)
+    for note in labelled.read.notes:
+        console.print(note, highlight=False)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("label", "time", "share", "bouts", "mean probability"):
+        table.add_column(name, justify="left" if name == "label" else "right")
+    for line in labelled.summary.itertuples():
+        if line.seconds > 0:
+            known = line.label != ""
+            table.add_row(
+                line.label or "(not labelled)",
+                f"{line.seconds:,.1f} s",
+                f"{100 * line.share:.0f} %" if known else "",
+                str(int(line.bouts)),
+                f"{line.probability:.2f}" if known else "",
+            )
+    out.print(table)
+    stem = target / file.stem
+    out.print(f"{stem}.timeline.csv\n{stem}.summary.csv\n{stem}.png", highlight=False)
+
+
+@app.command()
+def demo(
+    run: Annotated[Path, typer.Option("--out", help="Folder for everything the demo writes.")] = Path("runs/demo"),
+    seed: SeedOption = None,
+    jobs: JobsOption = 0,
+) -> None:
+    """Run the main job on real data: pretrain, compare, report, and label the recording of a person never seen.
+
+    SPAR: 10 people, 7 shoulder exercises, a smartwatch; it ships in the package seglearn. A few minutes on two cores.
+    """
+    from otolith import predict, stages
+    from otolith import recipe as recipes
+
+    data = run / "data"
+    console.print("[bold]1/5[/] prepare SPAR: 10 people, 7 shoulder exercises, wrist, 50 Hz", highlight=False)
+    stages.prepare_dataset("spar", None, data)
+    job = stages.Run(recipes.load(Path(__file__).with_name("demo.toml"), seed=seed), run, data)
+    console.print("[bold]2/5[/] pretrain without labels, once a fold, never on its test people", highlight=False)
+    _pretrain(job)
+    console.print(
+        "[bold]3/5[/] compare frozen, fine-tuned, from scratch and a random forest on people never seen",
+        highlight=False,
+    )
+    _evaluate(job, jobs)
+    console.print(
+        "[bold]4/5[/] fit a classifier with 50 windows a class; label a recording of a person never seen",
+        highlight=False,
+    )
+    model = job.transfer(shots=50, fold=0)
+    file, truth = stages.held_out_session(job, fold=0)
+    labelled = stages.label_file(model, file, run, columns=predict.Columns(), truth=truth)
+    for note in labelled.read.notes:
+        console.print(f"    {note}", highlight=False)
+    console.print("[bold]5/5[/] report", highlight=False)
+    _report(job, picture=predict.picture(labelled, truth=truth))
+    out.print(
+        f"\n[bold]model[/]   {model}\n[bold]labels[/]  {run / file.stem}.timeline.csv, .png\n\n"
+        "[bold]What to try next[/]\n"
+        f"  your own recording (a CSV with time, x, y, z):  otolith label {model} YOUR.csv\n"
+        "  a larger corpus, MotionSense (24 people):       otolith prepare motionsense --source DIR\n"
+        "                                                  otolith pretrain recipes/motionsense-simclr.toml",
+        highlight=False,
+    )
+
+
+def _run(path: Path, change: list[str] | None, seed: int | None, folder: Path | None, data: Path) -> Run:
+    from otolith import recipe as recipes
+    from otolith.stages import Run
+
+    loaded = recipes.load(path, change or (), seed)
+    return Run(loaded, folder or Path("runs") / loaded.name, data)
+
+
+def _pretrain(job: Run, *, everyone: bool = False) -> None:
+    if int(os.environ.get("RANK", "0")):  # of several processes, the first one speaks
+        for _ in job.pretrain(everyone=everyone):
+            pass
+        return
+    with _progress() as bar:
+        task, name, said = None, "", ""
+        for number, of, current, step in job.pretrain(everyone=everyone):
+            if task is None or current != name:
+                if task is not None:
+                    bar.remove_task(task)
+                task, name, said = bar.add_task("", total=step.of), current, ""
+            if step.validation is not None:
+                said = f", validation {step.validation:.3f}"
+            loss = f"loss {sum(step.losses.values()):.3f}" if step.losses else ""
+            text = f"{current} ({number}/{of}) epoch {step.epoch} {loss}{said}, {step.windows_per_s:,.0f} windows/s"
+            bar.update(task, completed=step.index, total=step.of, description=text)
+            if step.done:
+                bar.console.print(f"    {text}, {step.seconds:.0f} s", highlight=False)
+    folder = job.folder / "encoders"
+    out.print(f"{folder}: {len(list(folder.glob('*.safetensors')))} encoders", highlight=False)
+
+
+def _evaluate(job: Run, jobs: int, allow_seen: bool = False) -> None:
+    total, rows = job.evaluate(jobs=jobs or os.cpu_count() or 1, allow_seen=allow_seen)
+    with _progress() as bar:
+        task = bar.add_task("evaluating", total=total)
+        for row in rows:
+            shots = "all" if row.shots is None else row.shots
+            text = f"fold {row.fold} seed {row.seed} {row.mode} {shots}: macro F1 {row.macro_f1:.3f}"
+            bar.update(task, advance=1, description=text)
+    out.print(f"{job.folder / 'rows'}: {total} rows", highlight=False)
+
+
+def _report(job: Run, picture: bytes | None = None) -> None:
+    from otolith import report as reports
+    from otolith.evaluate import gather
+
+    path = job.report(picture=picture)
+    rows = gather(job.folder / "rows")
+    text = reports.table(rows)
+    table = Table(title="macro F1 on people never seen, by labelled windows a class", box=None, pad_edge=False)
+    table.add_column("")
+    for column in text.columns:
+        table.add_column(str(column), justify="right")
+    for name, line in zip(text.index, text.to_numpy(), strict=True):
+        table.add_row(str(name), *map(str, line))
+    out.print(table)
+    for sentence in reports.findings(rows):
+        out.print(f"- {sentence}", highlight=False)
+    out.print(f"\n[bold]report[/]  {path}", highlight=False)
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Progress]:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as bars:
+        yield bars
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", "\\[")

@@ -1,0 +1,241 @@
+"""A recipe file -> typed constructor arguments. Its keys are those arguments; there is no second list of settings.
+
+    name = "motionsense-simclr"      # of the run
+    dataset = "motionsense"          # a prepared corpus
+    seed = 0
+
+    [windows]                        # arguments of windows.cut, for windows with labels
+    [unlabelled]                     # what differs for the windows of pretraining, for example overlap = 0.0
+    [encoder]                        # name, and arguments of that encoder
+    [objective]                      # name, and arguments of that objective
+    [pretrain]                       # arguments of pretrain.pretrain
+    [protocol]                       # arguments of evaluate.units and evaluate.evaluate
+    [transfer]                       # arguments of transfer.TransferClassifier
+    [transfer.finetune]              # further ones for one mode
+
+TOML has no word for nothing, so the strings "none" and "all" stand for Python's None.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import inspect
+import sys
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from otolith.datasets import DATASETS
+from otolith.encoders import ENCODERS, Encoder
+from otolith.evaluate import MODES, evaluate, units
+from otolith.objectives import OBJECTIVES, Objective
+from otolith.pretrain import pretrain
+from otolith.transfer import TransferClassifier
+from otolith.windows import Windows, cut
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Table = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """An experiment, checked against the signatures it will be passed to. See the module's docstring for its parts."""
+
+    name: str
+    dataset: str
+    seed: int
+    windows: Table
+    unlabelled: Table
+    encoder: Table
+    objective: Table
+    pretrain: Table
+    protocol: Table
+    transfer: Table
+    overrides: dict[str, Table]
+    text: str
+
+    def build_encoder(self, train: Windows, seed: int) -> Encoder:
+        """The encoder with initial weights from `seed`, standardising by the training windows' statistics."""
+        arguments = {key: value for key, value in self.encoder.items() if key != "name"}
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return ENCODERS[self.encoder["name"]](channels=train.shape[1], **train.statistics(), **arguments)
+
+    def build_objective(self, encoder: Encoder, train: Windows, seed: int) -> Objective:
+        """The objective on that encoder; its heads' initial weights come from `seed`."""
+        kind = OBJECTIVES[self.objective["name"]]
+        arguments = {key: value for key, value in self.objective.items() if key != "name"}
+        if "steps" in inspect.signature(kind).parameters:
+            arguments.setdefault("steps", train.shape[2])
+        with torch.random.fork_rng():
+            torch.manual_seed(seed + 1)
+            return kind(encoder, **arguments)
+
+
+def load(path: Path, changes: Sequence[str] = (), seed: int | None = None) -> Recipe:
+    """Reads and checks a recipe.
+
+    Args:
+        path: the TOML file.
+        changes: `section.key=value`, with the value as TOML writes it; they win over the file.
+        seed: wins over the file's.
+
+    Raises:
+        FileNotFoundError: there is no file.
+        ValueError: not TOML, an unknown section or key (the nearest one is named), or a value of the wrong type.
+    """
+    if not path.is_file():
+        near = sorted(p.name for p in path.parent.glob("*.toml")) if path.parent.is_dir() else []
+        raise FileNotFoundError(f"no recipe at '{path}'" + (f"; there are: {', '.join(near)}" if near else ""))
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"'{path}' is not TOML: {error}") from error
+    for change in changes:
+        _apply(tree, change)
+    if seed is not None:
+        tree["seed"] = seed
+    try:
+        return _check(_nones(tree), default_name=path.stem)
+    except ValueError as error:
+        raise ValueError(f"recipe '{path}': {error}") from error
+
+
+def _check(tree: Table, default_name: str) -> Recipe:
+    text = _as_toml(tree)
+    tree = dict(tree)
+    sections = ("windows", "unlabelled", "encoder", "objective", "pretrain", "protocol", "transfer")
+    _known(tree, ["name", "dataset", "seed", *sections], "the top level")
+    for section in sections:
+        if not isinstance(tree.setdefault(section, {}), dict):
+            raise ValueError(f"'{section}' is a value; expected a section [{section}]")
+    if "dataset" not in tree:
+        raise ValueError(f'no dataset named; add: dataset = "...", one of {", ".join(DATASETS)}')
+    _known([tree["dataset"]], DATASETS, "dataset")
+    transfer = {key: value for key, value in tree["transfer"].items() if key not in MODES}
+    overrides = {key: value for key, value in tree["transfer"].items() if key in MODES}
+    skip_transfer = ("encoder", "mode", "seed")
+    windows = _typed(tree["windows"], [cut], "windows", skip=("store",))
+    return Recipe(
+        name=str(tree.get("name", default_name)),
+        dataset=tree["dataset"],
+        seed=int(tree.get("seed", 0)),
+        windows=windows,
+        unlabelled={
+            **windows,
+            **_typed(tree["unlabelled"], [cut], "unlabelled", skip=("store", "label")),
+            "label": None,
+        },
+        encoder=_member(tree["encoder"], ENCODERS, "encoder", skip=("channels", "mean", "std")),
+        objective=_member(tree["objective"], OBJECTIVES, "objective", skip=("encoder",)),
+        pretrain=_typed(
+            tree["pretrain"], [pretrain], "pretrain", skip=("objective", "train", "validation", "seed", "resume")
+        ),
+        protocol=_typed(
+            tree["protocol"],
+            [units, evaluate],
+            "protocol",
+            skip=("windows", "plan", "encoders", "folder", "transfer", "overrides", "allow_seen", "jobs"),
+        ),
+        transfer=_typed(transfer, [TransferClassifier], "transfer", skip=skip_transfer),
+        overrides={
+            mode: _typed(table, [TransferClassifier], f"transfer.{mode}", skip=skip_transfer)
+            for mode, table in overrides.items()
+        },
+        text=text,
+    )
+
+
+def _apply(tree: Table, change: str) -> None:
+    """Puts one `section.key=value` into the tree."""
+    where, equals, text = change.partition("=")
+    if not equals or not where.strip():
+        raise ValueError(f"cannot read the change '{change}'; expected section.key=value, such as pretrain.epochs=5")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()  # a bare word is meant as a string
+    *path, key = where.strip().split(".")
+    for name in path:
+        tree = tree.setdefault(name, {})
+        if not isinstance(tree, dict):
+            raise ValueError(f"cannot set '{where.strip()}': '{name}' is a value, not a section")
+    tree[key] = value
+
+
+def _nones(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _nones(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_nones(inner) for inner in value]
+    return None if value in ("none", "all") else value
+
+
+def _known(names: Iterable[str], allowed: Iterable[str], what: str) -> None:
+    allowed = list(allowed)
+    for name in names:
+        if name not in allowed:
+            near = difflib.get_close_matches(str(name), allowed, n=1, cutoff=0.5)
+            hint = f"did you mean '{near[0]}'?" if near else "known: " + ", ".join(allowed)
+            raise ValueError(f"unknown name '{name}' in {what}; {hint}")
+
+
+def _member(table: Table, family: Mapping[str, Callable[..., Any]], what: str, skip: Sequence[str]) -> Table:
+    if "name" not in table:
+        raise ValueError(f"[{what}] has no name; one of {', '.join(family)}")
+    name = table["name"]
+    _known([name], family, what)
+    rest = {key: value for key, value in table.items() if key != "name"}
+    return {"name": name, **_typed(rest, [family[name]], what, skip=skip)}
+
+
+def _typed(table: Table, functions: Sequence[Callable[..., Any]], what: str, skip: Sequence[str]) -> Table:
+    """The table with its values checked against the functions' annotations."""
+    hints: dict[str, Any] = {}
+    for function in functions:
+        of = function.__init__ if inspect.isclass(function) else function
+        annotations = typing.get_type_hints(of)
+        for name in inspect.signature(function).parameters:
+            if name not in skip:
+                hints[name] = annotations[name]
+    _known(table, hints, f"[{what}]")
+    checked = {}
+    for name, value in table.items():
+        try:
+            checked[name] = TypeAdapter(hints[name], config=ConfigDict(strict=False)).validate_python(value)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            raise ValueError(f"[{what}] {name} = {value!r}: {problem['msg']}") from None
+    return checked
+
+
+def _as_toml(tree: Table, path: str = "") -> str:
+    """The recipe as it was run, changes and all."""
+    lines = [f"{key} = {_value(value)}" for key, value in tree.items() if not isinstance(value, dict)]
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            lines += ["", f"[{path}{key}]", _as_toml(value, f"{path}{key}.")]
+    return "\n".join(lines)
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return '"none"'
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_value(inner)}" for key, inner in value.items()) + "}"
+    return repr(value)

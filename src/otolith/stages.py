@@ -1,0 +1,276 @@
+"""The stages of a run, each a function or a generator of what happens: the CLI draws bars of it, Python code need not.
+
+<data>/<dataset>/                      a prepared corpus (store.py)
+<run>/recipe.toml                      the recipe as it was run
+<run>/encoders/<people>.safetensors    pretrained encoders, one for each group of training people
+<run>/rows/<fingerprint>.json          result rows
+<run>/rows.csv, report.html            what `report` makes of them
+<run>/model.safetensors                a classifier for `otolith label`
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from otolith import checkpoint, predict, report
+from otolith.datasets import DATASETS
+from otolith.evaluate import Row, Unit, evaluate, gather, units
+from otolith.files import fingerprint, replacing, write_text
+from otolith.pretrain import Step, pretrain
+from otolith.recipe import Recipe
+from otolith.recording import ACCELEROMETER, STANDARD_GRAVITY, Recording
+from otolith.splits import draw_shots
+from otolith.store import Store, open_store, prepare
+from otolith.transfer import Mode, TransferClassifier, embed
+from otolith.windows import Windows, cut
+
+
+def prepare_dataset(
+    name: str,
+    source: Path | None,
+    data: Path,
+    *,
+    rate_hz: float = 50.0,
+    watch: Callable[[Iterable[Recording]], Iterable[Recording]] = iter,
+) -> Store:
+    """Official files -> a prepared store in `data/name`. `watch` sees every recording pass."""
+    dataset = DATASETS[name]
+    about = {"title": dataset.title, "licence": dataset.licence, "origin": dataset.origin, "cite": dataset.cite}
+    return prepare(
+        watch(dataset.read(source)), data / name, dataset=name, labels=dataset.classes, rate_hz=rate_hz, about=about
+    )
+
+
+class Encoding(NamedTuple):
+    """One pretraining of a run: number `number` of `of`, and its latest step."""
+
+    number: int
+    of: int
+    name: str
+    step: Step
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A recipe, applied to a prepared corpus, with a folder for what comes of it.
+
+    Args:
+        recipe: the experiment.
+        folder: of the run.
+        data: folder of the prepared corpora.
+    """
+
+    recipe: Recipe
+    folder: Path
+    data: Path
+
+    def windows(self) -> Windows:
+        """The labelled windows of the recipe's corpus."""
+        return cut(open_store(self.data / self.recipe.dataset), **self.recipe.windows)
+
+    def unlabelled(self) -> Windows:
+        """The windows that pretraining draws from."""
+        return cut(open_store(self.data / self.recipe.dataset, verify=False), **self.recipe.unlabelled)
+
+    def plan(self, windows: Windows) -> list[Unit]:
+        """Folds and seeds; the recipe's one seed moves all of them."""
+        settings = {key: value for key, value in self.recipe.protocol.items() if key in ("folds", "seeds", "fold_seed")}
+        if "seeds" in settings:
+            settings["seeds"] = [self.recipe.seed + seed for seed in settings["seeds"]]
+        if settings.get("fold_seed") is not None:
+            settings["fold_seed"] += self.recipe.seed
+        return units(windows, **settings)
+
+    def encoder_path(self, unit: Unit | None) -> Path:
+        """Where the encoder for a unit lies; None: the one that saw everybody."""
+        name = "everyone" if unit is None else f"folds{unit.fold_seed}-fold{unit.split.fold}"
+        return self.folder / "encoders" / f"{name}.safetensors"
+
+    def pretrain(self, *, everyone: bool = False) -> Iterator[Encoding]:
+        """Pretrains what is not there yet: an encoder for each group of training people, or one on everybody.
+
+        Raises:
+            ValueError: an encoder in the folder was made from other settings or data.
+        """
+        unlabelled = self.unlabelled()
+        wanted: dict[Path, Unit | None] = {self.encoder_path(None): None}
+        if not everyone:
+            wanted = {self.encoder_path(unit): unit for unit in self.plan(self.windows())}
+        self._keep_recipe()
+        for index, (path, unit) in enumerate(wanted.items()):
+            if unit is None:
+                train, held = unlabelled, None
+                people = {"train": list(unlabelled.subject_names), "validation": []}
+                seed = self.recipe.seed
+            else:
+                train, held = unlabelled.of(unit.split.train), unlabelled.of(unit.split.validation)
+                people = {"train": list(unit.split.train), "validation": list(unit.split.validation)}
+                seed = unit.fold_seed
+            made_from = fingerprint(
+                [unlabelled.identity, people, self.recipe.encoder, self.recipe.objective, self.recipe.pretrain, seed]
+            )
+            if path.exists():
+                if checkpoint.load(path).about.get("made_from") != made_from:
+                    raise ValueError(
+                        f"'{path}' was pretrained with other settings or data; give this run another folder (--out) "
+                        "or remove that one"
+                    )
+                continue
+            encoder = self.recipe.build_encoder(train, seed)
+            objective = self.recipe.build_objective(encoder, train, seed)
+            state = path.with_suffix(".state")
+            history = []
+            for step in pretrain(objective, train, held, seed=seed, resume=state, **self.recipe.pretrain):
+                if step.validation is not None or step.done:
+                    history.append([step.epoch, sum(step.losses.values()), step.validation])
+                yield Encoding(index + 1, len(wanted), path.stem, step)
+            kept = {name: getattr(objective, name) for name in objective.kept}
+            checkpoint.save(
+                path,
+                encoder,
+                unlabelled.contract,
+                about={
+                    "objective": self.recipe.objective["name"],
+                    "encoder": self.recipe.encoder["name"],
+                    "pretrained_on": unlabelled.dataset,
+                    "subjects": sorted(f"{unlabelled.dataset}:{name}" for group in people.values() for name in group),
+                    "windows": len(train),
+                    "made_from": made_from,
+                    "recipe": self.recipe.text,
+                    "history": history,
+                },
+                heads=kept,
+            )
+            state.unlink(missing_ok=True)
+
+    def evaluate(self, *, jobs: int = 1, allow_seen: bool = False) -> tuple[int, Iterator[Row]]:
+        """The number of rows of the protocol, and the rows as they get ready."""
+        windows = self.windows()
+        plan = self.plan(windows)
+        missing = [path for unit in plan if not (path := self.encoder_path(unit)).exists()]
+        if missing:
+            raise FileNotFoundError(
+                f"no encoder at '{missing[0]}' ({len(set(missing))} missing); run first: otolith pretrain with the same "
+                "recipe and the same --out"
+            )
+        self._keep_recipe()
+        settings = {k: v for k, v in self.recipe.protocol.items() if k in ("shots", "modes", "validation_windows")}
+        rows = evaluate(
+            windows,
+            plan,
+            self.encoder_path,
+            folder=self.folder / "rows",
+            transfer=self.recipe.transfer,
+            overrides=self.recipe.overrides,
+            allow_seen=allow_seen,
+            jobs=jobs,
+            **settings,
+        )
+        asked = inspect.signature(evaluate).bind_partial(**settings)
+        asked.apply_defaults()
+        return len(plan) * len(asked.arguments["shots"]) * len(asked.arguments["modes"]), rows
+
+    def transfer(self, *, mode: Mode = "finetune", shots: int | None = None, fold: int | None = None) -> Path:
+        """Fits a classifier and writes `model.safetensors`.
+
+        Args:
+            mode: of `TransferClassifier`.
+            shots: windows a class; None: all.
+            fold: train on this fold's training people with its encoder, so that its test people stay unseen; None: on
+                everybody, with the encoder that saw everybody.
+        """
+        windows = self.windows()
+        unit = None if fold is None else next((u for u in self.plan(windows) if u.split.fold == fold), None)
+        if fold is not None and unit is None:
+            raise ValueError(f"the recipe has no fold {fold}")
+        path = self.encoder_path(unit)
+        if not path.exists():
+            hint = "otolith pretrain RECIPE" + (" --everyone" if unit is None else "")
+            raise FileNotFoundError(f"no encoder at '{path}'; run first: {hint}")
+        train = windows if unit is None else windows.of(unit.split.train)
+        held = None if unit is None else windows.of(unit.split.validation)
+        assert train.y is not None
+        arguments: dict[str, Any] = {**self.recipe.transfer, **self.recipe.overrides.get(mode, {})}
+        rows = draw_shots(train.y, shots, seed=self.recipe.seed)
+        model = TransferClassifier(str(path), mode=mode, seed=self.recipe.seed, **arguments)
+        model.fit(train[rows], validation=held)
+        people = [f"{train.dataset}:{train.subject_names[number]}" for number in sorted(set(train.subject.tolist()))]
+        out = self.folder / "model.safetensors"
+        model.save(
+            out, label_names=train.label_names, about={"labelled_subjects": people, "labelled_windows": len(rows)}
+        )
+        return out
+
+    def report(self, *, picture: bytes | None = None) -> Path:
+        """Gathers the rows into `rows.csv` and writes `report.html`."""
+        rows = gather(self.folder / "rows")
+        write_text(self.folder / "rows.csv", rows.to_csv(index=False, lineterminator="\n"))
+        windows = self.windows()
+        unit = self.plan(windows)[0]
+        path = self.encoder_path(unit)
+        embedding, history = None, []
+        if path.exists():
+            loaded = checkpoint.load(path)
+            unseen = windows.of(unit.split.test)
+            embedding = report.Embedding.of(embed(loaded.encoder, unseen), unseen)
+            history = loaded.about.get("history", [])
+        out = self.folder / "report.html"
+        report.write(
+            out,
+            rows,
+            title=f"{DATASETS[self.recipe.dataset].title}: {self.recipe.name}",
+            card=DATASETS[self.recipe.dataset],
+            recipe=self.recipe.text,
+            embedding=embedding,
+            history=history,
+            picture=picture,
+        )
+        return out
+
+    def _keep_recipe(self) -> None:
+        write_text(self.folder / "recipe.toml", self.recipe.text + "\n")
+
+
+def label_file(
+    model: Path, file: Path, out: Path, *, columns: predict.Columns, truth: list[tuple[float, float, str]] | None = None
+) -> predict.Labelled:
+    """Labels one recording and writes `<stem>.timeline.csv`, `<stem>.summary.csv` and `<stem>.png` into `out`."""
+    labelled = predict.label(TransferClassifier.load(model), predict.read_csv(file, columns))
+    predict.write(labelled, out, file.stem, truth=truth)
+    return labelled
+
+
+def held_out_session(run: Run, *, fold: int) -> tuple[Path, list[tuple[float, float, str]]]:
+    """Writes a session of one of the fold's test people as a CSV, as a user would bring it: the person's recordings
+    of each class one after another, five seconds apart, time in seconds and acceleration in m/s^2.
+
+    Returns:
+        The file, and its true labels as (start, end, label) in seconds.
+    """
+    store = open_store(run.data / run.recipe.dataset, verify=False)
+    unit = next(unit for unit in run.plan(run.windows()) if unit.split.fold == fold)
+    person = unit.split.test[0]
+    first: dict[int, Any] = {}
+    for entry in store.entries:
+        if entry.subject == person and entry.spans:
+            first.setdefault(entry.spans[0][2], entry)
+    columns = [store.channels.index(name) for name in ACCELEROMETER]
+    tables, truth, at = [], [], 0.0
+    for number, entry in sorted(first.items()):
+        signal = store.signal[entry.start : entry.start + entry.steps, columns] * STANDARD_GRAVITY
+        time_s = at + np.arange(entry.steps) / store.rate_hz
+        tables.append(np.column_stack([time_s, signal]))
+        truth.append((at, at + entry.steps / store.rate_hz, store.labels[number]))
+        at = truth[-1][1] + 5.0
+    path = run.folder / f"person-{person}.csv"
+    with replacing(path) as part:
+        np.savetxt(
+            part, np.concatenate(tables), fmt="%.4f", delimiter=",", header="time,acc_x,acc_y,acc_z", comments=""
+        )
+    return path, truth
