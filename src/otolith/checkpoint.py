@@ -10,6 +10,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import math
+import os
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -64,8 +66,15 @@ def save(
         signal: the contract it was trained under.
         about: facts in JSON, such as objective, corpora, `subjects`; `provenance()` is added.
         heads: further modules to keep.
+
+    Raises:
+        ValueError: the encoder is not one of `ENCODERS`.
     """
-    name = next(name for name, kind in ENCODERS.items() if type(encoder) is kind)
+    name = next((name for name, kind in ENCODERS.items() if type(encoder) is kind), None)
+    if name is None:
+        raise ValueError(
+            f"{type(encoder).__name__} is not in otolith.encoders.ENCODERS, so it could not be loaded again"
+        )
     header = {
         "format": FORMAT,
         "encoder": {"name": name, "arguments": encoder.arguments()},
@@ -107,14 +116,22 @@ def load(path: Path) -> Checkpoint:
         name, arguments = header["encoder"]["name"], header["encoder"]["arguments"]
         if name not in ENCODERS:
             raise ValueError(f"unknown encoder '{name}'; known: {', '.join(ENCODERS)}")
-        encoder = ENCODERS[name](**arguments)
         signal, about = Signal.from_json(header["signal"]), dict(header["about"])
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        if not 0 < signal.rate_hz * signal.seconds < math.inf:
+            raise ValueError(f"windows of {signal.seconds} s at {signal.rate_hz} Hz")
+        if arguments["channels"] != len(signal.channels):
+            raise ValueError(f"{arguments['channels']} channels in the encoder, {len(signal.channels)} in the signal")
+        with torch.device("meta"):  # without memory, as sizes may be absurd until they are compared with the weights
+            outline = ENCODERS[name](**arguments)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
         raise ValueError(f"the header of '{path}' cannot be used: {error}") from error
     bad = [name for name, value in tensors.items() if value.is_floating_point() and not torch.isfinite(value).all()]
     if bad:
         raise ValueError(f"'{path}' holds weights that are not finite: {', '.join(bad[:3])}")
-    load_strictly(encoder, _below("encoder.", tensors), what=f"encoder '{name}' in '{path}'")
+    weights = _below("encoder.", tensors)
+    check_fit(outline, weights, what=f"encoder '{name}' in '{path}'")
+    encoder = ENCODERS[name](**arguments)
+    encoder.load_state_dict(weights)
     heads: dict[str, dict[str, Tensor]] = {}
     for key, value in _below("head.", tensors).items():
         head, _, rest = key.partition(".")
@@ -122,8 +139,8 @@ def load(path: Path) -> Checkpoint:
     return Checkpoint(encoder.eval(), signal, about, heads, sha256(path))
 
 
-def load_strictly(module: nn.Module, state: Mapping[str, Tensor], *, what: str) -> None:
-    """Loads weights and lists whatever does not fit.
+def check_fit(module: nn.Module, state: Mapping[str, Tensor], *, what: str) -> None:
+    """Compares weights with a module, which may be on torch's meta device, and lists whatever does not fit.
 
     Raises:
         ValueError: weights are missing, left over or of another shape.
@@ -138,7 +155,6 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], *, what: str) 
     ]
     if problems:
         raise ValueError(f"weights do not fit {what}: {'; '.join(problems)}")
-    module.load_state_dict(state)
 
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -170,7 +186,7 @@ def provenance() -> dict[str, Any]:
         "commit": commit,
         "torch": torch.__version__,
         "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads",
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     }
 
 

@@ -366,10 +366,8 @@ def _evaluate(job: Run, jobs: int, allow_seen: bool = False) -> None:
 
 def _report(job: Run, picture: bytes | None = None) -> None:
     from otolith import report as reports
-    from otolith.evaluate import gather
 
-    path = job.report(picture=picture)
-    rows = gather(job.folder / "rows")
+    path, rows = job.report(picture=picture)
     text = reports.table(rows)
     table = Table(title="macro F1 on people never seen, by labelled windows a class", box=None, pad_edge=False)
     table.add_column("")

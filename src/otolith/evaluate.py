@@ -97,38 +97,49 @@ def units(
     ]
 
 
-def evaluate(
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One row to be: all that it depends on, and the fingerprint of that."""
+
+    unit: Unit
+    encoder: Path
+    mode: str
+    shots: int | None
+    transfer: dict[str, Any]
+    held: tuple[int, ...]
+    seen: tuple[str, ...]
+    fingerprint: str
+
+
+def cells(
     windows: Windows,
     plan: Sequence[Unit],
     encoders: Callable[[Unit], Path],
     *,
-    folder: Path,
     shots: Sequence[int | None] = (2, 5, 10, 50, 100, None),
     modes: Sequence[str] = ("frozen", "finetune", "scratch", "forest"),
     transfer: Mapping[str, Any] | None = None,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     validation_windows: int | None = None,
     allow_seen: bool = False,
-    jobs: int = 1,
-) -> Iterator[Row]:
-    """Yields every row of the protocol, read from `folder` where it is there already, in the order they are ready.
+) -> list[Cell]:
+    """The rows of a protocol, planned and checked before anything is computed.
 
     Args:
         windows: the labelled corpus.
         plan: from `units`.
         encoders: the checkpoint for a unit; pretrained without the unit's test people.
-        folder: rows are kept there, one JSON file each.
         shots: windows a class drawn from the training people; None: all. A class with fewer gives all it has, and
             the row's `fewer` says which.
         modes: of `MODES`.
         transfer: arguments of `TransferClassifier` for all modes.
         overrides: further arguments by mode, over `transfer`.
-        validation_windows: at most so many windows of the validation people, drawn once a seed; None: all.
+        validation_windows: at most so many windows of the validation people, drawn once a seed and fold; None: all.
         allow_seen: also judge encoders that saw test people in pretraining; their rows say so.
-        jobs: processes; each gets its share of the cores.
 
     Raises:
-        ValueError: an unknown mode, windows without labels, or an encoder that has seen a test person.
+        ValueError: an unknown mode, windows without labels, or an encoder that does not fit the windows or has seen a
+            test person.
 
     Source: the protocol of Fortes Rey et al. 2023 (arXiv 2307.01168): macro F1 over the corpus's classes, folds by user,
     every user tested once a seed.
@@ -137,152 +148,156 @@ def evaluate(
         raise ValueError(f"unknown mode '{unknown[0]}'; expected some of {', '.join(MODES)}")
     if windows.y is None:
         raise ValueError("these windows have no labels, so nothing can be scored")
+    code = checkpoint.code_version()
+    loaded: dict[Path, checkpoint.Checkpoint] = {}
+    planned = []
+    for unit in plan:
+        path = encoders(unit)
+        if path not in loaded:
+            loaded[path] = checkpoint.load(path)
+        encoder, split = loaded[path], unit.split
+        if difference := encoder.signal.difference(windows.contract):
+            raise ValueError(
+                f"'{path}' does not fit these windows: {difference}; prepare and cut them as it was trained"
+            )
+        people = {f"{windows.dataset}:{person}" for person in split.test}
+        seen = sorted(people & set(encoder.about.get("subjects", ())))
+        if seen and not allow_seen:
+            raise ValueError(
+                f"'{path}' was pretrained on test people ({', '.join(seen)}): scores would not be of people never seen; "
+                "pretrain without them, or allow it (--allow-seen) and have every row say so"
+            )
+        held = _rows_of(windows, split.validation)
+        if validation_windows is not None and len(held) > validation_windows:
+            random = np.random.default_rng([unit.seed, split.fold, 0x7A11])
+            held = np.sort(random.choice(held, validation_windows, replace=False))
+        for count in shots:
+            for mode in modes:
+                how = {} if mode == "forest" else {**(transfer or {}), **(overrides or {}).get(mode, {})}
+                # What a row does not depend on is left out of its name: a forest needs no encoder, scratch no weights.
+                weights = encoder.sha256 if mode in ("frozen", "finetune") else encoder.encoder.arguments()
+                name = {
+                    "windows": windows.identity,
+                    "encoder": None if mode == "forest" else [type(encoder.encoder).__name__, weights],
+                    "mode": mode,
+                    "transfer": how,
+                    "split": dataclasses.asdict(split),
+                    "held": None if mode == "forest" else held.tolist(),
+                    "shots": count,
+                    "seed": unit.seed,
+                    "code": code,
+                }
+                planned.append(
+                    Cell(unit, path, mode, count, how, tuple(held.tolist()), tuple(seen), fingerprint(name)[:24])
+                )
+    return planned
+
+
+def evaluate(windows: Windows, planned: Sequence[Cell], *, folder: Path, jobs: int = 1) -> Iterator[Row]:
+    """Yields every planned row in the order they are ready, read from `folder` where it is there already.
+
+    Args:
+        windows: the same that were planned with.
+        planned: from `cells`.
+        folder: rows are kept there, one JSON file each.
+        jobs: processes; each gets its share of the cores.
+
+    Raises:
+        ValueError: a row file in the folder is damaged.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    cells = [(mode, count) for count in shots for mode in modes]
-    arguments = {mode: {**(transfer or {}), **(overrides or {}).get(mode, {})} for mode in modes}
-    work = [(unit, encoders(unit)) for unit in plan]
-    options = (folder, cells, arguments, validation_windows, allow_seen)
     if jobs == 1:
-        for unit, path in work:
-            yield from _rows(windows, unit, path, *options)
+        for cell in planned:
+            yield _row(windows, cell, folder)
         return
     from joblib import Parallel, delayed
 
-    threads = max(1, (torch.get_num_threads()) // jobs)
-    # One cell a task, so that all workers are busy to the end; cells of a unit share features through a small cache.
-    tasks = [(unit, path, cell) for unit, path in work for cell in cells]
-    parallel = Parallel(n_jobs=jobs, return_as="generator_unordered", backend="loky")
-    yield from parallel(
-        delayed(_one_row)(windows, unit, path, folder, cell, arguments, validation_windows, allow_seen, threads)
-        for unit, path, cell in tasks
+    threads = max(1, torch.get_num_threads() // jobs)
+    yield from Parallel(n_jobs=jobs, return_as="generator_unordered")(
+        delayed(_row)(windows, cell, folder, threads) for cell in planned
     )
-
-
-def _one_row(
-    windows: Windows,
-    unit: Unit,
-    path: Path,
-    folder: Path,
-    cell: Any,
-    arguments: Any,
-    cap: Any,
-    seen: bool,
-    threads: int,
-) -> Row:
-    torch.set_num_threads(threads)
-    return next(iter(_rows(windows, unit, path, folder, [cell], arguments, cap, seen)))
 
 
 _features: dict[tuple[str, str], torch.Tensor] = {}
 
 
-def _features_of(loaded: checkpoint.Checkpoint, windows: Windows) -> torch.Tensor:
-    """Frozen features of the whole corpus, computed once a process and checkpoint."""
-    key = (loaded.sha256, windows.identity)
+def _features_of(encoder: checkpoint.Checkpoint, windows: Windows) -> torch.Tensor:
+    """Frozen features of the whole corpus, computed once a process and encoder."""
+    key = (encoder.sha256, windows.identity)
     if key not in _features:
         _features.clear()  # one encoder's at a time: they may be large
-        _features[key] = embed(loaded.encoder, windows)
+        _features[key] = embed(encoder.encoder, windows)
     return _features[key]
 
 
-def _rows(
-    windows: Windows,
-    unit: Unit,
-    path: Path,
-    folder: Path,
-    cells: Sequence[tuple[str, int | None]],
-    arguments: Mapping[str, Mapping[str, Any]],
-    validation_windows: int | None,
-    allow_seen: bool,
-) -> Iterator[Row]:
+def _row(windows: Windows, cell: Cell, folder: Path, threads: int | None = None) -> Row:
+    """Reads a row, or makes and keeps it."""
+    file = folder / f"{cell.fingerprint}.json"
+    if file.exists():
+        return _read(file)
+    if threads is not None:
+        torch.set_num_threads(threads)
     assert windows.y is not None
-    split, made_by = unit.split, checkpoint.provenance()
-    loaded = checkpoint.load(path)
-    if difference := loaded.signal.difference(windows.contract):
-        raise ValueError(f"'{path}' does not fit these windows: {difference}; prepare and cut them as it was trained")
-    seen = sorted({f"{windows.dataset}:{person}" for person in split.test} & set(loaded.about.get("subjects", ())))
-    if seen and not allow_seen:
-        raise ValueError(
-            f"'{path}' was pretrained on test people ({', '.join(seen)}): scores would not be of people never seen; "
-            "pretrain without them, or allow it (--allow-seen) and have every row say so"
+    started = time.perf_counter()
+    unit, split, mode, made_by = cell.unit, cell.unit.split, cell.mode, checkpoint.provenance()
+    encoder = checkpoint.load(cell.encoder)
+    train_rows, test_rows, held = (
+        _rows_of(windows, split.train),
+        _rows_of(windows, split.test),
+        np.array(cell.held, int),
+    )
+    rows = train_rows[draw_shots(windows.y[train_rows], cell.shots, seed=unit.seed * 1000 + split.fold)]
+    train, test = windows[rows], windows[test_rows]
+    drawn = np.bincount(windows.y[rows], minlength=len(windows.label_names))
+    fewer = {} if cell.shots is None else {k: int(n) for k, n in enumerate(drawn) if n < cell.shots}
+    steps = 0
+    if mode == "forest":
+        predicted = ForestClassifier(seed=unit.seed).fit(train).predict(test)
+    else:
+        model = TransferClassifier(encoder.encoder, mode=mode, seed=unit.seed, **cell.transfer)  # type: ignore[arg-type]
+        table = None
+        if mode == "frozen" or (mode == "finetune" and model.head == "logistic"):
+            table = _features_of(encoder, windows)
+        model.fit(
+            train,
+            validation=windows[held] if len(held) else None,
+            features=None if table is None else table[rows],
+            validation_features=None if table is None else table[held],
         )
-    sides = {side: _rows_of(windows, people) for side, people in dataclasses.asdict(split).items() if side != "fold"}
-    held = sides["validation"]
-    if validation_windows is not None and len(held) > validation_windows:
-        random = np.random.default_rng([unit.seed, split.fold, 0x7A11])
-        held = np.sort(random.choice(held, validation_windows, replace=False))
-    for mode, count in cells:
-        how = {} if mode == "forest" else dict(arguments[mode])
-        learns_from = loaded.sha256 if mode in ("frozen", "finetune") else loaded.encoder.arguments()
-        name = fingerprint(
-            {
-                "windows": windows.identity,
-                "encoder": None if mode == "forest" else [type(loaded.encoder).__name__, learns_from],
-                "mode": mode,
-                "transfer": how,
-                "split": dataclasses.asdict(split),
-                "validation": None if mode == "forest" else held.tolist(),
-                "shots": count,
-                "seed": unit.seed,
-                "code": made_by["code"],
-            }
-        )[:24]
-        file = folder / f"{name}.json"
-        if file.exists():
-            yield _read(file)
-            continue
-        started = time.perf_counter()
-        rows = sides["train"][draw_shots(windows.y[sides["train"]], count, seed=unit.seed * 1000 + split.fold)]
-        drawn = np.bincount(windows.y[rows], minlength=len(windows.label_names))
-        fewer = {windows.label_names[k]: int(n) for k, n in enumerate(drawn) if count is not None and n < count}
-        train, test = windows[rows], windows[sides["test"]]
-        steps = 0
-        if mode == "forest":
-            predicted = ForestClassifier(seed=unit.seed).fit(train).predict(test)
-        else:
-            model = TransferClassifier(loaded.encoder, mode=mode, seed=unit.seed, **how)  # type: ignore[arg-type]
-            table = None
-            if mode == "frozen" or (mode == "finetune" and model.head == "logistic"):
-                table = _features_of(loaded, windows)
-            model.fit(
-                train,
-                validation=windows[held] if len(held) else None,
-                features=None if table is None else table[rows],
-                validation_features=None if table is None else table[held],
-            )
-            frozen = table if mode == "frozen" else None
-            predicted = model.predict(test, features=None if frozen is None else frozen[sides["test"]])
-            steps = model.steps_
-        row = Row(
-            dataset=windows.dataset,
-            windows=windows.identity[:16],
-            objective="-" if mode in ("scratch", "random-frozen", "forest") else loaded.about.get("objective", "-"),
-            encoder="-" if mode == "forest" else loaded.about.get("encoder", type(loaded.encoder).__name__),
-            pretrained_on="-" if mode not in ("frozen", "finetune") else loaded.about.get("pretrained_on", "?"),
-            checkpoint="-" if mode not in ("frozen", "finetune") else loaded.sha256[:16],
-            mode=mode,
-            transfer=json.dumps(how, sort_keys=True),
-            fold=split.fold,
-            shots=count,
-            seed=unit.seed,
-            fold_seed=unit.fold_seed,
-            n_train=len(rows),
-            n_validation=0 if mode == "forest" else len(held),
-            n_test=len(test),
-            fewer=json.dumps(fewer),
-            **_scores(test, predicted),
-            steps=steps,
-            seconds=round(time.perf_counter() - started, 3),
-            test_subjects=" ".join(split.test),
-            test_seen_in_pretraining=bool(seen) and mode in ("frozen", "finetune"),
-            code=made_by["code"],
-            commit=made_by["commit"] or f"otolith {made_by['otolith']}",
-            torch=made_by["torch"],
-            machine=made_by["machine"],
-            fingerprint=name,
-        )
-        write_text(file, json.dumps(dataclasses.asdict(row), indent=1))
-        yield row
+        frozen = table if mode == "frozen" else None
+        predicted = model.predict(test, features=None if frozen is None else frozen[test_rows])
+        steps = model.steps_
+    pretrained = mode in ("frozen", "finetune")
+    row = Row(
+        dataset=windows.dataset,
+        windows=windows.identity[:16],
+        objective=encoder.about.get("objective", "?") if pretrained else "-",
+        encoder="-" if mode == "forest" else encoder.about.get("encoder", type(encoder.encoder).__name__),
+        pretrained_on=encoder.about.get("pretrained_on", "?") if pretrained else "-",
+        checkpoint=encoder.sha256[:16] if pretrained else "-",
+        mode=mode,
+        transfer=json.dumps(cell.transfer, sort_keys=True),
+        fold=split.fold,
+        shots=cell.shots,
+        seed=unit.seed,
+        fold_seed=unit.fold_seed,
+        n_train=len(rows),
+        n_validation=0 if mode == "forest" else len(held),
+        n_test=len(test),
+        fewer=json.dumps({windows.label_names[k]: n for k, n in fewer.items()}),
+        **_scores(test, predicted),
+        steps=steps,
+        seconds=round(time.perf_counter() - started, 3),
+        test_subjects=" ".join(split.test),
+        test_seen_in_pretraining=bool(cell.seen) and pretrained,
+        code=made_by["code"],
+        commit=made_by["commit"] or f"otolith {made_by['otolith']}",
+        torch=made_by["torch"],
+        machine=made_by["machine"],
+        fingerprint=cell.fingerprint,
+    )
+    write_text(file, json.dumps(dataclasses.asdict(row), indent=1))
+    return row
 
 
 def _rows_of(windows: Windows, people: Sequence[str]) -> np.ndarray:
@@ -316,13 +331,25 @@ def _read(file: Path) -> Row:
         raise ValueError(f"the result row '{file}' is damaged: {error}; remove it and evaluate again") from error
 
 
-def gather(folder: Path) -> pd.DataFrame:
-    """All rows in a folder, sorted, as one tidy table.
+def gather(folder: Path, planned: Sequence[Cell] | None = None) -> pd.DataFrame:
+    """Rows in a folder, sorted, as one tidy table.
+
+    Args:
+        folder: where `evaluate` keeps them.
+        planned: only these; None: all that lie there, of whatever settings and code.
 
     Raises:
-        FileNotFoundError: there are none.
+        FileNotFoundError: there are none, or a planned one is missing.
     """
-    rows = [dataclasses.asdict(_read(file)) for file in sorted(folder.glob("*.json"))]
+    files = sorted(folder.glob("*.json"))
+    if planned is not None:
+        files = [folder / f"{cell.fingerprint}.json" for cell in planned]
+        if missing := sum(not file.exists() for file in files):
+            raise FileNotFoundError(
+                f"{missing} of {len(files)} rows are not in '{folder}' yet (rows of other settings, data or code do not "
+                "count); run first: otolith evaluate with the same recipe and the same --out"
+            )
+    rows = [dataclasses.asdict(_read(file)) for file in files]
     if not rows:
         raise FileNotFoundError(f"no result rows in '{folder}'; run: otolith evaluate RECIPE")
     table: pd.DataFrame = pd.DataFrame(rows)

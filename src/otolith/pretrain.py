@@ -126,7 +126,10 @@ def pretrain(
     least = 2 * fabric.world_size  # every device trains on at least 2 windows a batch
     if batch_size < least:
         raise ValueError(f"batch_size is {batch_size} over {fabric.world_size} devices; expected at least {least}")
-    for what, count in (("drawn an epoch", drawn), ("to validate on", least if validation is None else len(validation))):
+    for what, count in (
+        ("drawn an epoch", drawn),
+        ("to validate on", least if validation is None else len(validation)),
+    ):
         if 0 < count < least:
             raise ValueError(f"{count} windows {what} over {fabric.world_size} devices; expected at least {least}")
     per_epoch = max(1, drawn // batch_size)
@@ -180,7 +183,11 @@ def pretrain(
                     saved = time.perf_counter()
         run.epoch, run.step = run.epoch + 1, 0
         pace = speed()
-        value = None if validation is None else run.validate(_shared_batches(validation, None, batch_size, fabric))
+        value = None
+        if validation is not None:
+            # Shuffled, and always alike: neighbours in a recording would be each other's negatives otherwise.
+            mixed = torch.randperm(len(validation), generator=torch.Generator().manual_seed(seed))
+            value = run.validate(_shared_batches(validation, mixed, batch_size, fabric))
         step = record(run.epoch, value, pace, done=stopped())
         if resume is not None:
             run.save(resume, identity)
@@ -313,9 +320,8 @@ class _Run:
         self.best_loss = float.fromhex(position["best_loss"])
 
 
-def _shared_batches(windows: Windows, order: Tensor | None, batch_size: int, fabric: Any) -> Iterator[Batch]:
+def _shared_batches(windows: Windows, order: Tensor, batch_size: int, fabric: Any) -> Iterator[Batch]:
     """This rank's share of each joint batch: equally many rows on all ranks, at least 2."""
-    order = torch.arange(len(windows)) if order is None else order
     world = fabric.world_size
     whole = [rows[: len(rows) // world * world] for rows in order.split(batch_size) if len(rows) >= 2 * world]
     mine = torch.cat(whole)[fabric.global_rank :: world] if whole else order[:0]

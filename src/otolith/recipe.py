@@ -9,7 +9,7 @@
     [encoder]                        # name, and arguments of that encoder
     [objective]                      # name, and arguments of that objective
     [pretrain]                       # arguments of pretrain.pretrain
-    [protocol]                       # arguments of evaluate.units and evaluate.evaluate
+    [protocol]                       # arguments of evaluate.units and evaluate.cells
     [transfer]                       # arguments of transfer.TransferClassifier
     [transfer.finetune]              # further ones for one mode
 
@@ -32,7 +32,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from otolith.datasets import DATASETS
 from otolith.encoders import ENCODERS, Encoder
-from otolith.evaluate import MODES, evaluate, units
+from otolith.evaluate import MODES, cells, units
 from otolith.objectives import OBJECTIVES, Objective
 from otolith.pretrain import pretrain
 from otolith.transfer import TransferClassifier
@@ -142,9 +142,9 @@ def _check(tree: Table, default_name: str) -> Recipe:
         ),
         protocol=_typed(
             tree["protocol"],
-            [units, evaluate],
+            [units, cells],
             "protocol",
-            skip=("windows", "plan", "encoders", "folder", "transfer", "overrides", "allow_seen", "jobs"),
+            skip=("windows", "plan", "encoders", "transfer", "overrides", "allow_seen"),
         ),
         transfer=_typed(transfer, [TransferClassifier], "transfer", skip=skip_transfer),
         overrides={

@@ -63,11 +63,13 @@ class Embedding:
         xy: (windows, 2).
         label: (windows,) label names.
         subject: (windows,) names of people.
+        label_names: all labels, in their order.
     """
 
     xy: np.ndarray
     label: np.ndarray
     subject: np.ndarray
+    label_names: tuple[str, ...]
 
     @classmethod
     def of(cls, features: Tensor, windows: Windows, *, at_most: int = 1000) -> Embedding:
@@ -80,9 +82,8 @@ class Embedding:
         xy = TSNE(perplexity=min(30.0, (len(rows) - 1) / 3), init="pca", random_state=0).fit_transform(x)
         chosen = windows[rows]
         assert chosen.y is not None
-        return cls(
-            xy, np.array(chosen.label_names)[chosen.y], np.array(chosen.subject_names)[chosen.subject.astype(int)]
-        )
+        people = np.array(chosen.subject_names)[chosen.subject]
+        return cls(xy, np.array(chosen.label_names)[chosen.y], people, chosen.label_names)
 
 
 def table(rows: pd.DataFrame) -> pd.DataFrame:
@@ -217,7 +218,7 @@ def confusion_figure(rows: pd.DataFrame, modes: Sequence[str], classes: Sequence
                         axes.text(j, i, f"{share[i, j]:.0f}", ha="center", va="center", color=ink, fontsize=8)
             axes.set_xticks(range(len(classes)), classes, rotation=40, ha="right")
             axes.set_yticks(range(len(classes)), classes if number == 0 else [""] * len(classes))
-            axes.set(xlabel="predicted", title=f"{TITLES[mode]}, {_shots(shots)} a class (% of the true class)")
+            axes.set(xlabel="predicted", title=f"{TITLES[mode]}, {_shots(shots)} a class")
             if number == 0:
                 axes.set_ylabel("true")
         return figure
@@ -227,9 +228,11 @@ def embedding_figure(embedding: Embedding) -> Figure:
     """The map twice: coloured by label, and by person."""
     with matplotlib.rc_context({**_STYLE, "axes.grid": False}):
         figure = Figure(figsize=(10.4, 4.6), layout="constrained")
-        for number, (names, title) in enumerate([(embedding.label, "by label"), (embedding.subject, "by person")]):
+        people = sorted(set(embedding.subject.tolist()))
+        panels = [(embedding.label, embedding.label_names, "by label"), (embedding.subject, people, "by person")]
+        for number, (names, order, title) in enumerate(panels):
             axes = figure.add_subplot(1, 2, number + 1)
-            for k, name in enumerate(dict.fromkeys(sorted(names.tolist()))):
+            for k, name in enumerate(name for name in order if name in set(names.tolist())):
                 mine = embedding.xy[names == name]
                 axes.scatter(mine[:, 0], mine[:, 1], s=7, color=CLASSES[k % len(CLASSES)], label=name, linewidths=0)
             axes.set(xticks=[], yticks=[], title=title)
@@ -306,7 +309,8 @@ def write(
         parts.append("<h2>Who is taken for whom</h2>")
         parts.append(
             _figure(
-                confusion_figure(rows, compared, classes, middle), "All folds and seeds together; people never seen."
+                confusion_figure(rows, compared, classes, middle),
+                "Percent of the true class; all folds and seeds together; people never seen.",
             )
         )
     if embedding is not None:

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from otolith import checkpoint, predict, report
 from otolith.datasets import DATASETS
-from otolith.evaluate import Row, Unit, evaluate, gather, units
+from otolith.evaluate import Cell, Row, Unit, cells, evaluate, gather, units
 from otolith.files import fingerprint, replacing, write_text
 from otolith.pretrain import Step, pretrain
 from otolith.recipe import Recipe
@@ -80,7 +81,8 @@ class Run:
 
     def plan(self, windows: Windows) -> list[Unit]:
         """Folds and seeds; the recipe's one seed moves all of them."""
-        settings = {key: value for key, value in self.recipe.protocol.items() if key in ("folds", "seeds", "fold_seed")}
+        names = inspect.signature(units).parameters
+        settings = {key: value for key, value in self.recipe.protocol.items() if key in names}
         if "seeds" in settings:
             settings["seeds"] = [self.recipe.seed + seed for seed in settings["seeds"]]
         if settings.get("fold_seed") is not None:
@@ -149,32 +151,37 @@ class Run:
             )
             state.unlink(missing_ok=True)
 
-    def evaluate(self, *, jobs: int = 1, allow_seen: bool = False) -> tuple[int, Iterator[Row]]:
-        """The number of rows of the protocol, and the rows as they get ready."""
-        windows = self.windows()
+    def cells(self, windows: Windows, *, allow_seen: bool = False) -> list[Cell]:
+        """The rows of the protocol, planned.
+
+        Raises:
+            FileNotFoundError: an encoder is not pretrained yet.
+        """
         plan = self.plan(windows)
-        missing = [path for unit in plan if not (path := self.encoder_path(unit)).exists()]
+        missing = {path for unit in plan if not (path := self.encoder_path(unit)).exists()}
         if missing:
             raise FileNotFoundError(
-                f"no encoder at '{missing[0]}' ({len(set(missing))} missing); run first: otolith pretrain with the same "
+                f"no encoder at '{min(missing)}' ({len(missing)} missing); run first: otolith pretrain with the same "
                 "recipe and the same --out"
             )
-        self._keep_recipe()
-        settings = {k: v for k, v in self.recipe.protocol.items() if k in ("shots", "modes", "validation_windows")}
-        rows = evaluate(
+        names = inspect.signature(cells).parameters
+        settings = {key: value for key, value in self.recipe.protocol.items() if key in names}
+        return cells(
             windows,
             plan,
             self.encoder_path,
-            folder=self.folder / "rows",
             transfer=self.recipe.transfer,
             overrides=self.recipe.overrides,
             allow_seen=allow_seen,
-            jobs=jobs,
             **settings,
         )
-        asked = inspect.signature(evaluate).bind_partial(**settings)
-        asked.apply_defaults()
-        return len(plan) * len(asked.arguments["shots"]) * len(asked.arguments["modes"]), rows
+
+    def evaluate(self, *, jobs: int = 1, allow_seen: bool = False) -> tuple[int, Iterator[Row]]:
+        """The number of rows of the protocol, and the rows as they get ready."""
+        windows = self.windows()
+        planned = self.cells(windows, allow_seen=allow_seen)
+        self._keep_recipe()
+        return len(planned), evaluate(windows, planned, folder=self.folder / "rows", jobs=jobs)
 
     def transfer(self, *, mode: Mode = "finetune", shots: int | None = None, fold: int | None = None) -> Path:
         """Fits a classifier and writes `model.safetensors`.
@@ -207,11 +214,11 @@ class Run:
         )
         return out
 
-    def report(self, *, picture: bytes | None = None) -> Path:
-        """Gathers the rows into `rows.csv` and writes `report.html`."""
-        rows = gather(self.folder / "rows")
-        write_text(self.folder / "rows.csv", rows.to_csv(index=False, lineterminator="\n"))
+    def report(self, *, picture: bytes | None = None) -> tuple[Path, pd.DataFrame]:
+        """Gathers the rows into `rows.csv`, writes `report.html`, and returns the page's path and the rows."""
         windows = self.windows()
+        rows = gather(self.folder / "rows", self.cells(windows, allow_seen=True))
+        write_text(self.folder / "rows.csv", rows.to_csv(index=False, lineterminator="\n"))
         unit = self.plan(windows)[0]
         path = self.encoder_path(unit)
         embedding, history = None, []
@@ -231,7 +238,7 @@ class Run:
             history=history,
             picture=picture,
         )
-        return out
+        return out, rows
 
     def _keep_recipe(self) -> None:
         write_text(self.folder / "recipe.toml", self.recipe.text + "\n")

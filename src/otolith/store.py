@@ -62,7 +62,7 @@ class Store:
     channels: tuple[str, ...]
     labels: tuple[str, ...]
     entries: tuple[Entry, ...]
-    signal: np.ndarray
+    signal: np.memmap
     hash: str
     about: dict[str, Any]
 

@@ -163,7 +163,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         if isinstance(self.encoder, Encoder):
             encoder = copy.deepcopy(self.encoder)
         else:
-            loaded = checkpoint.load(Path(self.encoder))
+            with torch.random.fork_rng():  # a path and the encoder it leads to start the head alike
+                loaded = checkpoint.load(Path(self.encoder))
             encoder, self.signal_, self.about_ = loaded.encoder, loaded.signal, loaded.about
         if isinstance(X, Windows):
             if self.signal_ is not None and (difference := self.signal_.difference(X.contract)):
@@ -231,7 +232,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
     ) -> None:
         """The one training loop of all modes: `model` over `take(rows)`, which is either windows or features."""
         optimiser = torch.optim.Adam(groups, weight_decay=self.weight_decay)
-        per_epoch = math.ceil(len(target) / self.batch_size)
+        per_epoch = math.ceil((len(target) - 1) / self.batch_size)  # a last window alone joins the batch before it
         budget = self.epochs * per_epoch if self.steps is None else self.steps
         every = per_epoch if self.steps is None else max(1, self.steps // 20)
         best, best_loss, worse = None, math.inf, 0
@@ -340,16 +341,24 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(
                 f"'{path}' holds an encoder without a classifier; train one with labels first: otolith transfer"
             )
-        model = cls(mode=facts["mode"], head=facts["head"], hidden=tuple(facts["hidden"]), dropout=facts["dropout"])
-        model.device = device
-        model.classes_ = np.array(facts["labels"])
         width = loaded.encoder.dim
-        head = (
-            nn.Linear(width, len(model.classes_))
-            if model.head == "logistic"
-            else _mlp(width, model.hidden, len(model.classes_), model.dropout)
-        )
-        checkpoint.load_strictly(head, loaded.heads.get("classifier", {}), what=f"the classifier in '{path}'")
+        try:
+            model = cls(mode=facts["mode"], head=facts["head"], hidden=tuple(facts["hidden"]), dropout=facts["dropout"])
+            model.device = device
+            model.classes_ = np.array([str(label) for label in facts["labels"]])
+            with torch.device(
+                "meta"
+            ):  # without memory, as sizes may be absurd until they are compared with the weights
+                head = (
+                    nn.Linear(width, len(model.classes_))
+                    if model.head == "logistic"
+                    else _mlp(width, model.hidden, len(model.classes_), model.dropout)
+                )
+        except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
+            raise ValueError(f"the classifier in '{path}' cannot be used: {error}") from error
+        weights = loaded.heads.get("classifier", {})
+        checkpoint.check_fit(head, weights, what=f"the classifier in '{path}'")
+        head.to_empty(device="cpu").load_state_dict(weights)
         model.encoder_, model.head_ = loaded.encoder.to(device), head.to(device).eval()
         model.signal_, model.about_ = loaded.signal, loaded.about
         return model

@@ -64,7 +64,7 @@ class Signal:
             parts.append(f"rate {other.rate_hz:g} Hz instead of {self.rate_hz:g} Hz")
         if self.channels != other.channels:
             parts.append(f"channels {', '.join(other.channels)} instead of {', '.join(self.channels)}")
-        if self.steps != other.steps:
+        if self.steps != round(self.rate_hz * other.seconds):
             parts.append(f"windows of {other.seconds:g} s instead of {self.seconds:g} s")
         return "; ".join(parts)
 
@@ -86,6 +86,8 @@ class Windows:
         identity: a hash of the store and of how it was cut; result rows name it.
         paired: vectors of another modality, (windows, dim) each.
         present: which windows have them, (windows,) each.
+        mapped: the store's memory map and columns that `signal` is a view of, so that another process can map the file
+            again instead of being sent a copy of the corpus; None where the signal was moved.
     """
 
     signal: Float[Tensor, "rows channels"]
@@ -101,6 +103,21 @@ class Windows:
     identity: str
     paired: dict[str, Tensor] = dataclasses.field(default_factory=dict)
     present: dict[str, Tensor] = dataclasses.field(default_factory=dict)
+    mapped: tuple[np.memmap, slice] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(self.__dict__)
+        if self.mapped is not None:
+            array, columns = self.mapped
+            state["signal"], state["mapped"] = None, (array.filename, array.shape, columns)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if state["mapped"] is not None:
+            filename, shape, columns = state["mapped"]
+            array = np.memmap(filename, dtype="<f4", mode="c", shape=shape)
+            state = {**state, "mapped": (array, columns), "signal": torch.from_numpy(array)[:, columns]}
+        self.__dict__.update(state)
 
     def __len__(self) -> int:
         return len(self.offset)
@@ -141,7 +158,7 @@ class Windows:
 
     def to(self, device: torch.device | str) -> Windows:
         """The same windows with the signal on `device`: every later batch is gathered there."""
-        return dataclasses.replace(self, signal=self.signal.to(device), offset=self.offset.to(device))
+        return dataclasses.replace(self, signal=self.signal.to(device), offset=self.offset.to(device), mapped=None)
 
     def gather(self, index: Int[Tensor, " batch"]) -> Float[Tensor, "batch channels time"]:
         """A batch, in one indexing operation on the device that holds the signal."""
@@ -239,6 +256,7 @@ def cut(
         start_s=np.concatenate(start),
         dataset=store.dataset,
         identity=fingerprint(how),
+        mapped=(store.signal, columns),
     )
 
 

@@ -1,0 +1,35 @@
+# Two commands do everything: `make demo` and `make test`. Both first make the environment, once.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check format benchmarks clean
+
+demo: $(VENV)/installed  ## The main job on real recordings, in a few minutes
+	$(BIN)/otolith demo
+
+test: check  ## Lint, types and the whole test suite
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+check: $(VENV)/installed  ## Lint, format, types, import order
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/test_layers.py
+
+format: $(VENV)/installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+benchmarks: $(VENV)/installed  ## Ratios, measured side by side
+	$(BIN)/python benchmarks/gather.py
+	$(BIN)/python benchmarks/step.py
+	$(BIN)/python benchmarks/startup.py
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[demo,dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) runs

@@ -1,0 +1,113 @@
+"""Two processes train as one: gradients through gathered rows, and whole pretraining runs, as torchrun starts them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from otolith.encoders import CPC, Strided
+from otolith.objectives import CPC as CPCObjective
+from otolith.objectives import Objective, Reconstruction, SimCLR
+from otolith.objectives.contrast import gather_rows, nt_xent
+from otolith.pretrain import pretrain
+from otolith.store import Store, open_store
+from otolith.windows import cut
+
+# Nothing random but the start that cpc draws, which all processes must draw alike.
+OBJECTIVES = {
+    "cpc": lambda: CPCObjective(CPC(6, dropout=0.0), future_steps=8),
+    "reconstruction": lambda: Reconstruction(Strided(6), steps=50),
+    "simclr": lambda: SimCLR(Strided(6), augmentations=[{"name": "negation"}], temperature=0.5),
+}
+
+
+def train(name: str, folder: Path) -> dict:
+    """The weights and the validation losses of a short run."""
+    torch.manual_seed(0)
+    objective: Objective = OBJECTIVES[name]()
+    windows = cut(open_store(folder), seconds=1.0)
+    sides = windows.of(["1", "2", "3"])[::7], windows.of(["4"])[::7]  # 51 and 17 windows: both end in an odd batch
+    steps = pretrain(objective, *sides, epochs=2, batch_size=16, accelerator="cpu", report_every=1)
+    reported = [step.validation for step in steps if step.validation is not None]
+    return {"weights": objective.state_dict(), "validation": reported}
+
+
+def gradients(one: Tensor, two: Tensor) -> dict:
+    """The loss of these rows under a small model, and the gradients of its parameters."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 4))
+    loss = nt_xent(model(one), model(two), 0.3)
+    loss.backward()
+    return {"loss": loss.detach(), "gradients": [value.grad for value in model.parameters()]}
+
+
+def rows() -> tuple[Tensor, Tensor]:
+    one, two = torch.randn(2, 6, 5, generator=torch.Generator().manual_seed(1))
+    return one, two
+
+
+def _as_one_of_two(folder: str, results: str) -> None:
+    """What each of the two processes does."""
+    torch.set_num_threads(1)
+    rank = int(os.environ["RANK"])
+    result = {name: train(name, Path(folder)) for name in OBJECTIVES}  # the first run joins the processes
+    mine = slice(3 * rank, 3 * rank + 3)
+    result["nt_xent"] = gradients(*(part[mine] for part in rows()))
+    x, beside = torch.ones(2, 3, requires_grad=True), torch.ones(4, 3, requires_grad=True)
+    (gather_rows(x * (rank + 1)) + beside).sum().backward()
+    result["gathered"] = {"x": x.grad, "beside": beside.grad}
+    torch.save(result, Path(results) / f"{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def both(store: Store, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, dict]:
+    """What the two processes found."""
+    results = tmp_path_factory.mktemp("ranks")
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*launch, __file__, str(store.folder), str(results)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=180,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr
+    return torch.load(results / "0.pt"), torch.load(results / "1.pt")
+
+
+def test_nt_xent_over_two_processes_equals_one_on_the_joint_batch(both: tuple[dict, dict]) -> None:
+    expected = gradients(*rows())
+    for rank in both:
+        torch.testing.assert_close(rank["nt_xent"]["loss"], expected["loss"])
+    for joint, *parts in zip(expected["gradients"], *(rank["nt_xent"]["gradients"] for rank in both), strict=True):
+        assert not torch.allclose(parts[0], joint)  # one process alone has not seen all of it
+        torch.testing.assert_close((parts[0] + parts[1]) / 2, joint)  # the mean that distributed training takes
+
+
+def test_gathering_changes_no_gradient_but_that_of_its_rows(both: tuple[dict, dict]) -> None:
+    for rank, result in enumerate(both):
+        assert result["gathered"]["x"].eq(2 * (rank + 1)).all()
+        assert result["gathered"]["beside"].eq(1).all()
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_pretraining_in_two_processes_ends_as_in_one(name: str, both: tuple[dict, dict], store: Store) -> None:
+    alone = train(name, store.folder)
+    assert len(alone["validation"]) == 2
+    assert both[0][name]["validation"] == both[1][name]["validation"]
+    assert both[0][name]["validation"] == pytest.approx(alone["validation"], rel=1e-4)
+    for key, expected in alone["weights"].items():
+        assert torch.equal(both[0][name]["weights"][key], both[1][name]["weights"][key])
+        # a weight has moved by about lr = 1e-3 a step, six steps
+        torch.testing.assert_close(both[0][name]["weights"][key], expected, rtol=0, atol=1e-4)
+
+
+if __name__ == "__main__":
+    _as_one_of_two(*sys.argv[1:])

@@ -1,0 +1,282 @@
+"""Every objective keeps the contract, and each loss is the one that its source defines."""
+
+import importlib
+import json
+import math
+import pkgutil
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from otolith import encoders, objectives
+from otolith.encoders import ENCODERS
+from otolith.objectives import CPC, OBJECTIVES, Objective, Reconstruction, SimCLR
+from otolith.objectives.contrast import info_nce, nt_xent
+from otolith.sampling import Batch
+from otolith.windows import Windows
+
+ENCODERS_OF = {"cpc": ["cpc"]}  # the others take any
+PAIRS = [(name, encoder) for name in OBJECTIVES for encoder in ENCODERS_OF.get(name, ENCODERS)]
+every_pair = pytest.mark.parametrize(("name", "encoder"), PAIRS)
+
+
+def build(name: str, encoder: str | None = None, *, dropout: float = 0.0, seed: int = 0, **arguments: object) -> Objective:
+    torch.manual_seed(seed)
+    kind = ENCODERS[encoder or ENCODERS_OF.get(name, ["strided"])[0]]
+    return OBJECTIVES[name](kind(6, dropout=dropout), **arguments)
+
+
+@pytest.fixture(scope="module")
+def batch(windows: Windows) -> Batch:
+    """12 windows of 2 s (100 time steps), 6 channels."""
+    rows = torch.arange(0, len(windows), len(windows) // 12)[:12]
+    return Batch(windows.gather(rows), torch.from_numpy(windows.subject)[rows], {}, {})
+
+
+def noise_batch(count: int, steps: int, seed: int = 1) -> Batch:
+    x = torch.randn(count, 6, steps, generator=torch.Generator().manual_seed(seed))
+    return Batch(x, torch.zeros(count, dtype=torch.long), {}, {})
+
+
+def total(objective: Objective, batch: Batch, seed: int = 3) -> Tensor:
+    torch.manual_seed(seed)
+    return torch.stack(list(objective(batch).values())).sum()
+
+
+# the contract
+
+
+@every_pair
+def test_losses_are_named_finite_scalars_whose_gradient_reaches_every_parameter(
+    name: str, encoder: str, batch: Batch
+) -> None:
+    objective = build(name, encoder, dropout=0.1)
+    losses = objective(batch)
+    assert losses and all(loss.shape == () and loss.isfinite() for loss in losses.values())
+    torch.stack(list(losses.values())).sum().backward()
+    without = [key for key, value in objective.named_parameters() if value.grad is None or not value.grad.any()]
+    assert not without
+
+
+@every_pair
+def test_same_seed_same_loss(name: str, encoder: str, batch: Batch) -> None:
+    one, two = build(name, encoder, dropout=0.1), build(name, encoder, dropout=0.1)
+    assert total(one, batch).equal(total(two, batch))
+    assert not total(one, batch).equal(total(one, batch, seed=4))  # dropout, at least, differs
+
+
+@every_pair
+def test_training_lowers_the_loss(name: str, encoder: str, batch: Batch) -> None:
+    objective = build(name, encoder)
+    optimiser = torch.optim.Adam(objective.parameters(), lr=1e-3)
+    before = total(objective, batch).item()
+    for _ in range(8):  # the same draws every time, so that nothing but training changes the loss
+        optimiser.zero_grad()
+        total(objective, batch).backward()
+        optimiser.step()
+    assert total(objective, batch).item() < 0.9 * before
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_arguments_build_it_again_even_through_json(name: str, batch: Batch) -> None:
+    objective = build(name)
+    again = OBJECTIVES[name](objective.encoder, **json.loads(json.dumps(objective.arguments())))
+    again.load_state_dict(objective.state_dict(), strict=True)
+    assert total(again, batch).equal(total(objective, batch))
+
+
+def test_a_batch_has_no_place_for_labels() -> None:
+    assert Batch._fields == ("x", "subject", "paired", "present")
+
+
+def test_every_objective_of_the_folder_is_in_the_dictionary() -> None:
+    found = set()
+    for module in pkgutil.iter_modules(objectives.__path__):
+        members = vars(importlib.import_module(f"otolith.objectives.{module.name}")).values()
+        found |= {kind for kind in members if isinstance(kind, type) and issubclass(kind, Objective)}
+    assert found - {Objective} == set(OBJECTIVES.values())
+
+
+@pytest.mark.parametrize("name", ["cpc", "simclr"])
+def test_one_window_has_nothing_to_be_told_apart_from(name: str) -> None:
+    with pytest.raises(ValueError, match="at least 2 windows"):
+        build(name)(noise_batch(1, 100))
+
+
+# contrastive losses
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.5])
+def test_nt_xent_equals_a_double_loop(temperature: float) -> None:
+    one, two = torch.randn(2, 5, 7, generator=torch.Generator().manual_seed(0))
+    views = [view.double() for view in torch.cat([one, two])]
+
+    def similarity(a: Tensor, b: Tensor) -> float:
+        return math.exp(float(a @ b / (a.norm() * b.norm())) / temperature)
+
+    terms = []
+    for i in range(10):
+        others = sum(similarity(views[i], views[j]) for j in range(10) if j != i)
+        terms.append(-math.log(similarity(views[i], views[(i + 5) % 10]) / others))
+    assert nt_xent(one, two, temperature).item() == pytest.approx(sum(terms) / 10, rel=1e-5)
+
+
+def test_info_nce_equals_a_loop() -> None:
+    query, key = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+    terms = []
+    for task in range(3):
+        for row in range(4):
+            scores = [math.exp(float(query[task, row] @ key[task, other])) for other in range(4)]
+            terms.append(-math.log(scores[row] / sum(scores)))
+    assert info_nce(query, key).item() == pytest.approx(sum(terms) / 12, rel=1e-5)
+    assert info_nce(query[0], key[0]).item() == pytest.approx(sum(terms[:4]) / 4, rel=1e-5)
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_simclr_starts_near_log_of_the_other_views(encoder: str) -> None:
+    loss = total(build("simclr", encoder), noise_batch(64, 100)).item()
+    assert loss == pytest.approx(math.log(2 * 64 - 1), abs=0.05)
+
+
+def test_cpc_starts_near_log_of_the_batch() -> None:
+    loss = total(build("cpc"), noise_batch(64, 100)).item()
+    assert loss == pytest.approx(math.log(64), abs=0.01)
+
+
+# cpc
+
+
+def test_cpc_equals_a_loop_over_windows_and_future_steps(batch: Batch) -> None:
+    objective = build("cpc", future_steps=5).eval().requires_grad_(False)
+    x = batch.x[:4]
+    z = objective.encoder.features(x)
+    start = (100 - 5 - 1) // 2
+    context = objective.encoder.context(z)[:, start]
+    weight, bias = objective.predict.weight.view(5, 128, 256), objective.predict.bias.view(5, 128)
+    terms = []
+    for ahead in range(5):
+        for window in range(4):
+            predicted = weight[ahead] @ context[window] + bias[ahead]
+            scores = torch.stack([predicted @ z[other, start + 1 + ahead] for other in range(4)])
+            terms.append(float(scores.logsumexp(0) - scores[window]))
+    loss = objective(batch._replace(x=x, subject=batch.subject[:4]))["cpc"].item()
+    assert loss == pytest.approx(sum(terms) / 20, rel=1e-5)
+
+
+def test_cpc_draws_its_start_in_training_and_fixes_it_when_validating(batch: Batch) -> None:
+    objective = build("cpc")
+    assert len({total(objective, batch, seed).item() for seed in range(8)}) > 4
+    assert len({total(objective.eval(), batch, seed).item() for seed in range(8)}) == 1
+
+
+def test_cpc_needs_a_step_of_the_past_and_all_its_steps_of_the_future() -> None:
+    objective = build("cpc", future_steps=12)
+    for seed in range(4):  # exactly one possible start
+        assert total(objective, noise_batch(2, 13), seed).isfinite()
+    with pytest.raises(ValueError, match="12 time steps leave no past before 12 future steps"):
+        objective(noise_batch(2, 12))
+
+
+@pytest.mark.parametrize("encoder", [encoders.Strided, encoders.TPN])
+def test_cpc_names_the_encoder_to_use_where_one_has_no_context(encoder: type) -> None:
+    with pytest.raises(ValueError, match=rf"{encoder.__name__} does not have; use the encoder cpc"):
+        CPC(encoder(6))
+
+
+def test_cpc_must_predict_something() -> None:
+    with pytest.raises(ValueError, match="future_steps is 0"):
+        build("cpc", future_steps=0)
+
+
+# reconstruction
+
+
+@pytest.mark.parametrize("steps", [48, 97, 98, 99, 100, 101])
+def test_the_decoder_draws_windows_of_any_length(steps: int) -> None:
+    objective, batch = build("reconstruction", steps=steps, mask_steps=7), noise_batch(3, steps)
+    assert objective.decoder(objective.encoder(batch.x)).shape == (3, 6, math.ceil(steps / 4) * 4)
+    loss = total(objective, batch)
+    loss.backward()
+    assert loss.isfinite()
+
+
+def test_reconstruction_is_the_mean_squared_error_of_the_standardised_window(windows: Windows, batch: Batch) -> None:
+    torch.manual_seed(0)
+    statistics = windows.statistics()
+    objective = Reconstruction(encoders.Strided(6, **statistics))
+    mean, std = (torch.tensor(statistics[key])[:, None] for key in ("mean", "std"))
+    drawn = objective.decoder(objective.encoder(batch.x))
+    assert drawn.shape == batch.x.shape
+    expected = F.mse_loss(drawn, (batch.x - mean) / std)
+    torch.testing.assert_close(objective(batch)["reconstruction"], expected)
+
+
+@pytest.mark.parametrize(("mask", "hidden_blocks"), [(0.3, 3), (0.01, 1)])
+def test_masked_reconstruction_sees_the_mean_and_counts_hidden_steps_only(
+    mask: float, hidden_blocks: int, batch: Batch
+) -> None:
+    mean, std = [0.5, 1.0, -1.0, 2.0, 0.0, 3.0], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    torch.manual_seed(0)
+    objective = Reconstruction(encoders.Strided(6, mean, std), mask=mask).eval()
+    torch.manual_seed(3)
+    hidden = objective._hidden(len(batch.x), batch.x.device)[:, 0]
+    assert hidden.sum(dim=1).tolist() == [10 * hidden_blocks] * len(batch.x)
+    assert len({tuple(row) for row in hidden.tolist()}) > 1  # each window its own
+    x, target = batch.x.clone(), batch.x.clone()
+    for channel in range(6):
+        x[:, channel][hidden] = mean[channel]
+        target[:, channel] = (target[:, channel] - mean[channel]) / std[channel]
+    drawn = objective.decoder(objective.encoder(x))
+    errors = []
+    for window in range(len(x)):
+        for step in range(100):
+            if hidden[window, step]:
+                errors += (drawn[window, :, step] - target[window, :, step]).square().tolist()
+    assert total(objective, batch, seed=3).item() == pytest.approx(sum(errors) / len(errors), rel=1e-4)
+
+
+def test_reconstruction_refuses_windows_of_another_length() -> None:
+    with pytest.raises(ValueError, match="built for 100 time steps and was fed 90"):
+        build("reconstruction")(noise_batch(2, 90))
+
+
+@pytest.mark.parametrize("arguments", [{"mask": 1.0}, {"mask": -0.1}, {"mask_steps": 0}, {"mask_steps": 101}])
+def test_a_mask_that_cannot_be_is_refused(arguments: dict) -> None:
+    with pytest.raises(ValueError, match="expected 0 <= mask < 1 within 100 steps"):
+        build("reconstruction", **arguments)
+
+
+# simclr
+
+
+def test_simclr_draws_its_two_views_apart(batch: Batch) -> None:
+    objective = build("simclr", augmentations=[{"name": "noise", "sd": 1.0}])
+    same = build("simclr", augmentations=[])
+    one = same.head(same.encoder(batch.x))
+    torch.testing.assert_close(total(same, batch), nt_xent(one, one, 0.1))  # nothing drawn: the views are one
+    torch.manual_seed(3)
+    views = [objective.head(objective.encoder(batch.x + torch.randn(batch.x.shape))) for _ in range(2)]
+    torch.testing.assert_close(total(objective, batch), nt_xent(*views, 0.1))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"augmentations": [{"name": "rotate"}]}, "unknown augmentation 'rotate'; known: noise, .*rotation"),
+        ({"temperature": 0.0}, "temperature is 0.0; expected a positive number"),
+        ({"temperature": -0.1}, "temperature is -0.1; expected a positive number"),
+    ],
+)
+def test_simclr_refuses_what_it_cannot_use(arguments: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build("simclr", **arguments)
+
+
+def test_the_projection_head_of_simclr_is_256_128_50_with_relu_between() -> None:
+    objective = build("simclr")
+    assert isinstance(objective, SimCLR)
+    shapes = [tuple(layer.weight.shape) for layer in objective.head if isinstance(layer, torch.nn.Linear)]
+    assert shapes == [(256, 256), (128, 256), (50, 128)]
+    assert [type(layer).__name__ for layer in objective.head] == ["Linear", "ReLU", "Linear", "ReLU", "Linear"]

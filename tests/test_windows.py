@@ -1,0 +1,219 @@
+"""Windows: cut as a slow loop would, gathered as slices, indexed without a copy."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from otolith.recording import ACCELEROMETER, GYROSCOPE, Recording, Span
+from otolith.store import Store, prepare
+from otolith.windows import Signal, Windows, cut
+
+CHANNELS = ACCELEROMETER + GYROSCOPE
+
+
+@pytest.fixture(scope="module")
+def ragged(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Four recordings of three people, of odd lengths, one too short for 2 s; labels change at random, with gaps."""
+    random = np.random.default_rng(0)
+    recordings = []
+    for number, (subject, steps) in enumerate([("b", 701), ("a", 333), ("b", 99), ("c", 456)]):
+        edges = np.sort(random.choice(steps, 14, replace=False)) / 50
+        names = random.choice(["x", "y", "z", ""], 13, p=[0.3, 0.3, 0.2, 0.2])
+        spans = [
+            Span(a, b, n) for a, b, n in zip(edges.tolist(), edges[1:].tolist(), names.tolist(), strict=False) if n
+        ]
+        signal = random.normal(size=(steps, 6)).astype(np.float32)
+        recordings.append(Recording(f"r{number}", signal, 50.0, CHANNELS, subject, "wrist", tuple(spans)))
+    return prepare(recordings, tmp_path_factory.mktemp("windows") / "c", dataset="ragged", labels=("y", "x", "z"))
+
+
+def slow(store: Store, length: int, hop: int, rule: str | None) -> list[tuple[int, int, int, int]]:
+    """(recording, first row in it, first row in the store, label) of every window, one after another."""
+    found = []
+    for number, entry in enumerate(store.entries):
+        per_step = [-1] * entry.steps
+        for start, stop, label in entry.spans:
+            for step in range(start, stop):
+                per_step[step] = label
+        for first in range(0, entry.steps - length + 1, hop):
+            inside = per_step[first : first + length]
+            # Most time steps win, those without a label counting as one more kind; a tie goes to the lower number.
+            label = (
+                inside[-1] if rule == "last" else max(range(-1, len(store.labels)), key=lambda k: (inside.count(k), -k))
+            )
+            if rule is None or label >= 0:
+                found.append((number, first, entry.start + first, label))
+    return found
+
+
+@pytest.mark.parametrize("rule", ["majority", "last", None])
+@pytest.mark.parametrize(
+    ("seconds", "overlap", "length", "hop"), [(2.0, 0.5, 100, 50), (2.0, 0.0, 100, 100), (0.74, 0.9, 37, 4)]
+)
+@pytest.mark.parametrize("channels", [None, ACCELEROMETER, GYROSCOPE, ("acc_z", "gyro_x")])
+def test_windows_are_those_of_a_slow_loop(
+    ragged: Store, rule: str | None, seconds: float, overlap: float, length: int, hop: int, channels: tuple | None
+) -> None:
+    windows = cut(ragged, seconds=seconds, overlap=overlap, channels=channels, label=rule)
+    expected = slow(ragged, length, hop, rule)
+    recording, first, offset, label = map(np.array, zip(*expected, strict=True))
+    assert len(windows) == len(expected)
+    np.testing.assert_array_equal(windows.recording, recording)
+    np.testing.assert_array_equal(windows.offset.numpy(), offset)
+    np.testing.assert_allclose(windows.start_s, first / 50)
+    assert [windows.subject_names[s] for s in windows.subject] == [ragged.entries[r].subject for r in recording]
+    if rule is None:
+        assert windows.y is None
+    else:
+        np.testing.assert_array_equal(windows.y, label)
+        assert windows.label_names == ("y", "x", "z")
+    columns = [ragged.channels.index(name) for name in channels or CHANNELS]
+    x = windows.array().numpy()
+    assert x.shape == windows.shape == (len(expected), len(columns), length)
+    for row, (number, start, _, _) in enumerate(expected):
+        entry = ragged.entries[number]
+        own = ragged.signal[entry.start : entry.start + entry.steps]  # nothing of another recording
+        np.testing.assert_array_equal(x[row], own[start : start + length, columns].T)
+
+
+def test_the_slow_loop_meets_every_case(ragged: Store) -> None:
+    rows = {rule: slow(ragged, 37, 4, rule) for rule in ("majority", "last", None)}
+    assert len({label for *_, label in rows["majority"]}) == 3
+    assert len(rows["majority"]) < len(rows[None]) and len(rows["last"]) < len(rows[None])  # some have no label
+    assert rows["majority"] != rows["last"]
+    assert 2 not in {number for number, *_ in slow(ragged, 100, 50, None)}  # the short recording gives none
+
+
+def test_gather_takes_any_rows_in_any_order(ragged: Store) -> None:
+    windows = cut(ragged, seconds=0.8, channels=ACCELEROMETER, label=None)
+    index = torch.tensor([7, 0, 7, len(windows) - 1, 3])
+    x = windows.gather(index)
+    assert x.shape == (5, 3, 40) and x.dtype == torch.float32
+    for row, number in zip(x, index.tolist(), strict=True):
+        first = int(windows.offset[number])
+        np.testing.assert_array_equal(row.numpy(), ragged.signal[first : first + 40, :3].T)
+
+
+@pytest.mark.parametrize("kind", ["mask", "numbers", "list", "slice", "none", "empty list"])
+def test_indexing_shares_the_signal_and_carries_everything_else(windows: Windows, kind: str) -> None:
+    count = len(windows)
+    random = np.random.default_rng(0)
+    mask = random.random(count) < 0.3
+    index, rows = {
+        "mask": (mask, np.flatnonzero(mask)),
+        "numbers": (np.array([5, 2, 2, count - 1]), [5, 2, 2, count - 1]),
+        "list": ([9, 1], [9, 1]),
+        "slice": (slice(3, 40, 7), range(3, 40, 7)),
+        "none": (np.zeros(count, bool), []),
+        "empty list": ([], []),
+    }[kind]
+    rows = np.array(rows, dtype=np.int64)
+    vectors, present = torch.randn(count, 5, generator=torch.Generator().manual_seed(0)), torch.from_numpy(mask)
+    whole = dataclasses.replace(windows, paired={"video": vectors}, present={"video": present})
+    part = whole[index]
+    assert len(part) == len(rows)
+    assert part.signal.data_ptr() == windows.signal.data_ptr()
+    for name in ("y", "subject", "recording", "start_s", "offset"):
+        np.testing.assert_array_equal(getattr(part, name), getattr(whole, name)[rows])
+    assert torch.equal(part.paired["video"], vectors[rows]) and torch.equal(part.present["video"], present[rows])
+    assert torch.equal(part.array(), whole.array()[rows])
+    assert part.unlabelled().y is None and whole.unlabelled()[index].y is None
+    kept = ("contract", "label_names", "subject_names", "dataset", "identity")
+    assert all(getattr(part, name) == getattr(whole, name) for name in kept)
+
+
+def test_the_signal_is_the_stores_own_memory(store: Store, windows: Windows) -> None:
+    assert windows.signal.data_ptr() == store.signal.ctypes.data
+    assert cut(store, channels=GYROSCOPE).signal.data_ptr() == store.signal.ctypes.data + 3 * 4
+
+
+def test_windows_of_people_are_theirs_and_an_unknown_person_is_an_error(windows: Windows) -> None:
+    some = windows.of(["5", "2"])
+    assert {some.subject_names[number] for number in some.subject} == {"2", "5"}
+    assert len(some) == sum(windows.subject_names[number] in ("2", "5") for number in windows.subject)
+    assert len(windows.of([])) == 0
+    with pytest.raises(ValueError, match="'synthetic' has no subject 7; it has 1, 2, 3, 4, 5, 6"):
+        windows.of(["1", "7"])
+
+
+def test_statistics_are_numpys_over_the_same_windows(store: Store) -> None:
+    windows = cut(store, overlap=0.97)
+    assert len(windows) > 4096  # more than one block
+    for part in (windows, windows.of(["3"])):
+        x = part.array().numpy().astype(np.float64)
+        statistics = part.statistics()
+        np.testing.assert_allclose(statistics["mean"], x.mean(axis=(0, 2)), rtol=1e-10)
+        np.testing.assert_allclose(statistics["std"], x.std(axis=(0, 2)), rtol=1e-10)
+
+
+def test_a_channel_that_never_changes_and_no_windows_at_all_have_no_statistics(windows: Windows) -> None:
+    signal = windows.signal.clone()
+    signal[:, 4] = 0.1
+    with pytest.raises(ValueError, match="channel gyro_y never changes in these 342 windows: the sensor was off"):
+        dataclasses.replace(windows, signal=signal).statistics()
+    with pytest.raises(ValueError, match="no windows of 'synthetic'"):
+        windows[[]].statistics()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"overlap": 1.0}, "overlap is 1.0; expected 0 <= overlap < 1"),
+        ({"overlap": -0.1}, "overlap is -0.1; expected 0 <= overlap < 1"),
+        ({"overlap": float("nan")}, "overlap is nan; expected 0 <= overlap < 1"),
+        ({"channels": ["acc_x", "mag_x"]}, "'synthetic' has no channel mag_x; it has acc_x, acc_y, acc_z, gyro_x"),
+        ({"channels": []}, "'synthetic' has no channel (none asked for); it has acc_x"),
+        ({"channels": ["acc_x", "acc_z"]}, "channels acc_x, acc_z do not stand side by side in acc_x, acc_y, acc_z"),
+        ({"channels": ["acc_y", "acc_x"]}, "channels acc_y, acc_x do not stand side by side in acc_x, acc_y, acc_z"),
+        ({"seconds": 20.02}, "no labelled window of 20.02 s fits in 'synthetic': its longest recording lasts 20 s;"),
+        ({"seconds": 21.0, "label": None}, "no window of 21 s fits in 'synthetic': its longest recording lasts 20 s;"),
+        *(
+            ({"seconds": seconds, "label": label}, f"seconds is {seconds}; expected windows of at least one time step")
+            for seconds in (0.0, -1.0, 0.001, float("inf"), float("nan"))
+            for label in ("majority", "last", None)
+        ),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(store: Store, arguments: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        cut(store, **arguments)
+
+
+def test_a_corpus_without_labels_can_only_be_cut_without_them(tmp_path: Path) -> None:
+    recording = Recording("r", np.zeros((200, 3), np.float32), 50.0, ACCELEROMETER, "s", "wrist")
+    store = prepare([recording], tmp_path / "c", dataset="bare")
+    with pytest.raises(ValueError, match="'bare' has no labels; cut it with label=None"):
+        cut(store)
+    assert cut(store, label=None).shape == (3, 3, 100)
+
+
+def test_identity_names_the_store_and_the_cut(store: Store, ragged: Store) -> None:
+    assert cut(store).identity == cut(store).identity
+    others = [
+        cut(store),
+        cut(store, seconds=1.0),
+        cut(store, overlap=0.0),
+        cut(store, channels=ACCELEROMETER),
+        cut(store, label="last"),
+        cut(store, label=None),
+        cut(ragged),
+    ]
+    assert len({windows.identity for windows in others}) == len(others)
+
+
+def test_a_signal_contract_survives_json_and_tells_differences_in_words() -> None:
+    contract = Signal(50.0, ("acc_x", "gyro_x"), 2.0)
+    value = contract.to_json()
+    assert value["units"] == ["g", "rad/s"] and contract.steps == 100
+    assert Signal.from_json(value) == contract
+    assert contract.difference(contract) == ""
+    assert contract.difference(Signal(25.0, ("acc_x",), 2.0)) == (
+        "rate 25 Hz instead of 50 Hz; channels acc_x instead of acc_x, gyro_x"
+    )
+    assert contract.difference(Signal(50.0, ("acc_x", "gyro_x"), 2.5)) == "windows of 2.5 s instead of 2 s"
+    with pytest.raises(ValueError, match=r"units \['m/s\^2', 'rad/s'\] for .*; expected \['g', 'rad/s'\]"):
+        Signal.from_json(value | {"units": ["m/s^2", "rad/s"]})
