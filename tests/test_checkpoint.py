@@ -209,13 +209,14 @@ def test_weights_that_are_not_finite_are_refused_and_named(name: str, value: flo
 
 def test_weights_that_do_not_fit_are_all_listed(path: Path) -> None:
     changes = {"0.bias": None, "8.weight": None, "12.weight": torch.zeros(2), "0.weight": torch.zeros(64, 3, 7)}
-    rewrite(path, **{f"encoder.convolutions.{name}": value for name, value in changes.items()})
+    rewrite(path, stray=torch.zeros(1), **{f"encoder.convolutions.{name}": value for name, value in changes.items()})
     with pytest.raises(ValueError, match=r"weights do not fit encoder 'strided' in '.*encoder.safetensors'") as error:
         checkpoint.load(path)
     for problem in (
         "missing convolutions.0.bias",
         "missing convolutions.8.weight",
         "unexpected convolutions.12.weight",
+        "unexpected stray",
         "convolutions.0.weight is (64, 3, 7) instead of (64, 6, 7)",
     ):
         assert problem in str(error.value)

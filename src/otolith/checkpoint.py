@@ -129,6 +129,7 @@ def load(path: Path) -> Checkpoint:
     if bad:
         raise ValueError(f"'{path}' holds weights that are not finite: {', '.join(bad[:3])}")
     weights = _below("encoder.", tensors)
+    weights |= {key: value for key, value in tensors.items() if not key.startswith(("encoder.", "head."))}  # unexpected
     check_fit(outline, weights, what=f"encoder '{name}' in '{path}'")
     encoder = ENCODERS[name](**arguments)
     encoder.load_state_dict(weights)

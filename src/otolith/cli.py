@@ -131,10 +131,10 @@ def prepare(
                 yield recording
 
         store = prepare_dataset(name, source, data, rate_hz=rate, watch=watch)
-    hours = len(store.signal) / store.rate_hz / 3600
+    hours = sum(entry.steps for entry in store.entries) / store.rate_hz / 3600
     out.print(
         f"{data / name}: {len(store.entries)} recordings of {len(store.subjects)} people, {hours:.1f} h at "
-        f"{store.rate_hz:g} Hz, {store.signal.nbytes / 1e6:.0f} MB; licence {store.about['licence']}; cite "
+        f"{store.rate_hz:g} Hz, {store.values.nbytes / 1e6:.0f} MB; licence {store.about['licence']}; cite "
         f"{store.about['cite']}",
         highlight=False,
     )

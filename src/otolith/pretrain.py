@@ -333,7 +333,7 @@ def _place(windows: Windows, device: torch.device) -> Windows:
     if device.type != "cuda":
         return windows
     free, _ = torch.cuda.mem_get_info(device)
-    return windows.to(device) if windows.signal.numel() * 4 < free / 2 else windows
+    return windows.to(device) if windows.values.numel() * 4 < free / 2 else windows
 
 
 def _people(windows: Windows) -> set[str]:

@@ -32,6 +32,8 @@ class Batch(NamedTuple):
     present: dict[str, Tensor]
 
 
+_AHEAD = 4096  # windows gathered at a time
+
 Draw = Literal["uniform", "subject", "variance"]
 
 
@@ -75,31 +77,39 @@ def draw_windows(weight: Float[Tensor, " windows"], count: int, *, generator: to
 def batches(
     windows: Windows, order: Int[Tensor, " drawn"], batch_size: int, *, device: torch.device
 ) -> Iterator[Batch]:
-    """Yields batches of the windows in `order`; the next one is gathered by a thread while the caller trains.
+    """Yields batches of the windows in `order`; a thread gathers ahead while the caller trains.
 
-    The last batch may be smaller. Where the signal already lies on `device`, gathering is one kernel and no thread is
-    used.
+    Several batches are gathered at a time, so that handing over costs little; the last batch may be smaller. Where the
+    values already lie on `device`, gathering is one kernel and no thread is used.
     """
     subject = torch.from_numpy(windows.subject)
+    ahead = max(1, _AHEAD // batch_size) * batch_size
 
-    def gather(index: Tensor) -> Batch:
+    def gather(index: Tensor) -> list[Batch]:
         where = index.to(windows.offset.device)
-        return Batch(
-            x=windows.gather(where).to(device, non_blocking=True),
-            subject=subject[index].to(device, non_blocking=True),
-            paired={name: vectors[where].to(device) for name, vectors in windows.paired.items()},
-            present={name: mask[where].to(device) for name, mask in windows.present.items()},
+        parts = [
+            windows.gather(where).to(device, non_blocking=True).split(batch_size),
+            subject[index].to(device, non_blocking=True).split(batch_size),
+        ]
+        paired, present = (
+            {name: rows[where].to(device).split(batch_size) for name, rows in table.items()}
+            for table in (windows.paired, windows.present)
         )
+        return [
+            Batch(x, who, {n: rows[k] for n, rows in paired.items()}, {n: rows[k] for n, rows in present.items()})
+            for k, (x, who) in enumerate(zip(*parts, strict=True))
+        ]
 
-    pieces = order.split(batch_size) if len(order) else ()
-    if windows.signal.device == device and device.type != "cpu":
-        yield from map(gather, pieces)
+    if len(order) == 0:
+        return
+    blocks = order.split(ahead)
+    if windows.values.device == device and device.type != "cpu":
+        for block in blocks:
+            yield from gather(block)
         return
     with ThreadPoolExecutor(1, thread_name_prefix="otolith-gather") as pool:
-        ahead = pool.submit(gather, pieces[0]) if pieces else None
-        for piece in pieces[1:]:
-            assert ahead is not None
-            batch, ahead = ahead.result(), pool.submit(gather, piece)
-            yield batch
-        if ahead is not None:
-            yield ahead.result()
+        pending = pool.submit(gather, blocks[0])
+        for block in blocks[1:]:
+            ready, pending = pending.result(), pool.submit(gather, block)
+            yield from ready
+        yield from pending.result()

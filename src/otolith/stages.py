@@ -270,7 +270,7 @@ def held_out_session(run: Run, *, fold: int) -> tuple[Path, list[tuple[float, fl
     columns = [store.channels.index(name) for name in ACCELEROMETER]
     tables, truth, at = [], [], 0.0
     for number, entry in sorted(first.items()):
-        signal = store.signal[entry.start : entry.start + entry.steps, columns] * STANDARD_GRAVITY
+        signal = store.signal(entry)[:, columns] * STANDARD_GRAVITY
         time_s = at + np.arange(entry.steps) / store.rate_hz
         tables.append(np.column_stack([time_s, signal]))
         truth.append((at, at + entry.steps / store.rate_hz, store.labels[number]))

@@ -115,7 +115,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         *,
         validation: tuple[Examples, Any] | Windows | None = None,
         features: Float[Tensor, "windows dim"] | None = None,
-        validation_features: Float[Tensor, "windows dim"] | None = None,
+        validation_features: Float[Tensor, "held dim"] | None = None,
     ) -> TransferClassifier:
         """Fits the head, and the encoder where the mode says so.
 
@@ -127,11 +127,15 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
             validation_features: the same of the validation windows.
 
         Raises:
-            ValueError: fewer than 2 windows or classes, labels that do not match, or windows that the encoder's signal
-                contract does not allow.
+            ValueError: fewer than 2 windows or classes, labels that do not match, windows that the encoder's signal
+                contract does not allow, or a loss that is not finite.
         """
         if self.mode not in ("frozen", "finetune", "scratch", "random-frozen"):
             raise ValueError(f"mode is {self.mode!r}; expected frozen, finetune, scratch or random-frozen")
+        if self.head not in ("mlp", "logistic"):
+            raise ValueError(f"head is {self.head!r}; expected mlp or logistic")
+        if self.batch_size < 2:
+            raise ValueError(f"batch_size is {self.batch_size}; expected at least 2, as batch normalisation needs them")
         y = _labels(X, y)
         if len(X) < 2:
             raise ValueError(f"a classifier needs at least 2 windows, got {len(X)}")
@@ -204,7 +208,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
             rate = self.lr if self.encoder_lr is None else self.encoder_lr
             groups = [{"params": self.encoder_.parameters(), "lr": rate}, heads]
             model: nn.Module = nn.Sequential(self.encoder_, self.head_)
-            take = _taker(X, device)
+            take = _taker(X, device, self.augmentations)
         else:
             assert features is not None
             groups, model, take = [heads], self.head_, features.to(device).__getitem__
@@ -219,7 +223,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
             def check() -> float:
                 return _loss(model, inputs, answer)
 
-        self._train(model, groups, take, target, check, self.augmentations if trains_encoder else ())
+        self._train(model, groups, take, target, check)
 
     def _train(
         self,
@@ -228,14 +232,13 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         take: Callable[[Tensor], Tensor],
         target: Tensor,
         check: Callable[[], float] | None,
-        augmentations: Sequence[Mapping[str, Any]],
     ) -> None:
         """The one training loop of all modes: `model` over `take(rows)`, which is either windows or features."""
         optimiser = torch.optim.Adam(groups, weight_decay=self.weight_decay)
         per_epoch = math.ceil((len(target) - 1) / self.batch_size)  # a last window alone joins the batch before it
         budget = self.epochs * per_epoch if self.steps is None else self.steps
         every = per_epoch if self.steps is None else max(1, self.steps // 20)
-        best, best_loss, worse = None, math.inf, 0
+        best, best_loss, worse, loss = None, math.inf, 0, torch.zeros(())
         order = torch.empty(0, dtype=torch.long)
         while self.steps_ < budget:
             if len(order) == 0:
@@ -245,7 +248,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
                 rows, order = torch.cat([rows, order]), order[1:]
             rows = rows.to(target.device)
             model.train()
-            loss = F.cross_entropy(model(augment(take(rows), augmentations)), target[rows])
+            loss = F.cross_entropy(model(take(rows)), target[rows])
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
@@ -262,6 +265,11 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
                     break
         if best is not None:
             model.load_state_dict(best)
+        elif not math.isfinite(float(loss.detach())):
+            raise ValueError(
+                f"the loss is not finite after {self.steps_} steps: training broke down; lower lr (now {self.lr:g}) or "
+                "look for absurd values in the recordings"
+            )
         model.eval()
 
     @torch.no_grad()
@@ -378,14 +386,16 @@ def _labels(examples: Examples, y: Any) -> np.ndarray:
     return np.asarray(y)
 
 
-def _taker(examples: Examples, device: torch.device) -> Callable[[Tensor], Tensor]:
-    """A function from row numbers to the windows of those rows, on `device`."""
+def _taker(
+    examples: Examples, device: torch.device, augmentations: Sequence[Mapping[str, Any]] = ()
+) -> Callable[[Tensor], Tensor]:
+    """A function from row numbers to the windows of those rows, on `device`, augmented."""
     if isinstance(examples, Windows):
-        return lambda index: examples.gather(index.to(examples.offset.device)).to(device)
+        return lambda index: augment(examples.gather(index.to(examples.offset.device)).to(device), augmentations)
     x = torch.as_tensor(examples, dtype=torch.float32)
     if x.ndim != 3:
         raise ValueError(f"windows are {tuple(x.shape)}; expected (windows, channels, time)")
-    return lambda index: x[index.to(x.device)].to(device)
+    return lambda index: augment(x[index.to(x.device)].to(device), augmentations)
 
 
 def _batched(module: nn.Module, examples: Examples, device: torch.device) -> Tensor:

@@ -1,0 +1,490 @@
+"""The classifier does in each mode what the mode says, changes nothing of the caller's, and behaves as an estimator."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupKFold, cross_val_score
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from torch import Tensor, nn
+
+from otolith import checkpoint, transfer
+from otolith.encoders import CPC, Encoder, Strided
+from otolith.store import Store
+from otolith.transfer import TransferClassifier, embed
+from otolith.windows import Windows, cut
+
+MODES = ("frozen", "finetune", "scratch", "random-frozen")
+every_mode = pytest.mark.parametrize("mode", MODES)
+both_heads = pytest.mark.parametrize("head", ["mlp", "logistic"])
+SMALL: dict[str, Any] = {"hidden": (16, 8), "batch_size": 16, "steps": 4}
+
+
+class Normalised(Encoder):
+    """Everything that a forward pass in train mode would change: BatchNorm's buffers, and dropout."""
+
+    def __init__(self, channels: int, mean: Any = None, std: Any = None) -> None:
+        super().__init__(channels, mean, std)
+        self.layers = nn.Sequential(nn.Conv1d(channels, self.dim, 9, 8), nn.BatchNorm1d(self.dim), nn.Dropout(0.3))
+
+    def features(self, x: Tensor) -> Tensor:
+        return self.layers(self.standardise(x)).transpose(1, 2)
+
+    def summary(self, features: Tensor) -> Tensor:
+        return features.amax(dim=1)
+
+
+def encoder(kind: type[Encoder] = Strided, seed: int = 0) -> Encoder:
+    torch.manual_seed(seed)
+    return kind(6)
+
+
+def bits(module: nn.Module) -> dict[str, Tensor]:
+    """Every parameter and buffer, also those that are not saved."""
+    return {name: value.clone() for name, value in [*module.named_parameters(), *module.named_buffers()]}
+
+
+def same(one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:
+    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+@pytest.fixture(scope="module")
+def train(windows: Windows) -> Windows:
+    """45 windows of three people, 15 a class."""
+    chosen = windows.of(["1", "2", "3"])
+    return chosen[np.concatenate([np.flatnonzero(chosen.y == label)[::4][:15] for label in range(3)])]
+
+
+@pytest.fixture(scope="module")
+def held(windows: Windows) -> Windows:
+    return windows.of(["4"])[::3]
+
+
+@pytest.fixture(scope="module")
+def test(windows: Windows) -> Windows:
+    return windows.of(["5", "6"])[::5]
+
+
+@pytest.fixture(scope="module")
+def pretrained(windows: Windows, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of an encoder, as pretraining would leave it."""
+    path = tmp_path_factory.mktemp("pretrained") / "encoder.safetensors"
+    checkpoint.save(path, encoder(), windows.contract, about={"objective": "none", "subjects": ["synthetic:1"]})
+    return path
+
+
+# modes
+
+
+@pytest.mark.parametrize("mode", ["frozen", "random-frozen"])
+@both_heads
+@pytest.mark.parametrize("kind", [Strided, Normalised])
+def test_a_frozen_fit_leaves_every_parameter_and_buffer_as_it_was(
+    mode: str, head: str, kind: type[Encoder], train: Windows, held: Windows, test: Windows, monkeypatch: Any
+) -> None:
+    whole, before = TransferClassifier._build, {}
+
+    def build(self: TransferClassifier, examples: Any) -> None:
+        whole(self, examples)
+        before.update(bits(self.encoder_))
+
+    monkeypatch.setattr(TransferClassifier, "_build", build)
+    model = TransferClassifier(encoder(kind, seed=1), mode=mode, head=head, **SMALL).fit(train, validation=held)
+    model.predict(test)
+    assert same(before, bits(model.encoder_)) and not model.encoder_.training
+    assert same(before, bits(encoder(kind, seed=1))) == (mode == "frozen")
+
+
+@every_mode
+@both_heads
+def test_the_encoder_that_is_passed_never_changes(mode: str, head: str, train: Windows, held: Windows) -> None:
+    passed = encoder(Normalised).train()
+    before = bits(passed)
+    model = TransferClassifier(passed, mode=mode, head=head, **SMALL).fit(train, validation=held)
+    model.predict(held)
+    assert same(bits(passed), before) and passed.training and model.encoder_ is not passed
+    assert all(value.grad is None for value in passed.parameters())
+
+
+@both_heads
+def test_finetuning_changes_every_parameter_and_the_buffers(head: str, train: Windows) -> None:
+    model = TransferClassifier(encoder(Normalised), head=head, **SMALL).fit(train)
+    before, after = bits(encoder(Normalised)), bits(model.encoder_)
+    unchanged = {name for name in before if torch.equal(before[name], after[name])}
+    assert unchanged == {"_shift", "_scale"}
+    assert not model.encoder_.training and not model.head_.training
+
+
+def test_encoder_lr_is_the_encoders_alone(train: Windows) -> None:
+    model = TransferClassifier(encoder(), encoder_lr=0.0, **SMALL).fit(train)
+    still = TransferClassifier(encoder(), encoder_lr=0.0, **{**SMALL, "steps": 0}).fit(train)
+    assert same(bits(model.encoder_), bits(encoder()))
+    assert not same(bits(model.head_), bits(still.head_))
+
+
+@pytest.mark.parametrize("mode", ["scratch", "random-frozen"])
+@both_heads
+def test_scratch_and_random_frozen_ignore_pretrained_weights(
+    mode: str, head: str, train: Windows, test: Windows, pretrained: Path
+) -> None:
+    def probabilities(pretrained: Encoder | Path, seed: int) -> np.ndarray:
+        return TransferClassifier(pretrained, mode=mode, head=head, seed=seed, **SMALL).fit(train).predict_proba(test)
+
+    one = probabilities(encoder(seed=1), 0)
+    assert np.array_equal(one, probabilities(encoder(seed=2), 0))
+    assert np.array_equal(one, probabilities(pretrained, 0))
+    assert not np.array_equal(one, probabilities(encoder(seed=1), 3))
+
+
+def test_scratch_keeps_the_arguments_of_the_encoder(train: Windows) -> None:
+    statistics = train.statistics()
+    torch.manual_seed(0)
+    model = TransferClassifier(Strided(6, **statistics, dropout=0.2), mode="scratch", **SMALL).fit(train)
+    assert model.encoder_.arguments() == {"channels": 6, **statistics, "dropout": 0.2}
+
+
+@both_heads
+def test_features_computed_beforehand_give_the_same_bits(
+    head: str, train: Windows, held: Windows, test: Windows
+) -> None:
+    tables = [embed(encoder(), part) for part in (train, held, test)]
+    inside = TransferClassifier(encoder(), mode="frozen", head=head, **SMALL).fit(train, validation=held)
+    outside = TransferClassifier(encoder(), mode="frozen", head=head, **SMALL)
+    outside.fit(train, validation=held, features=tables[0], validation_features=tables[1])
+    assert same(bits(inside.head_), bits(outside.head_))
+    assert np.array_equal(inside.predict_proba(test), outside.predict_proba(test, features=tables[2]))
+
+
+def test_features_computed_beforehand_are_what_the_head_learns_from(train: Windows, held: Windows) -> None:
+    tables = [torch.zeros(len(part), 256) for part in (train, held)]
+    model = TransferClassifier(encoder(), mode="frozen", **SMALL)
+    model.fit(train, validation=held, features=tables[0], validation_features=tables[1])
+    assert len(np.unique(model.predict_proba(held, features=tables[1]), axis=0)) == 1
+
+
+# training
+
+
+@pytest.mark.parametrize("mode", ["frozen", "finetune"])
+@pytest.mark.parametrize(
+    ("count", "batch_size", "arguments", "steps"),
+    [
+        (45, 16, {"steps": 7}, 7),  # more than one pass over the windows
+        (45, 16, {"steps": 1}, 1),
+        (45, 16, {"steps": 0}, 0),
+        (45, 16, {"steps": None, "epochs": 2}, 6),
+        (33, 16, {"steps": None, "epochs": 2}, 4),  # the 33rd window joins the batch before it
+        (17, 16, {"steps": None, "epochs": 3}, 3),
+        (2, 16, {"steps": None, "epochs": 2}, 2),
+    ],
+)
+def test_the_budget_is_kept(
+    mode: str, count: int, batch_size: int, arguments: dict[str, Any], steps: int, train: Windows, monkeypatch: Any
+) -> None:
+    some = train[np.random.default_rng(2).permutation(45)[:count]]
+    assert len(np.unique(some.y)) > 1
+    losses = []
+    monkeypatch.setattr(transfer.F, "cross_entropy", _recorded(transfer.F.cross_entropy, losses))
+    settings = {**SMALL, "batch_size": batch_size, "patience": None, **arguments}
+    model = TransferClassifier(encoder(), mode=mode, **settings).fit(some)
+    assert model.steps_ == steps == len(losses)
+    if arguments["steps"] is None:  # every pass sees each window once
+        assert sum(losses) == count * arguments["epochs"]
+
+
+def _recorded(whole: Any, sizes: list[int]) -> Any:
+    def cross_entropy(logits: Tensor, target: Tensor, **other: Any) -> Tensor:
+        sizes.append(len(target))
+        return whole(logits, target, **other)
+
+    return cross_entropy
+
+
+@pytest.mark.parametrize("mode", ["frozen", "finetune"])
+@pytest.mark.parametrize("budget", [{"steps": None, "epochs": 60}, {"steps": 180}])
+def test_early_stopping_returns_to_the_best_validation_loss(
+    mode: str, budget: dict[str, Any], train: Windows, held: Windows, monkeypatch: Any
+) -> None:
+    whole, checked = transfer._loss, []
+    monkeypatch.setattr(transfer, "_loss", lambda *arguments: checked.append(whole(*arguments)) or checked[-1])
+    settings = {**SMALL, "lr": 0.05, "patience": 3, **budget}
+    model = TransferClassifier(encoder(), mode=mode, **settings).fit(train, validation=held)
+    assert len(checked) > 3 and checked.index(min(checked)) == len(checked) - 4 and model.steps_ < 180
+    own = model.predict_proba(held)[np.arange(len(held)), held.y]
+    assert -np.log(own).mean() == pytest.approx(min(checked), rel=1e-4)
+
+
+def test_without_validation_windows_the_last_weights_are_kept(train: Windows, monkeypatch: Any) -> None:
+    monkeypatch.setattr(transfer, "_loss", lambda *_: pytest.fail("there is nothing to check"))
+    assert TransferClassifier(encoder(), patience=1, **{**SMALL, "steps": 9}).fit(train).steps_ == 9
+
+
+def test_validation_classes_that_are_not_trained_on_are_left_out(train: Windows, windows: Windows) -> None:
+    held = windows.of(["4"])[::3]
+    two = train[train.y != 1]
+    assert set(held.y) == {0, 1, 2}
+
+    def fitted(validation: Windows | None) -> TransferClassifier:
+        settings = {**SMALL, "steps": 40, "lr": 0.3, "patience": 2}
+        return TransferClassifier(encoder(), mode="frozen", **settings).fit(two, validation=validation)
+
+    assert same(bits(fitted(held).head_), bits(fitted(held[held.y != 1]).head_))
+    assert same(bits(fitted(held[held.y == 1]).head_), bits(fitted(None).head_))
+    assert not same(bits(fitted(held).head_), bits(fitted(None).head_))  # the validation mattered
+
+
+@every_mode
+def test_same_seed_same_bits_and_the_callers_randomness_is_left_alone(
+    mode: str, train: Windows, held: Windows, pretrained: Path
+) -> None:
+    def fitted(encoder: Encoder | Path, seed: int) -> dict[str, Tensor]:
+        augmentations = [{"name": "rotation"}]
+        model = TransferClassifier(encoder, mode=mode, seed=seed, augmentations=augmentations, **SMALL)
+        before = torch.get_rng_state(), np.random.get_state()[1].tolist()  # noqa: NPY002 - the caller's global state
+        model.fit(train, validation=held).predict(held)
+        after = torch.get_rng_state(), np.random.get_state()[1].tolist()  # noqa: NPY002
+        assert torch.equal(before[0], after[0]) and before[1] == after[1]
+        return bits(model.head_)
+
+    one = fitted(encoder(), 0)
+    torch.rand(7)
+    assert same(one, fitted(encoder(), 0))
+    assert same(one, fitted(pretrained, 0))  # the path of a checkpoint does as its encoder does
+    assert not same(one, fitted(encoder(), 1))
+
+
+def test_augmentation_acts_where_the_encoder_trains_and_only_there(train: Windows, test: Windows) -> None:
+    def probabilities(mode: str, *names: str) -> np.ndarray:
+        steps = [{"name": name} for name in names]
+        return TransferClassifier(encoder(), mode=mode, augmentations=steps, **SMALL).fit(train).predict_proba(test)
+
+    assert not np.array_equal(probabilities("finetune"), probabilities("finetune", "negation"))
+    assert np.array_equal(probabilities("frozen"), probabilities("frozen", "negation"))
+
+
+def test_finetuning_learns_the_movements(train: Windows, test: Windows) -> None:
+    torch.manual_seed(0)
+    settings = {"steps": 60, "batch_size": 32, "hidden": (32,), "augmentations": [{"name": "rotation"}]}
+    model = TransferClassifier(Strided(6, **train.statistics()), **settings).fit(train)
+    assert model.score(test, test.y) > 0.65  # chance is a third
+
+
+# the logistic head
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("penalty", [1.0, 0.01])
+def test_the_logistic_head_is_logistic_regression_on_standardised_features(
+    classes: int, penalty: float, train: Windows, test: Windows
+) -> None:
+    train, test = (part[part.y < classes] for part in (train, test))
+    model = TransferClassifier(encoder(), mode="frozen", head="logistic", penalty=penalty).fit(train)
+    expected = make_pipeline(StandardScaler(), LogisticRegression(C=penalty, max_iter=2000))
+    expected.fit(embed(encoder(), train).numpy(), train.y)
+    probabilities = expected.predict_proba(embed(encoder(), test).numpy())
+    assert probabilities.shape[1] == classes and model.steps_ == 0
+    np.testing.assert_allclose(model.predict_proba(test), probabilities, atol=1e-4)
+
+
+def test_finetuning_sets_out_from_the_logistic_head(train: Windows, held: Windows, test: Windows) -> None:
+    def fitted(mode: str, **other: Any) -> TransferClassifier:
+        return TransferClassifier(encoder(), mode=mode, head="logistic", **other).fit(train, validation=held)
+
+    frozen = fitted("frozen").predict_proba(test)
+    assert np.array_equal(fitted("finetune", steps=0).predict_proba(test), frozen)
+    moved = fitted("finetune", steps=1, lr=1e-6).predict_proba(test)
+    np.testing.assert_allclose(moved, frozen, atol=1e-2)
+    assert not np.array_equal(moved, frozen)
+
+
+# scikit-learn
+
+
+@pytest.fixture(scope="module")
+def examples(train: Windows) -> tuple[np.ndarray, np.ndarray]:
+    """An array and its labels as words, whose alphabetical order is not that of their numbers."""
+    return train.array().numpy(), np.array(["sitting", "jogging", "walking"])[train.y]
+
+
+@pytest.mark.parametrize("as_tensor", [False, True])
+def test_labels_may_be_words_and_windows_arrays(as_tensor: bool, examples: Any, train: Windows, test: Windows) -> None:
+    x, y = examples
+    model = TransferClassifier(encoder(), mode="frozen", head="logistic").fit(torch.from_numpy(x) if as_tensor else x, y)
+    numbers = TransferClassifier(encoder(), mode="frozen", head="logistic").fit(train)
+    assert model.classes_.tolist() == ["jogging", "sitting", "walking"] and numbers.classes_.tolist() == [0, 1, 2]
+    probabilities = model.predict_proba(test)
+    np.testing.assert_allclose(probabilities, numbers.predict_proba(test)[:, [1, 0, 2]], atol=1e-4)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, rtol=1e-5)
+    assert np.array_equal(model.predict(test), model.classes_[probabilities.argmax(axis=1)])
+
+
+def test_it_can_be_cloned_and_its_parameters_set(examples: Any) -> None:
+    x, y = examples
+    model = TransferClassifier(encoder(), **SMALL).fit(x, y)
+    other = clone(model)
+    assert not hasattr(other, "head_") and other.get_params().keys() == model.get_params().keys()
+    assert np.array_equal(other.fit(x, y).predict_proba(x), model.predict_proba(x))
+    changed = clone(model).set_params(mode="frozen", seed=4)
+    assert changed.get_params()["seed"] == 4 and changed.get_params()["mode"] == "frozen"
+    with pytest.raises(ValueError, match="Invalid parameter"):
+        model.set_params(modes="frozen")
+
+
+def test_it_can_be_cross_validated_by_person_inside_a_pipeline(examples: Any, train: Windows) -> None:
+    x, y = examples
+    model = TransferClassifier(encoder(), mode="frozen", head="logistic")
+    folds = GroupKFold(3)
+    alone = cross_val_score(model, x, y, groups=train.subject, cv=folds)
+    double = FunctionTransformer(lambda values: values * 2)
+    piped = cross_val_score(Pipeline([("double", double), ("classify", model)]), x / 2, y, groups=train.subject, cv=folds)
+    assert len(alone) == 3 and alone.mean() > 1 / 3
+    assert alone.tolist() == piped.tolist()
+
+
+# saving
+
+
+@both_heads
+def test_a_saved_classifier_gives_the_same_probabilities_and_names(
+    head: str, train: Windows, test: Windows, pretrained: Path, tmp_path: Path
+) -> None:
+    some = train[train.y != 1]  # a class that nobody trained on keeps its name to itself
+    model = TransferClassifier(pretrained, head=head, **SMALL).fit(some)
+    path = tmp_path / "classifier.safetensors"
+    model.save(path, label_names=train.label_names, about={"note": "kept"})
+    loaded = TransferClassifier.load(path)
+    assert np.array_equal(loaded.predict_proba(test), model.predict_proba(test))
+    assert loaded.classes_.tolist() == ["slow", "fast"] and loaded.signal_ == train.contract
+    assert loaded.predict(test).tolist() == [train.label_names[label] for label in model.predict(test)]
+    assert loaded.about_["note"] == "kept" and loaded.about_["subjects"] == ["synthetic:1"]
+
+
+def test_words_are_saved_as_they_are(examples: Any, pretrained: Path, tmp_path: Path) -> None:
+    model = TransferClassifier(pretrained, mode="frozen", head="logistic").fit(*examples)
+    model.save(tmp_path / "classifier.safetensors")
+    loaded = TransferClassifier.load(tmp_path / "classifier.safetensors")
+    assert loaded.predict(examples[0]).tolist() == model.predict(examples[0]).tolist()
+
+
+def test_without_a_signal_contract_it_is_not_saved(examples: Any, tmp_path: Path) -> None:
+    model = TransferClassifier(encoder(), mode="frozen", head="logistic").fit(*examples)
+    with pytest.raises(ValueError, match="nobody knows their rate and units; fit it on Windows"):
+        model.save(tmp_path / "classifier.safetensors")
+
+
+def test_an_encoder_alone_is_no_classifier(pretrained: Path) -> None:
+    with pytest.raises(ValueError, match="holds an encoder without a classifier; .* otolith transfer"):
+        TransferClassifier.load(pretrained)
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"hidden": [10**9, 10**9]}, "weights do not fit the classifier"),
+        ({"hidden": [-1]}, "cannot be used"),
+        ({"hidden": None}, "cannot be used"),
+        ({"labels": ["one"]}, "weights do not fit the classifier"),
+        ({"dropout": 3.0}, "cannot be used: dropout"),
+        ({"mode": ...}, "cannot be used: 'mode'"),
+    ],
+)
+def test_a_classifier_that_does_not_fit_its_header_is_refused(
+    facts: dict[str, Any], message: str, train: Windows, pretrained: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "classifier.safetensors"
+    TransferClassifier(pretrained, mode="frozen", **SMALL).fit(train).save(path)
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
+        header = json.loads(file.metadata()["otolith"])
+    header["about"]["classifier"].update(facts)
+    if ... in facts.values():
+        del header["about"]["classifier"]["mode"]
+    save_file(tensors, path, metadata={"otolith": json.dumps(header)})
+    with pytest.raises(ValueError, match=message):
+        TransferClassifier.load(path)
+
+
+# errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"seconds": 1.0}, "windows of 1 s instead of 2 s"),
+        ({"channels": ("acc_x", "acc_y", "acc_z")}, "channels acc_x, acc_y, acc_z instead of"),
+    ],
+)
+def test_windows_that_the_contract_does_not_allow_are_refused(
+    arguments: dict[str, Any], message: str, store: Store, train: Windows, pretrained: Path
+) -> None:
+    other = cut(store, **arguments)[::9]
+    with pytest.raises(ValueError, match=f"the windows do not fit the encoder: {message}"):
+        TransferClassifier(pretrained, **SMALL).fit(other)
+    model = TransferClassifier(pretrained, mode="frozen", head="logistic").fit(train)
+    with pytest.raises(ValueError, match=f"the windows do not fit the model: {message}"):
+        model.predict(other)
+
+
+def test_windows_of_another_rate_are_refused(train: Windows, pretrained: Path, tmp_path: Path) -> None:
+    import dataclasses
+
+    loaded = checkpoint.load(pretrained)
+    path = tmp_path / "slow.safetensors"
+    checkpoint.save(path, loaded.encoder, dataclasses.replace(loaded.signal, rate_hz=25.0, seconds=4.0), about={})
+    with pytest.raises(ValueError, match="rate 50 Hz instead of 25 Hz"):
+        TransferClassifier(path).fit(train)
+
+
+@pytest.mark.parametrize(
+    ("count", "labels", "message"),
+    [
+        (1, [0], "at least 2 windows, got 1"),
+        (0, [], "at least 2 windows, got 0"),
+        (4, [0, 1], "4 windows but 2 labels"),
+        (4, ["a"] * 4, "at least 2 classes; all 4 windows are .*'a'"),
+        (4, None, "no labels: pass y, or windows that carry them"),
+    ],
+)
+def test_too_little_to_learn_from_is_refused(count: int, labels: Any, message: str, examples: Any) -> None:
+    with pytest.raises(ValueError, match=message):
+        TransferClassifier(encoder()).fit(examples[0][:count], labels)
+
+
+def test_windows_without_labels_are_refused(train: Windows) -> None:
+    with pytest.raises(ValueError, match="no labels"):
+        TransferClassifier(encoder()).fit(train.unlabelled())
+
+
+@every_mode
+def test_an_array_of_another_shape_is_refused(mode: str, examples: Any) -> None:
+    x, y = examples
+    with pytest.raises(ValueError, match=r"windows are \(45, 600\); expected \(windows, channels, time\)"):
+        TransferClassifier(encoder(), mode=mode, **SMALL).fit(x.reshape(45, -1), y)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"encoder": None}, "no encoder given"),
+        ({"mode": "thawed"}, "mode is 'thawed'; expected frozen, finetune, scratch or random-frozen"),
+        ({"head": "linear"}, "head is 'linear'; expected mlp or logistic"),
+        ({"batch_size": 1}, "batch_size is 1; expected at least 2"),
+    ],
+)
+def test_arguments_that_cannot_be_are_refused(arguments: dict[str, Any], message: str, train: Windows) -> None:
+    with pytest.raises(ValueError, match=message):
+        TransferClassifier(encoder(), **SMALL).set_params(**arguments).fit(train)
+
+
+def test_a_loss_that_is_not_finite_ends_with_advice(examples: Any) -> None:
+    x, y = examples
+    with pytest.raises(ValueError, match="not finite"):
+        TransferClassifier(encoder(CPC), mode="finetune", **SMALL).fit(x * np.float32(np.nan), y)
