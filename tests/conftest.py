@@ -6,7 +6,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # the suite runs in several proce
 
 from jaxtyping import install_import_hook
 
-HOOK = install_import_hook("otolith", "beartype.beartype")
+HOOK = install_import_hook("otolith", "typechecker.check")
 
 from pathlib import Path
 
@@ -26,7 +26,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """The synthetic corpus, prepared once: 6 people, 3 classes, 6 channels, 20 s a recording."""
     synthetic = DATASETS["synthetic"]
     return prepare(
-        synthetic.read(None), tmp_path_factory.mktemp("data") / "synthetic", dataset="synthetic", labels=synthetic.classes
+        synthetic.read(None),
+        tmp_path_factory.mktemp("data") / "synthetic",
+        dataset="synthetic",
+        labels=synthetic.classes,
     )
 
 

@@ -164,6 +164,13 @@ def test_permutation_keeps_every_time_step_in_at_most_so_many_runs(pieces: int) 
         assert runs.max() == pieces and len(torch.unique(y[:, 0])) > (pieces > 1) * 20  # cut anywhere
 
 
+def test_permutation_into_single_time_steps_gives_all_orders_alike() -> None:
+    orders, counts = torch.unique(
+        permutation(clock(600, 3, 3), pieces=3, generator=seeded()), dim=0, return_counts=True
+    )
+    assert len(orders) == 6 and counts.min() > 60  # about 100 times each
+
+
 def test_time_warp_keeps_both_ends_and_never_runs_backwards() -> None:
     y = time_warp(clock(200, 6, 100), sd=0.5, generator=seeded())
     assert same_in_all_channels(y)

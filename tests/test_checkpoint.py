@@ -95,7 +95,10 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
         def __reduce__(self) -> tuple[Any, ...]:
             return Path.touch, (tmp_path / "executed",)
 
-    for name, write in (("plain", lambda file: file.write_bytes(pickle.dumps(Payload()))), ("torch", _torch(Payload()))):
+    for name, write in (
+        ("plain", lambda file: file.write_bytes(pickle.dumps(Payload()))),
+        ("torch", _torch(Payload())),
+    ):
         file = tmp_path / f"{name}.safetensors"
         write(file)
         with pytest.raises(ValueError, match="is not a complete safetensors file"):
@@ -129,7 +132,10 @@ def test_weights_of_another_program_are_refused(path: Path) -> None:
         ({"encoder.arguments.std": [0.0] * 6}, "expected positive numbers"),
         ({"encoder.arguments.std": [1e999] * 6}, "expected positive numbers"),
         ({"encoder.arguments.mean": [float("nan")] * 6}, "expected finite numbers"),
-        ({"encoder.arguments.mean": None, "encoder.arguments.channels": 3}, "3 channels in the encoder, 6 in the signal"),
+        (
+            {"encoder.arguments.mean": None, "encoder.arguments.channels": 3},
+            "3 channels in the encoder, 6 in the signal",
+        ),
         ({"signal.units": ["g"] * 6}, "units"),
         ({"signal.channels": [1, 2]}, ""),
         ({"signal.channels": ["speed"] * 6}, "speed"),

@@ -22,7 +22,9 @@ PAIRS = [(name, encoder) for name in OBJECTIVES for encoder in ENCODERS_OF.get(n
 every_pair = pytest.mark.parametrize(("name", "encoder"), PAIRS)
 
 
-def build(name: str, encoder: str | None = None, *, dropout: float = 0.0, seed: int = 0, **arguments: object) -> Objective:
+def build(
+    name: str, encoder: str | None = None, *, dropout: float = 0.0, seed: int = 0, **arguments: object
+) -> Objective:
     torch.manual_seed(seed)
     kind = ENCODERS[encoder or ENCODERS_OF.get(name, ["strided"])[0]]
     return OBJECTIVES[name](kind(6, dropout=dropout), **arguments)

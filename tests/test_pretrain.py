@@ -15,8 +15,9 @@ from torch import Tensor
 from otolith.encoders import Strided
 from otolith.objectives import Objective, Reconstruction, SimCLR
 from otolith.pretrain import Step, pretrain
+from otolith.recording import Recording
 from otolith.sampling import Batch
-from otolith.store import Store, open_store
+from otolith.store import Store, open_store, prepare
 from otolith.windows import Windows, cut
 
 BATCH = 32
@@ -222,17 +223,18 @@ def test_too_little_to_learn_from_is_refused(
         run(reconstruction(), sides[0][:train], sides[1][:validation], **arguments)
 
 
-def test_one_moving_window_is_too_little_to_draw_by_variance(sides: tuple[Windows, Windows]) -> None:
-    still = torch.zeros(400, 6)
-    still[320:, 0] = torch.linspace(0, 1, 80)
-    rows = [np.zeros(4, dtype=np.int64)] * 2
-    windows = dataclasses.replace(
-        sides[0][:4], signal=still, offset=torch.tensor([0, 100, 200, 300]), subject=rows[0], recording=rows[1]
+def test_one_moving_window_is_too_little_to_draw_by_variance(tmp_path: Path) -> None:
+    still, moving = np.zeros((100, 3), np.float32), np.linspace(0, 1, 300, dtype=np.float32).reshape(100, 3)
+    corpus = (
+        Recording(str(number), signal, 50.0, ("acc_x", "acc_y", "acc_z"), "1", "wrist")
+        for number, signal in enumerate([still, still, moving])
     )
+    windows = cut(prepare(corpus, tmp_path / "still", dataset="still"), label=None)
+    objective = Reconstruction(Strided(3))
     with pytest.raises(ValueError, match="1 windows drawn an epoch"):
-        run(reconstruction(), windows, draw="variance")
+        run(objective, windows, draw="variance")
     with pytest.raises(ValueError, match="no signal moves"):
-        run(reconstruction(), windows[:3], draw="variance")
+        run(objective, windows[:2], draw="variance")
 
 
 @pytest.mark.parametrize("cause", ["rate", "signal"])

@@ -165,6 +165,13 @@ def test_a_jittered_clock_becomes_regular() -> None:
     assert abs(len(whole.signal) - 400) <= 1
 
 
+def test_a_clock_that_is_regular_already_keeps_every_row() -> None:
+    for steps in range(1, 300):  # 0.58 * 50 is less than 29
+        time_s = np.arange(steps) / 50
+        (whole,) = regular_pieces(time_s, ramp(time_s), 50.0)
+        assert len(whole.signal) == steps
+
+
 @pytest.mark.parametrize(
     "rows", [np.empty((0, 2)), np.full((5, 2), np.nan)], ids=["no rows at all", "no row that is finite"]
 )

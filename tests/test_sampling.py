@@ -8,6 +8,7 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
+from otolith import sampling
 from otolith.sampling import Batch, batches, draw_windows, weights
 from otolith.store import Store
 from otolith.windows import Windows, cut
@@ -97,9 +98,9 @@ def test_variance_weights_are_numpys_and_a_still_window_is_never_drawn(store: St
     assert len(windows) > 4096  # more than one block
     x = windows.array().numpy().astype(np.float64)
     np.testing.assert_allclose(weights(windows, "variance").numpy(), x.var(axis=2).sum(axis=1), rtol=1e-4)
-    signal = windows.signal.clone()
-    signal[:1000] = torch.tensor([0.1, -0.77, 0.63, 1e-3, 0.0, 3.3])  # the first recording lies on a table
-    still = dataclasses.replace(windows, signal=signal)
+    values = windows.values.clone()  # the first recording lies on a table:
+    values.reshape(18, 6, 1000)[0] = torch.tensor([0.1, -0.77, 0.63, 1e-3, 0.0, 3.3])[:, None]
+    still = dataclasses.replace(windows, values=values)
     weight = weights(still, "variance")
     assert (weight[still.recording == 0] == 0).all() and (weight[still.recording > 0] > 0).all()
     drawn = draw_windows(weight, len(still), generator=seeded())
@@ -107,7 +108,11 @@ def test_variance_weights_are_numpys_and_a_still_window_is_never_drawn(store: St
 
 
 @pytest.mark.parametrize("size", [1, 50, 57, 342, 1000])
-def test_batches_cover_the_order_once_and_in_order(windows: Windows, size: int) -> None:
+@pytest.mark.parametrize("ahead", [1, 120, 4096])
+def test_batches_cover_the_order_once_and_in_order(
+    windows: Windows, monkeypatch: pytest.MonkeyPatch, size: int, ahead: int
+) -> None:
+    monkeypatch.setattr(sampling, "_AHEAD", ahead)
     count = len(windows)  # 342 = 6 x 57
     generator = seeded()
     paired = torch.randn(count, 5, generator=generator)
@@ -127,7 +132,11 @@ def test_an_empty_order_has_no_batches(windows: Windows) -> None:
     assert list(batches(windows, torch.arange(0), 8, device=CPU)) == []
 
 
-def test_the_gathering_thread_ends_when_the_caller_stops_early(windows: Windows) -> None:
+@pytest.mark.parametrize("ahead", [8, 4096])
+def test_the_gathering_thread_ends_when_the_caller_stops_early(
+    windows: Windows, monkeypatch: pytest.MonkeyPatch, ahead: int
+) -> None:
+    monkeypatch.setattr(sampling, "_AHEAD", ahead)
     stream = batches(windows, torch.arange(len(windows)), 8, device=CPU)
     next(stream)
     assert len(threads()) == 1
@@ -135,7 +144,19 @@ def test_the_gathering_thread_ends_when_the_caller_stops_early(windows: Windows)
     assert not threads()
 
 
-def test_an_error_while_gathering_reaches_the_caller_and_ends_the_thread(windows: Windows) -> None:
+def test_values_that_lie_on_the_device_are_gathered_there_without_a_thread(windows: Windows) -> None:
+    meta = torch.device("meta")
+    stream = batches(windows.to(meta), torch.arange(len(windows)), 100, device=meta)
+    first = next(stream)
+    assert not threads()
+    assert [len(batch.x) for batch in (first, *stream)] == [100, 100, 100, 42]
+    assert first.x.device == first.subject.device == meta
+
+
+def test_an_error_while_gathering_reaches_the_caller_and_ends_the_thread(
+    windows: Windows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampling, "_AHEAD", 2)
     order = torch.tensor([0, 1, 2, len(windows)])
     stream = batches(windows, order, 2, device=CPU)
     assert len(next(stream).x) == 2

@@ -1,5 +1,6 @@
 """Splits: whole people, one side each, everyone tested once; nested draws of a few windows a class."""
 
+import itertools
 from collections import Counter
 
 import numpy as np
@@ -44,7 +45,9 @@ def test_everyone_is_tested_once_and_everyone_has_one_side(count: int, folds: in
 def test_a_seed_decides_who_meets_whom_and_repeats_do_not_count() -> None:
     people = [str(number) for number in range(12)]
     assert by_subject(people, seed=3) == by_subject(people, seed=3) == by_subject(people * 2, seed=3)
-    assert len({str(by_subject(people, seed=seed)) for seed in range(10)}) == 10
+    for side in ("test", "validation"):
+        drawn = {str([getattr(split, side) for split in by_subject(people, seed=seed)]) for seed in range(10)}
+        assert len(drawn) == 10
     assert people == [str(number) for number in range(12)]  # the caller's list is not shuffled
 
 
@@ -71,7 +74,7 @@ def test_a_draw_has_so_many_windows_a_class_and_all_of_a_smaller_class(shots: in
 def test_larger_draws_contain_smaller_ones_and_seeds_differ() -> None:
     for seed in range(10):
         draws = [set(draw_shots(Y, shots, seed=seed).tolist()) for shots in (1, 2, 5, 10, 50, 200)]
-        assert all(small < large for small, large in zip(draws, draws[1:], strict=False))
+        assert all(small < large for small, large in itertools.pairwise(draws))
     assert len({tuple(draw_shots(Y, 5, seed=seed)) for seed in range(10)}) == 10
     np.testing.assert_array_equal(draw_shots(Y, 5, seed=1), draw_shots(Y, 5, seed=1))
 

@@ -43,12 +43,13 @@ def test_a_corpus_comes_back_as_it_was_given(tmp_path: Path) -> None:
         assert store.channels == ACCELEROMETER
         assert store.labels == ("sit", "run", "walk")  # the given order first, then as met
         assert store.subjects == ("p", "q")
-        assert store.signal.dtype == np.float32
-        np.testing.assert_array_equal(store.signal, np.concatenate([r.signal for r in RECORDINGS]))
+        for entry, recording in zip(store.entries, RECORDINGS, strict=True):
+            assert store.signal(entry).dtype == np.float32
+            np.testing.assert_array_equal(store.signal(entry), recording.signal)
         assert [(e.name, e.subject, e.placement, e.start, e.steps, e.native_rate_hz) for e in store.entries] == [
             ("p1", "p", "wrist", 0, 40, 50.0),
-            ("q1", "q", "ankle", 40, 7, 50.0),
-            ("p2", "p", "wrist", 47, 21, 50.0),
+            ("q1", "q", "ankle", 120, 7, 50.0),  # three channels
+            ("p2", "p", "wrist", 141, 21, 50.0),
         ]
         # (first row, end row, label number); a span that outlasts its recording ends with it.
         assert [e.spans for e in store.entries] == [((0, 15, 2), (25, 40, 1)), (), ((5, 10, 1),)]
@@ -65,7 +66,7 @@ def test_all_rates_become_one_and_the_native_one_is_remembered(tmp_path: Path) -
     for recording, entry in zip(given, store.entries, strict=True):
         expected = resample(recording.signal, recording.rate_hz, 50.0)
         assert entry.steps == len(expected) and entry.spans == ((25, 50, 0),)
-        np.testing.assert_array_equal(store.signal[entry.start : entry.start + entry.steps], expected)
+        np.testing.assert_array_equal(store.signal(entry), expected)
     assert prepare(given, tmp_path / "slow", dataset="d", rate_hz=10.0).entries[0].spans == ((5, 10, 0),)
 
 
@@ -154,7 +155,10 @@ def flip(path: Path) -> None:
         (lambda f: rewrite(f, lambda m: m.update(rate_hz=25.0)), "does not match its hash; prepare it"),
         (lambda f: rewrite(f, lambda m: m.pop("hash")), "does not match its hash; prepare it"),
         (lambda f: rewrite(f, lambda m: m.update(format=2), rehash=True), "not of store format 1; prepare it again"),
-        (lambda f: rewrite(f, lambda m: m.pop("rows"), rehash=True), "damaged or altered: 'rows'; prepare it again"),
+        (
+            lambda f: rewrite(f, lambda m: m.pop("values"), rehash=True),
+            "damaged or altered: 'values'; prepare it again",
+        ),
         (lambda f: (f / MANIFEST).write_text("{"), r"manifest\.json' is damaged or altered: .*; prepare it again"),
         (
             lambda f: (f / MANIFEST).write_text("[1]"),
@@ -218,8 +222,8 @@ def test_opening_and_writing_to_the_opened_array_change_nothing_on_disk(tmp_path
     before = files(folder), [path.stat().st_mtime_ns for path in paths]
     store = open_store(folder)
     assert (files(folder), [path.stat().st_mtime_ns for path in paths]) == before
-    store.signal[:] = 7.0
-    store.signal.flush()  # type: ignore[attr-defined]
+    store.values[:] = 7.0
+    store.values.flush()
     del store
     assert (files(folder), [path.stat().st_mtime_ns for path in paths]) == before
     open_store(folder)
@@ -239,6 +243,6 @@ def test_preparing_holds_few_recordings_in_memory_however_many_there_are(tmp_pat
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert store.signal.nbytes == count * size
+    assert store.values.nbytes == count * size
     assert peak < 6 * size  # one, its bytes to write, and the next one being made
-    np.testing.assert_array_equal(store.signal[::steps, 0], np.arange(count))
+    np.testing.assert_array_equal(store.values[:: 3 * steps], np.arange(count))

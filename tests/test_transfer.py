@@ -10,6 +10,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, cross_val_score
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -317,7 +318,9 @@ def examples(train: Windows) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("as_tensor", [False, True])
 def test_labels_may_be_words_and_windows_arrays(as_tensor: bool, examples: Any, train: Windows, test: Windows) -> None:
     x, y = examples
-    model = TransferClassifier(encoder(), mode="frozen", head="logistic").fit(torch.from_numpy(x) if as_tensor else x, y)
+    model = TransferClassifier(encoder(), mode="frozen", head="logistic").fit(
+        torch.from_numpy(x) if as_tensor else x, y
+    )
     numbers = TransferClassifier(encoder(), mode="frozen", head="logistic").fit(train)
     assert model.classes_.tolist() == ["jogging", "sitting", "walking"] and numbers.classes_.tolist() == [0, 1, 2]
     probabilities = model.predict_proba(test)
@@ -344,7 +347,9 @@ def test_it_can_be_cross_validated_by_person_inside_a_pipeline(examples: Any, tr
     folds = GroupKFold(3)
     alone = cross_val_score(model, x, y, groups=train.subject, cv=folds)
     double = FunctionTransformer(lambda values: values * 2)
-    piped = cross_val_score(Pipeline([("double", double), ("classify", model)]), x / 2, y, groups=train.subject, cv=folds)
+    piped = cross_val_score(
+        Pipeline([("double", double), ("classify", model)]), x / 2, y, groups=train.subject, cv=folds
+    )
     assert len(alone) == 3 and alone.mean() > 1 / 3
     assert alone.tolist() == piped.tolist()
 
@@ -456,6 +461,12 @@ def test_windows_of_another_rate_are_refused(train: Windows, pretrained: Path, t
 def test_too_little_to_learn_from_is_refused(count: int, labels: Any, message: str, examples: Any) -> None:
     with pytest.raises(ValueError, match=message):
         TransferClassifier(encoder()).fit(examples[0][:count], labels)
+
+
+def test_nothing_is_predicted_before_the_fit(train: Windows) -> None:
+    for method in ("predict", "predict_proba"):
+        with pytest.raises(NotFittedError):
+            getattr(TransferClassifier(encoder()), method)(train)
 
 
 def test_windows_without_labels_are_refused(train: Windows) -> None:

@@ -12,6 +12,7 @@ Fortes Rey et al. 2023. Where their public code works on standardised values, ou
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -134,6 +135,24 @@ AUGMENTATIONS: dict[str, Callable[..., Tensor]] = {
     "time_shift": time_shift,
 }
 """Every augmentation by name."""
+
+
+def check_steps(steps: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The steps as plain dictionaries, if every name and argument is known.
+
+    Raises:
+        ValueError: a step has no name, an unknown one, or an argument its augmentation does not take.
+    """
+    for step in steps:
+        name = step.get("name")
+        if name not in AUGMENTATIONS:
+            raise ValueError(f"unknown augmentation {name!r}; known: {', '.join(AUGMENTATIONS)}")
+        takes = [key for key in inspect.signature(AUGMENTATIONS[name]).parameters if key not in ("x", "generator")]
+        if unknown := [key for key in step if key not in ("name", *takes)]:
+            raise ValueError(
+                f"augmentation '{name}' takes no '{unknown[0]}'; it takes: {', '.join(takes) or 'nothing'}"
+            )
+    return [dict(step) for step in steps]
 
 
 def augment(x: X, steps: Sequence[Mapping[str, Any]], generator: torch.Generator | None = None) -> X:

@@ -51,7 +51,8 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Examples) -> np.ndarray:
         """(windows,) the most probable label."""
-        return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
+        probabilities = self.predict_proba(X)
+        return np.asarray(self.classes_[probabilities.argmax(axis=1)])
 
 
 def _array(examples: Examples) -> np.ndarray:

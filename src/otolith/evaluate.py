@@ -10,6 +10,7 @@ evaluation goes on where it stopped, several processes may share a folder, and n
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -148,7 +149,7 @@ def cells(
         raise ValueError(f"unknown mode '{unknown[0]}'; expected some of {', '.join(MODES)}")
     if windows.y is None:
         raise ValueError("these windows have no labels, so nothing can be scored")
-    code = checkpoint.code_version()
+    code, content = checkpoint.code_version(), _content(windows)
     loaded: dict[Path, checkpoint.Checkpoint] = {}
     planned = []
     for unit in plan:
@@ -177,7 +178,7 @@ def cells(
                 # What a row does not depend on is left out of its name: a forest needs no encoder, scratch no weights.
                 weights = encoder.sha256 if mode in ("frozen", "finetune") else encoder.encoder.arguments()
                 name = {
-                    "windows": windows.identity,
+                    "windows": content,
                     "encoder": None if mode == "forest" else [type(encoder.encoder).__name__, weights],
                     "mode": mode,
                     "transfer": how,
@@ -223,7 +224,7 @@ _features: dict[tuple[str, str], torch.Tensor] = {}
 
 def _features_of(encoder: checkpoint.Checkpoint, windows: Windows) -> torch.Tensor:
     """Frozen features of the whole corpus, computed once a process and encoder."""
-    key = (encoder.sha256, windows.identity)
+    key = (encoder.sha256, _content(windows))
     if key not in _features:
         _features.clear()  # one encoder's at a time: they may be large
         _features[key] = embed(encoder.encoder, windows)
@@ -298,6 +299,14 @@ def _row(windows: Windows, cell: Cell, folder: Path, threads: int | None = None)
     )
     write_text(file, json.dumps(dataclasses.asdict(row), indent=1))
     return row
+
+
+def _content(windows: Windows) -> str:
+    """Identity of exactly these windows and labels, which may be a part of what was cut."""
+    digest = hashlib.sha256(windows.identity.encode())
+    digest.update(windows.offset.cpu().numpy().tobytes())
+    digest.update(np.ascontiguousarray(windows.y).tobytes())
+    return digest.hexdigest()
 
 
 def _rows_of(windows: Windows, people: Sequence[str]) -> np.ndarray:
@@ -436,10 +445,8 @@ def gains(rows: pd.DataFrame, mode: str, over: str) -> list[Gain]:
         groups = part.groupby("test_subjects")["difference"].mean().to_numpy()
         low = high = p = float("nan")
         if len(groups) > 1 and np.ptp(groups) > 0:
-            drawn = stats.bootstrap(
-                (groups,), np.mean, n_resamples=10_000, method="percentile", rng=np.random.default_rng(0)
-            )
-            low, high = map(float, drawn.confidence_interval)
+            drawn = np.random.default_rng(0).choice(groups, (10_000, len(groups))).mean(axis=1)
+            low, high = map(float, np.quantile(drawn, [0.025, 0.975]))
         if len(difference) >= 6 and np.any(difference):
             p = float(stats.wilcoxon(difference).pvalue)
         count = None if pd.isna(shots) else int(shots)

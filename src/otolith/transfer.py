@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from otolith import checkpoint
-from otolith.augment import augment
+from otolith.augment import augment, check_steps
 from otolith.encoders import Encoder
 from otolith.windows import Signal, Windows
 
@@ -132,6 +132,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         """
         if self.mode not in ("frozen", "finetune", "scratch", "random-frozen"):
             raise ValueError(f"mode is {self.mode!r}; expected frozen, finetune, scratch or random-frozen")
+        check_steps(self.augmentations)
         if self.head not in ("mlp", "logistic"):
             raise ValueError(f"head is {self.head!r}; expected mlp or logistic")
         if self.batch_size < 2:
@@ -303,7 +304,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Examples, *, features: Tensor | None = None) -> np.ndarray:
         """The most probable label of each window; arguments as `predict_proba`."""
-        return np.asarray(self.classes_[self.predict_proba(X, features=features).argmax(axis=1)])
+        probabilities = self.predict_proba(X, features=features)
+        return np.asarray(self.classes_[probabilities.argmax(axis=1)])
 
     def save(self, path: Path, *, label_names: Sequence[str] | None = None, about: Mapping[str, Any] = {}) -> None:
         """Writes the fitted classifier as a checkpoint, for `load` and `otolith label`.

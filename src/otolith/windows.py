@@ -158,7 +158,14 @@ class Windows:
 
     def to(self, device: torch.device | str) -> Windows:
         """The same windows with the store's values on `device`: every later batch is gathered there."""
-        return dataclasses.replace(self, values=self.values.to(device), offset=self.offset.to(device), mapped=None)
+        return dataclasses.replace(
+            self,
+            values=self.values.to(device),
+            offset=self.offset.to(device),
+            paired={name: vectors.to(device) for name, vectors in self.paired.items()},
+            present={name: mask.to(device) for name, mask in self.present.items()},
+            mapped=None,
+        )
 
     @functools.cached_property
     def _every(self) -> np.ndarray:
@@ -275,6 +282,8 @@ def _columns(store: Store, names: tuple[str, ...]) -> np.ndarray:
             f"'{store.dataset}' has no channel {', '.join(missing) or '(none asked for)'}; "
             f"it has {', '.join(store.channels)}"
         )
+    if len(set(names)) != len(names):
+        raise ValueError(f"a channel is asked for twice: {', '.join(names)}")
     return np.array([store.channels.index(name) for name in names], dtype=np.int64)
 
 

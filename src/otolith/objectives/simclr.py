@@ -8,7 +8,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from otolith.augment import AUGMENTATIONS, augment
+from otolith.augment import augment, check_steps
 from otolith.encoders import Encoder
 from otolith.objectives.contract import Objective
 from otolith.objectives.contrast import nt_xent
@@ -39,10 +39,7 @@ class SimCLR(Objective):
         widths: Sequence[int] = (256, 128, 50),
     ) -> None:
         super().__init__(encoder)
-        self.augmentations = [dict(step) for step in augmentations]
-        unknown = [step.get("name") for step in self.augmentations if step.get("name") not in AUGMENTATIONS]
-        if unknown:
-            raise ValueError(f"unknown augmentation {unknown[0]!r}; known: {', '.join(AUGMENTATIONS)}")
+        self.augmentations = check_steps(augmentations)
         if temperature <= 0:
             raise ValueError(f"temperature is {temperature}; expected a positive number")
         self.temperature, self.widths = temperature, list(widths)

@@ -1,0 +1,169 @@
+"""The whole chain through the command line, on made recordings, and the errors a user would meet."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from otolith import cli
+from otolith.store import open_store
+
+RECIPE = """
+name = "small"
+dataset = "synthetic"
+[windows]
+channels = ["acc_x", "acc_y", "acc_z"]
+[unlabelled]
+overlap = 0.0
+[encoder]
+name = "strided"
+[objective]
+name = "simclr"
+augmentations = [{ name = "rotation", sd_degrees = 20 }]
+[pretrain]
+epochs = 2
+batch_size = 64
+[protocol]
+folds = 3
+fold_seed = 0
+seeds = [0, 1]
+shots = [2, 10]
+modes = ["frozen", "finetune", "forest"]
+[transfer]
+head = "logistic"
+steps = 10
+"""
+
+
+@pytest.fixture
+def otolith(capsys, monkeypatch):
+    """Runs a command; returns (exit status, what it printed)."""
+
+    def run(*words: object) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["otolith", *map(str, words)])
+        monkeypatch.setenv("COLUMNS", "200")
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        printed = capsys.readouterr()
+        return int(ended.value.code or 0), printed.out + printed.err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "small.toml").write_text(RECIPE)
+    return folder
+
+
+def test_the_whole_chain(here, otolith, monkeypatch) -> None:
+    monkeypatch.chdir(here)
+    status, text = otolith("prepare", "synthetic")
+    assert status == 0 and "18 recordings of 6 people" in text
+    status, text = otolith("datasets")
+    assert status == 0
+    lines = {line.split()[0]: line for line in text.splitlines() if line.strip()}
+    assert lines["synthetic"].rstrip().endswith("data/synthetic") and lines["spar"].rstrip().endswith("-")
+
+    assert otolith("evaluate", "small.toml")[1].count("run first: otolith pretrain") == 1
+    assert otolith("pretrain", "small.toml")[0] == 0
+    encoders = sorted(path.name for path in Path("runs/small/encoders").iterdir())
+    assert encoders == [f"folds0-fold{fold}.safetensors" for fold in range(3)]
+    before = {path: path.stat().st_mtime_ns for path in Path("runs/small/encoders").iterdir()}
+    assert otolith("pretrain", "small.toml")[0] == 0
+    assert before == {path: path.stat().st_mtime_ns for path in Path("runs/small/encoders").iterdir()}, "done is done"
+    status, text = otolith("pretrain", "small.toml", "--set", "pretrain.lr=0.5")
+    assert status == 1 and "pretrained with other settings" in text
+
+    assert "36 of 36 rows are not in" in otolith("report", "small.toml")[1]
+    assert otolith("evaluate", "small.toml", "--jobs", "1")[0] == 0
+    assert len(list(Path("runs/small/rows").glob("*.json"))) == 36
+    status, text = otolith("report", "small.toml")
+    assert status == 0 and "random forest" in text and "Fine-tuning against freezing" in text
+    table = pd.read_csv("runs/small/rows.csv")
+    assert len(table) == 36 and not table["test_seen_in_pretraining"].any()
+    assert "data:image/svg+xml" in Path("runs/small/report.html").read_text()
+
+    assert "run first: otolith pretrain RECIPE --everyone" in otolith("transfer", "small.toml")[1]
+    assert otolith("pretrain", "small.toml", "--everyone")[0] == 0
+    status, text = otolith("transfer", "small.toml", "--shots", "20")
+    assert status == 0 and "try: otolith label runs/small/model.safetensors" in text
+
+    store = open_store(Path("data/synthetic"))
+    signal = store.signal(store.entries[0])[:, :3] * 9.80665
+    mine = pd.DataFrame(signal, columns=["ax", "ay", "az"]).assign(time=np.arange(len(signal)) / 50)
+    mine.to_csv("mine.csv", index=False)
+    status, text = otolith("label", "runs/small/model.safetensors", "mine.csv")
+    assert status == 0 and "acceleration in m/s2" in text and "rate 50 Hz" in text
+    assert pd.read_csv("mine.timeline.csv")["end_s"].iloc[-1] == pytest.approx(len(signal) / 50)
+    assert Path("mine.png").exists()
+    assert (
+        "--acc-unit: Input should be 'g', 'm/s2' or 'mg'"
+        in otolith("label", "runs/small/model.safetensors", "mine.csv", "--acc-unit", "furlong")[1]
+    )
+    assert (
+        "holds an encoder without a classifier"
+        in otolith("label", "runs/small/encoders/everyone.safetensors", "mine.csv")[1]
+    )
+
+
+def test_an_encoder_that_saw_everybody_cannot_be_scored_on_them(here, otolith, monkeypatch) -> None:
+    monkeypatch.chdir(here)
+    shutil.copytree("runs/small", "runs/leaky")
+    for fold in range(3):
+        shutil.copy("runs/small/encoders/everyone.safetensors", f"runs/leaky/encoders/folds0-fold{fold}.safetensors")
+    status, text = otolith("evaluate", "small.toml", "--out", "runs/leaky", "--jobs", "1")
+    assert status == 1 and "was pretrained on test people (synthetic:" in text
+
+
+def test_the_seed_moves_everything(here, otolith, monkeypatch) -> None:
+    monkeypatch.chdir(here)
+    assert otolith("pretrain", "small.toml", "--seed", "5", "--out", "runs/other")[0] == 0
+    names = sorted(path.name for path in Path("runs/other/encoders").iterdir())
+    assert names == [f"folds5-fold{fold}.safetensors" for fold in range(3)]
+    assert "seed = 5" in Path("runs/other/recipe.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["prepare", "pamap"], "unknown corpus 'pamap'; known: motionsense, spar, synthetic"),
+        (["prepare", "motionsense"], "pass --source DIR"),
+        (["prepare", "motionsense", "--source", "absent"], "nothing at 'absent'"),
+        (["prepare", "motionsense", "--source", "."], "MotionSense not found in '.': expected A_DeviceMotion_data"),
+        (["pretrain", "absent.toml"], "no recipe at 'absent.toml'"),
+        (["pretrain", "small.toml", "--data", "nowhere"], "otolith prepare synthetic"),
+        (["pretrain", "small.toml", "--set", "pretrain.epoch=1"], "did you mean 'epochs'"),
+        (["label", "absent.safetensors", "mine.csv"], "no checkpoint at 'absent.safetensors'"),
+        (["label", "small.toml", "mine.csv"], "is not a complete safetensors file"),
+    ],
+)
+def test_mistakes_are_answered_in_one_message(here, otolith, monkeypatch, words, message) -> None:
+    monkeypatch.chdir(here)
+    before = sorted(here.rglob("*"))
+    status, text = otolith(*words)
+    assert status == 1
+    assert message in text
+    assert text.strip().startswith("error:") and "Traceback" not in text
+    assert sorted(here.rglob("*")) == before, "an error touches nothing"
+
+
+@pytest.mark.parametrize(
+    "command", ["", "demo", "datasets", "prepare", "pretrain", "evaluate", "transfer", "report", "label"]
+)
+def test_every_command_has_help(otolith, command) -> None:
+    status, text = otolith(*[word for word in (command, "--help") if word])
+    assert status == 0
+    assert "Usage" in text
+
+
+def test_help_and_import_load_nothing_heavy() -> None:
+    heavy = "torch lightning_fabric pandas scipy sklearn matplotlib".split()  # noqa: SIM905
+    code = f"import otolith, otolith.cli, sys; print([name for name in {heavy!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

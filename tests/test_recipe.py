@@ -1,0 +1,106 @@
+"""Recipes: checked against signatures, with errors that name the nearest key."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from otolith import recipe
+from otolith.encoders import Strided
+from otolith.objectives import Reconstruction
+
+MINIMAL = """
+dataset = "synthetic"
+[encoder]
+name = "strided"
+[objective]
+name = "simclr"
+"""
+
+
+def load(tmp_path: Path, text: str, *changes: str, seed: int | None = None) -> recipe.Recipe:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    return recipe.load(path, changes, seed)
+
+
+def test_a_minimal_recipe_leaves_every_default_to_the_signatures(tmp_path: Path) -> None:
+    loaded = load(tmp_path, MINIMAL)
+    assert (loaded.name, loaded.dataset, loaded.seed) == ("mine", "synthetic", 0)
+    assert loaded.encoder == {"name": "strided"}
+    assert loaded.pretrain == loaded.protocol == loaded.transfer == loaded.windows == {}
+    assert loaded.unlabelled == {"label": None}
+
+
+def test_changes_win_over_the_file_and_keep_their_types(tmp_path: Path) -> None:
+    changes = ["pretrain.epochs=3", "pretrain.patience=none", "protocol.shots=[2, 'all']"]
+    loaded = load(tmp_path, MINIMAL + "[pretrain]\nepochs = 50\n", *changes, "name=other", seed=7)
+    assert loaded.pretrain == {"epochs": 3, "patience": None}
+    assert loaded.protocol == {"shots": [2, None]}
+    assert (loaded.name, loaded.seed) == ("other", 7)
+
+
+def test_the_kept_text_is_a_recipe_that_loads_to_the_same(tmp_path: Path) -> None:
+    text = MINIMAL + '[transfer]\nlr = 1e-4\npatience = "none"\n[transfer.finetune]\nsteps = 7\n'
+    one = load(tmp_path, text, 'objective.augmentations=[{name = "rotation", sd_degrees = 20}]')
+    two = load(tmp_path, one.text, "name=mine")
+    assert one.transfer == two.transfer == {"lr": 1e-4, "patience": None}
+    assert one.overrides == two.overrides == {"finetune": {"steps": 7}}
+    assert one.objective == two.objective
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (MINIMAL + "[pretrain]\nepoch = 3\n", r"unknown name 'epoch' in \[pretrain\]; did you mean 'epochs'"),
+        (MINIMAL + "[pretain]\nepochs = 3\n", "did you mean 'pretrain'"),
+        (MINIMAL.replace("synthetic", "synthetik"), "did you mean 'synthetic'"),
+        (MINIMAL.replace("strided", "stride"), "did you mean 'strided'"),
+        (MINIMAL.replace("simclr", "simclrr"), "did you mean 'simclr'"),
+        (MINIMAL + "[protocol]\njobs = 2\n", r"unknown name 'jobs' in \[protocol\]"),
+        (MINIMAL + "[pretrain]\nseed = 2\n", r"unknown name 'seed' in \[pretrain\]"),
+        (MINIMAL + "[pretrain]\nepochs = 'many'\n", r"\[pretrain\] epochs = 'many': .*integer"),
+        (MINIMAL + "[pretrain]\ndraw = 'variances'\n", r"\[pretrain\] draw .*'uniform', 'subject' or 'variance'"),
+        (MINIMAL + "[transfer.finetune]\nstep = 3\n", r"\[transfer.finetune\]; did you mean 'steps'"),
+        ("[encoder]\nname='tpn'", "no dataset named"),
+        ("dataset = 'spar'", r"\[encoder\] has no name; one of"),
+        ("dataset = 'spar'\nencoder = 'tpn'", "'encoder' is a value; expected a section"),
+        ("dataset = ", "is not TOML"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load(tmp_path, text)
+
+
+@pytest.mark.parametrize("change", ["pretrain.epochs", "=3", "dataset.name=3"])
+def test_changes_that_cannot_be_read(tmp_path: Path, change: str) -> None:
+    with pytest.raises(ValueError, match=r"cannot (read the change|set)"):
+        load(tmp_path, MINIMAL, change)
+
+
+def test_a_missing_recipe_lists_its_neighbours(tmp_path: Path) -> None:
+    (tmp_path / "there.toml").write_text(MINIMAL)
+    with pytest.raises(FileNotFoundError, match=r"no recipe at .*; there are: there.toml"):
+        recipe.load(tmp_path / "absent.toml")
+
+
+def test_built_objects_take_their_arguments_from_recipe_and_windows(tmp_path: Path, windows) -> None:
+    text = MINIMAL.replace("simclr", "reconstruction").replace('"strided"', '"strided"\ndropout = 0.3')
+    loaded = load(tmp_path, text)
+    encoder = loaded.build_encoder(windows, seed=3)
+    assert isinstance(encoder, Strided)
+    assert encoder.dropout == 0.3
+    assert encoder.mean == windows.statistics()["mean"]
+    objective = loaded.build_objective(encoder, windows, seed=3)
+    assert isinstance(objective, Reconstruction)
+    assert objective.steps == windows.shape[2]
+    again = loaded.build_encoder(windows, seed=3)
+    assert all(torch.equal(a, b) for a, b in zip(encoder.parameters(), again.parameters(), strict=True))
+    other = loaded.build_encoder(windows, seed=4)
+    assert not all(torch.equal(a, b) for a, b in zip(encoder.parameters(), other.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[1] / "recipes").glob("*.toml")), ids=lambda p: p.stem)
+def test_every_recipe_that_ships_is_valid(path: Path) -> None:
+    assert recipe.load(path).name == path.stem
