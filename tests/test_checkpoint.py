@@ -161,7 +161,7 @@ def test_a_header_that_cannot_be_used_is_refused(change: dict[str, Any], message
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '"text"', "[" * 100_000, '{"format": 1}'])
 def test_a_header_of_another_shape_is_refused(text: str, path: Path) -> None:
     rewrite(path, text)
-    with pytest.raises(ValueError, match="the header of .* cannot be used"):
+    with pytest.raises(ValueError, match=r"the header of .* cannot be used"):
         checkpoint.load(path)
 
 
@@ -200,7 +200,7 @@ def test_absurd_sizes_are_refused_before_they_cost_memory(
     if channels:
         altered["signal"].update(channels=channels, units=["g"])
     rewrite(path, altered)
-    with little_memory(), pytest.raises(ValueError, match="cannot be used|do not fit"):
+    with little_memory(), pytest.raises(ValueError, match=r"cannot be used|do not fit"):
         checkpoint.load(path)
 
 
@@ -252,7 +252,7 @@ def test_what_could_not_be_loaded_again_is_not_saved(tmp_path: Path) -> None:
         def summary(self, features: torch.Tensor) -> torch.Tensor:
             return features[:, 0]
 
-    with pytest.raises(ValueError, match="Unlisted is not in otolith.encoders.ENCODERS"):
+    with pytest.raises(ValueError, match=r"Unlisted is not in otolith\.encoders\.ENCODERS"):
         checkpoint.save(tmp_path / "unlisted.safetensors", Unlisted(6), SIGNAL, about={})
     with pytest.raises(ValueError, match="not JSON compliant"):
         checkpoint.save(tmp_path / "unlisted.safetensors", Strided(6), SIGNAL, about={"loss": float("nan")})

@@ -1,5 +1,6 @@
 """Two processes train as one: gradients through gathered rows, and whole pretraining runs, as torchrun starts them."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -9,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from otolith.encoders import CPC, Strided
-from otolith.objectives import CPC as CPCObjective
+from otolith import encoders, objectives
+from otolith.encoders import Strided
 from otolith.objectives import Objective, Reconstruction, SimCLR
 from otolith.objectives.contrast import gather_rows, nt_xent
 from otolith.pretrain import pretrain
@@ -19,20 +20,22 @@ from otolith.windows import cut
 
 # Nothing random but the start that cpc draws, which all processes must draw alike.
 OBJECTIVES = {
-    "cpc": lambda: CPCObjective(CPC(6, dropout=0.0), future_steps=8),
+    "cpc": lambda: objectives.CPC(encoders.CPC(6, dropout=0.0), future_steps=8),
     "reconstruction": lambda: Reconstruction(Strided(6), steps=50),
     "simclr": lambda: SimCLR(Strided(6), augmentations=[{"name": "negation"}], temperature=0.5),
 }
 
 
-def train(name: str, folder: Path) -> dict:
-    """The weights and the validation losses of a short run."""
+def train(name: str, folder: Path, *, state: Path | None = None, records: int | None = None) -> dict:
+    """The weights and the validation losses of a short run, or of its first few records."""
     torch.manual_seed(0)
     objective: Objective = OBJECTIVES[name]()
     windows = cut(open_store(folder), seconds=1.0)
     sides = windows.of(["1", "2", "3"])[::7], windows.of(["4"])[::7]  # 51 and 17 windows: both end in an odd batch
-    steps = pretrain(objective, *sides, epochs=2, batch_size=16, accelerator="cpu", report_every=1)
-    reported = [step.validation for step in steps if step.validation is not None]
+    often = {"report_every": 1, "save_every_s": 0.0, "resume": state}
+    steps = pretrain(objective, *sides, epochs=2, batch_size=16, accelerator="cpu", **often)
+    reported = [step.validation for step in itertools.islice(steps, records) if step.validation is not None]
+    steps.close()
     return {"weights": objective.state_dict(), "validation": reported}
 
 
@@ -55,6 +58,9 @@ def _as_one_of_two(folder: str, results: str) -> None:
     torch.set_num_threads(1)
     rank = int(os.environ["RANK"])
     result = {name: train(name, Path(folder)) for name in OBJECTIVES}  # the first run joins the processes
+    state = Path(results) / "state"
+    train("simclr", Path(folder), state=state, records=5)  # interrupted in its second epoch
+    result["resumed"] = train("simclr", Path(folder), state=state)
     mine = slice(3 * rank, 3 * rank + 3)
     result["nt_xent"] = gradients(*(part[mine] for part in rows()))
     x, beside = torch.ones(2, 3, requires_grad=True), torch.ones(4, 3, requires_grad=True)
@@ -107,6 +113,13 @@ def test_pretraining_in_two_processes_ends_as_in_one(name: str, both: tuple[dict
         assert torch.equal(both[0][name]["weights"][key], both[1][name]["weights"][key])
         # a weight has moved by about lr = 1e-3 a step, six steps
         torch.testing.assert_close(both[0][name]["weights"][key], expected, rtol=0, atol=1e-4)
+
+
+def test_interrupted_two_processes_end_with_the_same_bits(both: tuple[dict, dict]) -> None:
+    for rank in both:
+        assert rank["resumed"]["validation"] == rank["simclr"]["validation"][1:]
+        for key, expected in rank["simclr"]["weights"].items():
+            assert torch.equal(rank["resumed"]["weights"][key], expected)
 
 
 if __name__ == "__main__":

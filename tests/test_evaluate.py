@@ -428,7 +428,7 @@ def test_gather_gives_one_sorted_line_a_row(whole: tuple[list[Cell], list[Row]],
     assert set(gather(folder / "rows", part)["fingerprint"]) == {cell.fingerprint for cell in part}
     with pytest.raises(FileNotFoundError, match=f"{len(part)} of {len(part)} rows are not in"):
         gather(tmp_path, part)
-    with pytest.raises(FileNotFoundError, match="no result rows in .*; run: otolith evaluate RECIPE"):
+    with pytest.raises(FileNotFoundError, match=r"no result rows in .*; run: otolith evaluate RECIPE"):
         gather(tmp_path)
 
 

@@ -251,7 +251,7 @@ def test_a_loss_that_is_not_finite_ends_with_advice(cause: str, sides: tuple[Win
 def test_a_validation_loss_that_is_not_finite_is_named(sides: tuple[Windows, Windows]) -> None:
     train, validation = sides
     absurd = dataclasses.replace(validation, values=validation.values * 1e30)
-    with pytest.raises(ValueError, match="the loss 'validation' is (inf|nan) at step 2"):
+    with pytest.raises(ValueError, match=r"the loss 'validation' is (inf|nan) at step 2"):
         run(reconstruction(), train, absurd)
 
 

@@ -146,11 +146,12 @@ def test_the_gathering_thread_ends_when_the_caller_stops_early(
 
 def test_values_that_lie_on_the_device_are_gathered_there_without_a_thread(windows: Windows) -> None:
     meta = torch.device("meta")
-    stream = batches(windows.to(meta), torch.arange(len(windows)), 100, device=meta)
-    first = next(stream)
-    assert not threads()
-    assert [len(batch.x) for batch in (first, *stream)] == [100, 100, 100, 42]
-    assert first.x.device == first.subject.device == meta
+    for source, count in ((windows, 1), (windows.to(meta), 0)):  # elsewhere, and there
+        stream = batches(source, torch.arange(len(windows)), 100, device=meta)
+        first = next(stream)
+        assert len(threads()) == count
+        assert [len(batch.x) for batch in (first, *stream)] == [100, 100, 100, 42]
+        assert first.x.device == first.subject.device == meta
 
 
 def test_an_error_while_gathering_reaches_the_caller_and_ends_the_thread(

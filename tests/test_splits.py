@@ -51,6 +51,13 @@ def test_a_seed_decides_who_meets_whom_and_repeats_do_not_count() -> None:
     assert people == [str(number) for number in range(12)]  # the caller's list is not shuffled
 
 
+def test_every_fold_draws_its_own_people_to_validate() -> None:
+    people = [str(number) for number in range(25)]
+    for seed in range(10):
+        validators = {person for split in by_subject(people, seed=seed) for person in split.validation}
+        assert len(validators) > 8  # five folds of four; the first four in line would be at most eight
+
+
 @pytest.mark.parametrize(
     ("count", "folds", "share"),
     [(4, 5, 0.2), (10, 1, 0.2), (10, 0, 0.0), (0, 2, 0.0), (1, 2, 0.0), (2, 2, 0.2), (3, 2, 0.2)],

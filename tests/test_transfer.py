@@ -386,7 +386,7 @@ def test_without_a_signal_contract_it_is_not_saved(examples: Any, tmp_path: Path
 
 
 def test_an_encoder_alone_is_no_classifier(pretrained: Path) -> None:
-    with pytest.raises(ValueError, match="holds an encoder without a classifier; .* otolith transfer"):
+    with pytest.raises(ValueError, match=r"holds an encoder without a classifier; .* otolith transfer"):
         TransferClassifier.load(pretrained)
 
 
