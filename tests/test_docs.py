@@ -29,7 +29,12 @@ def test_every_command_in_the_documents_exists() -> None:
     from otolith.cli import app
 
     known = {command.callback.__name__ for command in app.registered_commands if command.callback}
-    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")), *(ROOT / "recipes").iterdir()]:
+    for path in [
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        *sorted((ROOT / "docs").glob("*.md")),
+        *(ROOT / "recipes").iterdir(),
+    ]:
         for name in re.findall(r"(?:^|`|\s{2})otolith ([a-z]+)", path.read_text(encoding="utf-8"), re.MULTILINE):
             assert name in known, f"{path.name} names 'otolith {name}'"
 
@@ -51,7 +56,9 @@ def test_corpora_and_columns_are_documented() -> None:
         assert f"| `{name}` | {card.subjects} | {len(card.classes)} | {card.rate_hz:g} |" in corpora
     protocol = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
     table = protocol[protocol.index("| column | meaning |") :]
-    documented = set(re.findall(r"\w+", " ".join(line.split("|")[1] for line in table.splitlines() if line.startswith("|"))))
+    documented = set(
+        re.findall(r"\w+", " ".join(line.split("|")[1] for line in table.splitlines() if line.startswith("|")))
+    )
     assert set(Row.__dataclass_fields__) <= documented
 
 

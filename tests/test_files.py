@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from otolith.files import Archive, canonical_json, fingerprint, replacing, replacing_folder, sha256, write_text
+from otolith.files import Archive, canonical_json, fingerprint, recover, replacing, replacing_folder, sha256, write_text
 
 MEMBERS = {"a/one.csv": b"1,2,3\n" * 400, "a/two.bin": bytes(range(256)) * 8, "read me.txt": b"hello"}
 
@@ -125,6 +125,39 @@ def test_a_process_killed_while_writing_leaves_nothing_under_the_final_name(
             (part / "x").write_bytes(b"new")
         assert tree(tmp_path) == {"final/x": b"new"}
         assert [p.name for p in tmp_path.iterdir()] == ["final"]
+
+
+def test_a_folder_that_stepped_aside_comes_back_where_the_new_one_never_came(tmp_path: Path, monkeypatch) -> None:
+    final = tmp_path / "final"
+    with replacing_folder(final) as part:
+        (part / "x").write_bytes(b"old")
+    steps = []
+    rename = Path.replace
+
+    def dies_between_the_two_renames(self: Path, target: Path) -> Path:
+        steps.append(target)
+        if len(steps) == 2:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", dies_between_the_two_renames)
+    with pytest.raises(KeyboardInterrupt), replacing_folder(final) as part:
+        (part / "x").write_bytes(b"new")
+    monkeypatch.undo()
+    assert not final.exists()
+    recover(final)
+    assert tree(final) == {"x": b"old"}
+    assert [p.name for p in tmp_path.iterdir()] == ["final"]
+
+
+def test_two_writers_of_one_folder_do_not_clear_each_others_work(tmp_path: Path) -> None:
+    with replacing_folder(tmp_path / "x") as one:
+        (one / "a").touch()
+        with replacing_folder(tmp_path / "x") as two, replacing_folder(tmp_path / "x.v2") as other:
+            (two / "b").touch()
+            (other / "c").touch()
+            assert (one / "a").exists()
+    assert tree(tmp_path) == {"x/a": b"", "x.v2/c": b""}
 
 
 def test_hashes_are_those_of_the_standard_library_and_blind_to_key_order(tmp_path: Path) -> None:

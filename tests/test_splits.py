@@ -98,3 +98,9 @@ def test_no_limit_gives_all_rows_and_less_than_one_is_refused() -> None:
     for shots in (0, -1):
         with pytest.raises(ValueError, match=f"shots is {shots}; expected at least 1 window a class, or none for all"):
             draw_shots(Y, shots, seed=0)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
+def test_a_share_of_validation_people_outside_its_range_is_refused(share: float) -> None:
+    with pytest.raises(ValueError, match=r"share of validation people is .*; expected 0 <= share < 1"):
+        by_subject(["a", "b", "c", "d"], folds=2, validation=share)

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import zipfile
@@ -38,11 +39,17 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
-    """Yields a temporary folder beside `folder`, renamed to it when the block ends well; an older one is replaced."""
+    """Yields a temporary folder beside `folder`, renamed to it when the block ends well; an older one is replaced.
+
+    A folder cannot take another's place in one step, so the older one steps aside first; `recover` brings it back where
+    a process was killed between the two steps.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    for stale in folder.parent.glob(f".{folder.name}.*.part"):  # left by a process that was killed
-        shutil.rmtree(stale, ignore_errors=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
+    recover(folder)
+    for stale in _parts(folder):
+        if not _alive(stale):
+            shutil.rmtree(stale, ignore_errors=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.{os.getpid()}-", suffix=".part", dir=folder.parent))
     part.chmod(0o777 & ~_umask())
     try:
         yield part
@@ -51,14 +58,40 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
                 with file.open("rb+") as handle:
                     os.fsync(handle.fileno())
         if folder.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
-            folder.replace(old)
-            part.replace(folder)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            part.replace(folder)
+            shutil.rmtree(_aside(folder), ignore_errors=True)
+            folder.replace(_aside(folder))
+        part.replace(folder)
+        shutil.rmtree(_aside(folder), ignore_errors=True)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def recover(folder: Path) -> None:
+    """Brings back a folder that stepped aside for a new one which never came."""
+    if not folder.exists() and _aside(folder).is_dir():
+        _aside(folder).replace(folder)
+
+
+def _aside(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.old")
+
+
+def _parts(folder: Path) -> list[Path]:
+    """Temporary folders of this and other processes that prepare `folder`."""
+    pattern = re.compile(re.escape(f".{folder.name}.") + r"\d+-[^.]*\.part")
+    return [path for path in folder.parent.iterdir() if pattern.fullmatch(path.name)]
+
+
+def _alive(part: Path) -> bool:
+    """Whether the process that made a temporary folder still runs."""
+    pid = int(part.name.rsplit(".", 2)[1].split("-")[0])
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _umask() -> int:

@@ -107,7 +107,7 @@ def resample(signal: np.ndarray, rate_hz: float, to_hz: float) -> np.ndarray:
 
 
 class Piece(NamedTuple):
-    """A gap-free stretch on a regular clock, which starts `start_s` after the first time stamp."""
+    """A gap-free stretch on a regular clock, which starts `start_s` after the earliest time stamp."""
 
     start_s: float
     signal: np.ndarray
@@ -125,12 +125,13 @@ def regular_pieces(time_s: np.ndarray, signal: np.ndarray, rate_hz: float, max_g
     Returns:
         The pieces in order of time; empty if no row is finite.
     """
-    keep = np.isfinite(signal).all(axis=1) & np.isfinite(time_s)
+    stamped = np.isfinite(time_s)
+    start_s = float(time_s[stamped].min()) if stamped.any() else 0.0  # of all rows, those without a value too
+    keep = np.isfinite(signal).all(axis=1) & stamped
     time_s, first = np.unique(time_s[keep], return_index=True)
     signal = signal[keep][first]
     if len(time_s) == 0:
         return []
-    start_s = float(time_s[0])
     pieces = []
     cuts = np.flatnonzero(np.diff(time_s) > max(max_gap_s, 1.5 / rate_hz)) + 1
     for rows in np.split(np.arange(len(time_s)), cuts):

@@ -54,6 +54,8 @@ def by_subject(subjects: Sequence[str], *, folds: int = 5, validation: float = 0
     Raises:
         ValueError: too few people for so many folds.
     """
+    if not 0 <= validation < 1:
+        raise ValueError(f"the share of validation people is {validation}; expected 0 <= share < 1")
     people = list(dict.fromkeys(subjects))
     largest = -(-len(people) // max(folds, 1))  # people tested in the largest fold; somebody must remain for the rest
     if not 2 <= folds <= len(people) or len(people) - largest < (2 if validation else 1):

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from otolith.files import fingerprint, replacing_folder, sha256
+from otolith.files import fingerprint, recover, replacing_folder, sha256
 from otolith.recording import UNITS, Recording, resample
 
 FORMAT = 1
@@ -183,6 +183,7 @@ def open_store(folder: Path, *, verify: bool = True) -> Store:
         ValueError: the store is truncated, altered or of another format.
     """
     again = "prepare it again (otolith prepare)"
+    recover(folder)
     try:
         text = (folder / MANIFEST).read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
