@@ -64,7 +64,7 @@ def _as_one_of_two(folder: str, results: str) -> None:
     mine = slice(3 * rank, 3 * rank + 3)
     result["nt_xent"] = gradients(*(part[mine] for part in rows()))
     x, beside = torch.ones(2, 3, requires_grad=True), torch.ones(4, 3, requires_grad=True)
-    (gather_rows(x * (rank + 1)) + beside).sum().backward()
+    (gather_rows(x * (rank + 1)) + beside).square().sum().backward()
     result["gathered"] = {"x": x.grad, "beside": beside.grad}
     torch.save(result, Path(results) / f"{rank}.pt")
     torch.distributed.destroy_process_group()
@@ -99,8 +99,10 @@ def test_nt_xent_over_two_processes_equals_one_on_the_joint_batch(both: tuple[di
 
 def test_gathering_changes_no_gradient_but_that_of_its_rows(both: tuple[dict, dict]) -> None:
     for rank, result in enumerate(both):
-        assert result["gathered"]["x"].eq(2 * (rank + 1)).all()
-        assert result["gathered"]["beside"].eq(1).all()
+        joint = torch.tensor([2.0, 2.0, 3.0, 3.0])[:, None].expand(4, 3)  # ranks 0 and 1: 1 + 1 and 2 + 1
+        torch.testing.assert_close(result["gathered"]["beside"], 2 * joint)
+        mine = joint[2 * rank : 2 * rank + 2]
+        torch.testing.assert_close(result["gathered"]["x"], 2 * (rank + 1) * 2 * mine)  # both ranks' losses count
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)

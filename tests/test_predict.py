@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from otolith.encoders import Strided
-from otolith.predict import Columns, label, read_csv, timeline_figure, write
+from otolith.predict import Columns, label, read_csv, stem, timeline_figure, write
 from otolith.splits import draw_shots
 from otolith.store import Store
 from otolith.transfer import TransferClassifier
@@ -117,6 +117,18 @@ def test_a_table_without_a_header_and_a_gyroscope(tmp_path, session) -> None:
     assert read.channels == (*ACC, "gyro_x", "gyro_y", "gyro_z")
     assert read.rate_hz == 50
     assert read.pieces[0].signal[1, 3] == pytest.approx(np.pi / 2)
+
+
+def test_a_table_without_a_header_but_with_words_in_it(tmp_path, session) -> None:
+    signal, _ = session
+    frame = pd.DataFrame({"code": ["A"] * len(signal), **table(signal)})
+    path = tmp_path / "bare.csv.gz"
+    frame.to_csv(path, index=False, header=False)
+    with pytest.raises(ValueError, match=r"the file has: 0, 1, 2, 3, 4; pass --acc"):
+        read_csv(path)
+    read = read_csv(path, Columns(time="1", acc=("2", "3", "4")))
+    np.testing.assert_allclose(read.pieces[0].signal, signal, atol=1e-4)
+    assert stem(path) == "bare"
 
 
 @pytest.mark.parametrize(("unit", "per_s"), [("s", 1), ("ms", 1e3), ("us", 1e6), ("ns", 1e9)])

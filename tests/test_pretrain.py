@@ -20,11 +20,11 @@ from otolith.sampling import Batch
 from otolith.store import Store, open_store, prepare
 from otolith.windows import Windows, cut
 
-BATCH = 32
-PER_EPOCH = 2  # 76 windows in batches of 32
+BATCH = 24
+PER_EPOCH = 3  # 76 windows in batches of 24
 
-# Stops in its fifth epoch, after a best one in between; draws windows, views and dropout.
-SETTINGS: dict = {"epochs": 6, "batch_size": BATCH, "patience": 1, "lr": 0.002, "seed": 0, "accelerator": "cpu"}
+# Stops in its third epoch, as its second was the best; draws windows, views and dropout.
+SETTINGS: dict = {"epochs": 6, "batch_size": BATCH, "patience": 1, "lr": 0.002, "seed": 1, "accelerator": "cpu"}
 
 
 def split(windows: Windows) -> tuple[Windows, Windows]:
@@ -199,7 +199,9 @@ def test_early_stopping_keeps_the_best_weights(sides: tuple[Windows, Windows]) -
 
 def test_without_validation_or_patience_it_runs_to_the_end(sides: tuple[Windows, Windows]) -> None:
     train, validation = sides
-    assert [step.validation for step in run(reconstruction(), train, epochs=4, patience=1)] == [None] * 4
+    assert [step.validation for step in run(reconstruction(), train, epochs=4, patience=1, report_every=99)] == [
+        None
+    ] * 4
     steps = run(reconstruction(), train, validation, epochs=12, lr=0.02, patience=None)
     assert steps[-1].epoch == 12
 
@@ -251,7 +253,7 @@ def test_a_loss_that_is_not_finite_ends_with_advice(cause: str, sides: tuple[Win
 def test_a_validation_loss_that_is_not_finite_is_named(sides: tuple[Windows, Windows]) -> None:
     train, validation = sides
     absurd = dataclasses.replace(validation, values=validation.values * 1e30)
-    with pytest.raises(ValueError, match=r"the loss 'validation' is (inf|nan) at step 2"):
+    with pytest.raises(ValueError, match=r"the loss 'validation' is (inf|nan) at step 3"):
         run(reconstruction(), train, absurd)
 
 
@@ -265,7 +267,7 @@ def test_the_run_that_is_interrupted_below_stops_early_and_after_its_best_epoch(
     assert len(reported) > 2 and 0 < reported.index(min(reported)) < len(reported) - 1
 
 
-@pytest.mark.parametrize("records", [1, 2, 3, 6, 8, 9])
+@pytest.mark.parametrize("records", [1, 2, 3, 5, 6, 8])
 def test_stopped_anywhere_and_taken_up_again_it_ends_with_the_same_bits(
     records: int, sides: tuple[Windows, Windows], unbroken: tuple[dict[str, Tensor], list[Step]], tmp_path: Path
 ) -> None:
@@ -296,7 +298,7 @@ def test_killed_while_training_and_while_saving_it_ends_with_the_same_bits(
 
 
 def _to_be_killed(folder: str, state: str, result: str, how: str) -> None:
-    """What the test above runs as processes of its own: dies by SIGKILL on its third step or in its second save."""
+    """What the test above runs as processes of its own: dies by SIGKILL amid its second epoch or in its second save."""
     torch.set_num_threads(1)
 
     def die() -> None:
@@ -319,7 +321,7 @@ def _to_be_killed(folder: str, state: str, result: str, how: str) -> None:
     for number, _ in enumerate(
         pretrain(objective, *sides, **SETTINGS, report_every=1, save_every_s=0.0, resume=Path(state)), 1
     ):
-        if how == "training" and number == 3:
+        if how == "training" and number == 5:
             die()
     torch.save(objective.state_dict(), result)
 

@@ -238,7 +238,7 @@ def label(
     del seed
     from pydantic import TypeAdapter, ValidationError
 
-    from otolith.predict import Columns
+    from otolith import predict
     from otolith.stages import label_file
 
     given = {
@@ -251,7 +251,7 @@ def label(
         "rate_hz": rate,
     }
     try:
-        columns = TypeAdapter(Columns).validate_python(given)
+        columns = TypeAdapter(predict.Columns).validate_python(given)
     except ValidationError as error:
         problem = error.errors()[0]
         raise ValueError(f"--{str(problem['loc'][0]).replace('_', '-')}: {problem['msg']}") from None
@@ -273,7 +273,7 @@ def label(
                 f"{line.probability:.2f}" if known else "",
             )
     out.print(table)
-    stem = target / file.stem
+    stem = target / predict.stem(file)
     out.print(f"{stem}.timeline.csv\n{stem}.summary.csv\n{stem}.png", highlight=False)
 
 

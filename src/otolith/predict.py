@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import re
@@ -193,6 +194,11 @@ def label(model: TransferClassifier, read: Read, *, overlap: float = 0.5) -> Lab
     return Labelled(timeline, _summary(timeline, names), read, names)
 
 
+def stem(file: Path) -> str:
+    """A recording's name without `.csv`, `.csv.gz` and the like."""
+    return Path(file.stem).stem if file.suffix == ".gz" else file.stem
+
+
 def write(
     labelled: Labelled, folder: Path, stem: str, *, truth: Sequence[tuple[float, float, str]] | None = None
 ) -> list[Path]:
@@ -242,6 +248,7 @@ def timeline_figure(labelled: Labelled, *, truth: Sequence[tuple[float, float, s
         for start, end, name in truth or ():
             band.broken_barh([(start / per, (end - start) / per)], (0.08, 0.84), color=colour.get(name, "#bbbbbb"))
         band.set_ylim(0, top + 1)
+        band.set_xlim(0, labelled.read.seconds / per)
         band.set_yticks([0.5, 1.5] if truth else [0.5], ["truth", "labelled"] if truth else ["labelled"])
         band.set_xlabel(f"time, {unit}")
         figure.legend(
@@ -267,7 +274,7 @@ def _table(path: Path) -> pd.DataFrame:
         sep = max(candidates, key=lambda key: candidates[key])
         pattern = sep if candidates[sep] else r"\s+"
         cells = re.split(pattern, lines[0].strip().lstrip("\ufeff"))
-        bare = all(_is_number(cell) for cell in cells)
+        bare = any(_is_number(cell) for cell in cells)  # no column is named by a number
         table: pd.DataFrame = pd.read_csv(path, sep=pattern, header=None if bare else 0, encoding="utf-8-sig")
     except (
         pd.errors.ParserError,
@@ -361,10 +368,9 @@ def _clock(
         unit = columns.time_unit or fits[0]
         seconds, how = raw * _TIME_UNITS[unit], f"{name} in {unit}{'' if columns.time_unit else ', guessed'}"
     else:
-        try:
-            dates = pd.to_datetime(table[name], errors="raise", format="mixed")
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"'{file}': {name} holds neither numbers nor dates: {error}") from error
+        dates = _dates(table[name])
+        if dates is None:
+            raise ValueError(f"'{file}': {name} holds neither numbers nor dates, such as '{table[name].iloc[0]}'")
         start = dates.min()
         seconds, how = (dates - start).dt.total_seconds().to_numpy(np.float64), f"{name} holds dates"
     gap = _typical_gap(seconds, name, file)
@@ -375,6 +381,13 @@ def _clock(
         )
     how += "" if columns.rate_hz is None else "; rate given"
     return seconds - np.nanmin(seconds), start, rate, f"rate {rate:g} Hz ({how})"
+
+
+def _dates(column: pd.Series) -> pd.Series | None:
+    for form in ("ISO8601", "mixed"):  # the first is many times faster
+        with contextlib.suppress(ValueError, TypeError):
+            return pd.to_datetime(column, format=form)
+    return None
 
 
 def _typical_gap(stamps: np.ndarray, name: str, file: str) -> float:

@@ -249,7 +249,7 @@ def label_file(
 ) -> predict.Labelled:
     """Labels one recording and writes `<stem>.timeline.csv`, `<stem>.summary.csv` and `<stem>.png` into `out`."""
     labelled = predict.label(TransferClassifier.load(model), predict.read_csv(file, columns))
-    predict.write(labelled, out, file.stem, truth=truth)
+    predict.write(labelled, out, predict.stem(file), truth=truth)
     return labelled
 
 
