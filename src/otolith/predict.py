@@ -14,6 +14,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -238,13 +239,11 @@ def timeline_figure(labelled: Labelled, *, truth: Sequence[tuple[float, float, s
             fontsize=8,
         )
         top = 1 if truth else 0
-        for line in labelled.timeline.itertuples():
-            if line.label:
-                strength = 0.25 + 0.75 * float(line.probability)
-                width = (line.end_s - line.start_s) / per
-                band.broken_barh(
-                    [(line.start_s / per, width)], (top + 0.08, 0.84), color=colour[line.label], alpha=strength
-                )
+        said = labelled.timeline[labelled.timeline["label"] != ""]
+        for name, lines in said.groupby("label"):  # one collection a label, however long the recording
+            spans = np.column_stack([lines["start_s"], lines["end_s"] - lines["start_s"]]) / per
+            shades = [(*to_rgb(colour[name]), 0.25 + 0.75 * p) for p in lines["probability"].astype(float)]
+            band.broken_barh(spans.tolist(), (top + 0.08, 0.84), facecolors=shades)
         for start, end, name in truth or ():
             band.broken_barh([(start / per, (end - start) / per)], (0.08, 0.84), color=colour.get(name, "#bbbbbb"))
         band.set_ylim(0, top + 1)
