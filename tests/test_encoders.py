@@ -3,6 +3,7 @@
 import importlib
 import json
 import pkgutil
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -150,6 +151,20 @@ def test_number_of_parameters_is_that_of_the_source(name: str) -> None:
 )
 def test_features_have_the_steps_and_width_of_the_source(name: str, steps: int, width: int) -> None:
     assert build(name).features(signal()).shape == (BATCH, steps, width)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("cpc", lambda encoder, features: encoder.context(features)[:, -1]),
+        ("tpn", lambda encoder, features: encoder.project(features.max(dim=1).values)),
+        ("strided", lambda _, features: torch.cat([features.mean(dim=1), features.max(dim=1).values], dim=1)),
+    ],
+)
+def test_features_are_summed_up_as_the_source_says(name: str, expected: Callable[..., Tensor]) -> None:
+    encoder = build(name).eval()
+    features = encoder.features(signal())
+    assert torch.equal(encoder.summary(features), expected(encoder, features))
 
 
 @pytest.mark.parametrize("step", [0, 37, 98])

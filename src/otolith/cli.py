@@ -70,9 +70,6 @@ def main() -> None:
             f"[bold red]error:[/] {_plain(str(error) or type(error).__name__)}", highlight=False, soft_wrap=True
         )
         sys.exit(1)
-    except KeyboardInterrupt:
-        console.print("\ninterrupted; the same command goes on where this one stopped", highlight=False)
-        sys.exit(130)
 
 
 @app.command()
@@ -383,9 +380,14 @@ def _report(job: Run, picture: bytes | None = None) -> None:
 
 @contextlib.contextmanager
 def _progress() -> Iterator[Progress]:
+    """Bars for long work; Ctrl-C inside ends the command with a word on how to go on."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as bars:
-        yield bars
+    try:
+        with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as bars:
+            yield bars
+    except KeyboardInterrupt:
+        console.print("interrupted; the same command goes on where this one stopped", highlight=False)
+        raise typer.Exit(130) from None
 
 
 def _plain(text: str) -> str:
