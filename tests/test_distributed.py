@@ -64,7 +64,7 @@ def _as_one_of_two(folder: str, results: str) -> None:
     mine = slice(3 * rank, 3 * rank + 3)
     result["nt_xent"] = gradients(*(part[mine] for part in rows()))
     x, beside = torch.ones(2, 3, requires_grad=True), torch.ones(4, 3, requires_grad=True)
-    (gather_rows(x * (rank + 1)) + beside).square().sum().backward()
+    (beside * 1.0 + gather_rows(x * (rank + 1))).square().sum().backward()
     result["gathered"] = {"x": x.grad, "beside": beside.grad}
     torch.save(result, Path(results) / f"{rank}.pt")
     torch.distributed.destroy_process_group()

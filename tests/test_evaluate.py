@@ -181,7 +181,9 @@ def test_a_class_with_too_few_windows_gives_all_it_has_and_the_row_says_so(some:
 
 @pytest.mark.parametrize("limit", [5, 10_000])
 def test_validation_windows_may_be_limited(limit: int, some: Windows, folder: Path) -> None:
-    planned = plan(some, folder, seeds=(0,), shots=(2,), modes=("frozen",), validation_windows=limit)
+    settings: dict[str, Any] = {"shots": (2,), "modes": ("frozen",), "validation_windows": limit}
+    planned = plan(some, folder, seeds=(0,), **settings)
+    assert plan(some, folder, seeds=(0,), **settings) == planned  # the draw follows from the seed
     for cell in planned:
         everyone = some.of(cell.unit.split.validation)
         held = some[np.array(cell.held)]
@@ -255,6 +257,27 @@ def test_only_training_people_train_and_only_validation_people_validate(
         assert trained == set(cell.unit.split.train)
         assert validated == (set() if mode == "forest" else set(cell.unit.split.validation))
         assert not (trained | validated) & set(cell.unit.split.test)
+
+
+def test_all_modes_learn_from_the_same_windows_and_every_seed_and_fold_from_its_own(
+    some: Windows, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[frozenset[tuple[int, float]]] = []
+    for kind in (TransferClassifier, ForestClassifier):
+        spy(monkeypatch, kind, seen, lambda _, train, __: frozenset(zip(train.recording, train.start_s, strict=True)))
+    modes, shots = ("frozen", "scratch", "forest"), (3, 2)
+    shared = units(some, folds=FOLDS, seeds=SEEDS, fold_seed=0)
+    planned = cells(some, shared, encoders(folder, some), modes=modes, shots=shots, transfer=TRANSFER)
+    list(evaluate.evaluate(some, planned, folder=tmp_path))
+    drawn: dict[tuple[int, int, int | None], set[frozenset[tuple[int, float]]]] = {}
+    for cell, windows in zip(planned, seen, strict=True):
+        drawn.setdefault((cell.unit.seed, cell.unit.split.fold, cell.shots), set()).add(windows)
+    assert {len(sets) for sets in drawn.values()} == {1}  # the modes of a cell are compared on the same windows
+    assert len(set().union(*drawn.values())) == len(drawn) == len(SEEDS) * FOLDS * len(shots)
+    for seed in SEEDS:
+        for fold in range(FOLDS):
+            (small,), (large,) = drawn[seed, fold, 2], drawn[seed, fold, 3]
+            assert small < large and len(large) == 9
 
 
 @pytest.mark.parametrize("head", ["mlp", "logistic"])

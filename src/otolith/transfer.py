@@ -356,9 +356,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
             model = cls(mode=facts["mode"], head=facts["head"], hidden=tuple(facts["hidden"]), dropout=facts["dropout"])
             model.device = device
             model.classes_ = np.array([str(label) for label in facts["labels"]])
-            with torch.device(
-                "meta"
-            ):  # without memory, as sizes may be absurd until they are compared with the weights
+            with torch.device("meta"):  # takes no memory: sizes may be absurd until they are compared with the weights
                 head = (
                     nn.Linear(width, len(model.classes_))
                     if model.head == "logistic"
