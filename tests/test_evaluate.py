@@ -224,6 +224,18 @@ def _other_weights(folder: Path, other: Path) -> Path:
     return other
 
 
+def test_an_encoder_that_changed_since_it_was_planned_with_is_refused(
+    some: Windows, folder: Path, tmp_path: Path
+) -> None:
+    place = _other_weights(folder, tmp_path / "one")
+    planned = plan(some, place, seeds=(0,), shots=(2,), modes=("frozen",))
+    for path in place.glob("*.safetensors"):
+        path.write_bytes((folder / path.name).read_bytes())
+    with pytest.raises(ValueError, match="has changed since these rows were planned; run the same command again"):
+        list(evaluate.evaluate(some, planned, folder=tmp_path / "rows"))
+    assert not list((tmp_path / "rows").iterdir())
+
+
 # honesty
 
 

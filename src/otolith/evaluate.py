@@ -104,6 +104,7 @@ class Cell:
 
     unit: Unit
     encoder: Path
+    sha256: str
     mode: str
     shots: int | None
     transfer: dict[str, Any]
@@ -189,7 +190,17 @@ def cells(
                     "code": code,
                 }
                 planned.append(
-                    Cell(unit, path, mode, count, how, tuple(held.tolist()), tuple(seen), fingerprint(name)[:24])
+                    Cell(
+                        unit,
+                        path,
+                        encoder.sha256,
+                        mode,
+                        count,
+                        how,
+                        tuple(held.tolist()),
+                        tuple(seen),
+                        fingerprint(name)[:24],
+                    )
                 )
     return planned
 
@@ -242,6 +253,8 @@ def _row(windows: Windows, cell: Cell, folder: Path, threads: int | None = None)
     started = time.perf_counter()
     unit, split, mode, made_by = cell.unit, cell.unit.split, cell.mode, checkpoint.provenance()
     encoder = checkpoint.load(cell.encoder)
+    if encoder.sha256 != cell.sha256:
+        raise ValueError(f"'{cell.encoder}' has changed since these rows were planned; run the same command again")
     train_rows, test_rows, held = (
         _rows_of(windows, split.train),
         _rows_of(windows, split.test),

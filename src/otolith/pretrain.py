@@ -2,8 +2,8 @@
 
 Devices and precision go through Lightning Fabric, so the same loop runs on a CPU, a GPU, or several
 (`torchrun --nproc-per-node N`, `fabric run`). Killed at any moment and started again, it ends with the same bits as if it
-had not been: the order of an epoch follows from the seed and the epoch's number, and weights, optimiser and random
-states are saved together in one file.
+had not been: order and randomness follow from the seed and the number of the epoch and of the step, and weights and
+optimiser are saved together in one file.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors
 import torch
 from safetensors.torch import save_file
@@ -29,6 +30,8 @@ from otolith.files import fingerprint, replacing
 from otolith.objectives import Objective
 from otolith.sampling import Batch, Draw, batches, draw_windows, weights
 from otolith.windows import Windows
+
+_VALIDATION, _ORDER = 2**40, 2**41  # numbers no step has, for draws that belong to none
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +107,8 @@ def pretrain(
 
     Source: Fortes Rey et al. 2023 (arXiv 2307.01168): Adam, 50 epochs, patience 5, best weights kept.
     """
+    if patience is not None and patience < 1:
+        raise ValueError(f"patience is {patience}; expected at least 1 epoch, or none to never stop early")
     if len(train) < 2:
         raise ValueError(f"pretraining needs at least 2 windows, got {len(train)}")
     if validation is not None:
@@ -167,7 +172,7 @@ def pretrain(
         return Step(run.index, of, epoch, losses, validation_loss, lr, pace, mark - started, done)
 
     while not stopped():
-        generator = torch.Generator().manual_seed(int(fingerprint([seed, run.epoch])[:15], 16))
+        generator = torch.Generator().manual_seed(_mix(seed, _ORDER, run.epoch))
         order = draw_windows(weight, drawn, generator=generator)[: per_epoch * batch_size]
         left = order[run.step * batch_size :]
         run.model.train()
@@ -211,31 +216,25 @@ class _Run:
         self.index = self.epoch = self.step = self.worse = 0
         self.best, self.best_loss = dict[str, Tensor](), math.inf
         self.finished = False
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)  # the same on all ranks: objectives may draw one number for the joint batch
-            if fabric.device.type == "cuda":
-                torch.cuda.manual_seed(seed + 1_000_003 * fabric.global_rank)
-            self.random = self._random_state()
-
-    def _random_state(self) -> dict[str, Tensor]:
-        state = {"cpu": torch.get_rng_state()}
-        if self.fabric.device.type == "cuda":
-            state["cuda"] = torch.cuda.get_rng_state(self.fabric.device)
-        return state
 
     @contextlib.contextmanager
-    def _randomness(self) -> Iterator[None]:
-        """Inside, torch draws from this run's states; outside, the caller's are as they were."""
-        with torch.random.fork_rng():
-            torch.set_rng_state(self.random["cpu"])
-            if "cuda" in self.random:
-                torch.cuda.set_rng_state(self.random["cuda"], self.fabric.device)
+    def _randomness(self, number: int) -> Iterator[None]:
+        """Inside, torch draws from states that follow from the seed and `number`; outside, from the caller's.
+
+        So there is no state to save, whatever the number of devices. The CPU's generator is the same on all ranks, since
+        objectives may draw one number for the joint batch; a GPU's is its rank's own.
+        """
+        device = self.fabric.device
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.default_generator.manual_seed(_mix(self.seed, number))
+            if device.type == "cuda":
+                with torch.cuda.device(device):
+                    torch.cuda.manual_seed(_mix(self.seed, number, self.fabric.global_rank))
             yield
-            self.random = self._random_state()
 
     def train_on(self, batch: Batch) -> dict[str, Tensor]:
         """One optimisation step; returns the losses, detached."""
-        with self._randomness():
+        with self._randomness(self.index):
             losses = self.model(batch)
             self.optimiser.zero_grad(set_to_none=True)
             self.fabric.backward(torch.stack(list(losses.values())).sum())
@@ -249,8 +248,7 @@ class _Run:
         """Mean over windows of the summed losses, with the same draws every time; keeps the best weights."""
         self.model.eval()
         total, count = torch.zeros((), device=self.fabric.device), 0
-        with torch.random.fork_rng():
-            torch.manual_seed(self.seed)
+        with self._randomness(_VALIDATION):
             for batch in parts:
                 total += torch.stack(list(self.model(batch).values())).sum() * len(batch.x)
                 count += len(batch.x)
@@ -268,24 +266,24 @@ class _Run:
             self.objective.load_state_dict(self.best)
         self.objective.to("cpu").eval()
         self.finished = True
+        self.fabric.barrier()  # nobody goes on, and removes the state, while the first rank still writes it
 
     def save(self, path: Path, identity: str) -> None:
-        """Writes the state, atomically, from the first rank."""
+        """Writes the state, atomically, from the first rank; no rank waits for it, as clocks decide when."""
+        if not self.fabric.is_global_zero:
+            return
         tensors = {f"model.{name}": value for name, value in self.objective.state_dict().items()}
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
-        tensors |= {f"random.{name}": value for name, value in self.random.items()}
         for number, values in self.adam.state_dict()["state"].items():
             tensors |= {f"adam.{number}.{name}": value for name, value in values.items()}
         position = {name: getattr(self, name) for name in ("index", "epoch", "step", "worse")}
         position["best_loss"] = self.best_loss.hex()
-        if self.fabric.is_global_zero:
-            with replacing(path) as part:
-                save_file(
-                    {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()},
-                    part,
-                    metadata={"identity": identity, "position": json.dumps(position)},
-                )
-        self.fabric.barrier()
+        with replacing(path) as part:
+            save_file(
+                {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()},
+                part,
+                metadata={"identity": identity, "position": json.dumps(position)},
+            )
 
     def load(self, path: Path, identity: str) -> None:
         """Takes up a saved state.
@@ -314,10 +312,14 @@ class _Run:
             number, key = name.split(".")
             adam["state"].setdefault(int(number), {})[key] = value
         self.adam.load_state_dict(adam)
-        self.random |= part("random.")
         for name in ("index", "epoch", "step", "worse"):
             setattr(self, name, position[name])
         self.best_loss = float.fromhex(position["best_loss"])
+
+
+def _mix(*numbers: int) -> int:
+    """A seed that follows from all the numbers (of any sign or size)."""
+    return int(np.random.SeedSequence([number % 2**64 for number in numbers]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def _shared_batches(windows: Windows, order: Tensor, batch_size: int, fabric: Any) -> Iterator[Batch]:

@@ -108,7 +108,9 @@ class Windows:
 
     def __getstate__(self) -> dict[str, Any]:
         state = {name: value for name, value in self.__dict__.items() if name != "_every"}
-        if self.mapped is not None:
+        if self.mapped is not None and self.values.data_ptr() != self.mapped.ctypes.data:
+            state["mapped"] = None  # other values took the place of the store's
+        elif self.mapped is not None:
             state["values"], state["mapped"] = None, (self.mapped.filename, self.mapped.shape)
         return state
 
