@@ -227,6 +227,7 @@ def _other_weights(folder: Path, other: Path) -> Path:
 def test_an_encoder_that_changed_since_it_was_planned_with_is_refused(
     some: Windows, folder: Path, tmp_path: Path
 ) -> None:
+    plan(some, folder)  # so that there are encoders
     place = _other_weights(folder, tmp_path / "one")
     planned = plan(some, place, seeds=(0,), shots=(2,), modes=("frozen",))
     for path in place.glob("*.safetensors"):
