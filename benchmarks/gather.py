@@ -7,6 +7,7 @@ of the medians. Usage: python benchmarks/gather.py
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -47,18 +48,19 @@ def main() -> None:
         first = np.round(windows.start_s * store.rate_hz).astype(int)
         dataset = PerWindow(rows, (before[windows.recording] + first).tolist(), steps)
 
-        def ours() -> list[torch.Tensor]:
-            return [batch.x for batch in batches(windows, order, BATCH, device=torch.device("cpu"))]
+        def ours() -> Iterator[torch.Tensor]:
+            return (batch.x for batch in batches(windows, order, BATCH, device=torch.device("cpu")))
 
-        def theirs() -> list[torch.Tensor]:
-            return list(DataLoader(dataset, batch_size=BATCH, sampler=order.tolist()))
+        def theirs() -> Iterator[torch.Tensor]:
+            return iter(DataLoader(dataset, batch_size=BATCH, sampler=order.tolist()))
 
         assert all(torch.equal(a, b) for a, b in zip(ours(), theirs(), strict=True))
         seconds: dict[str, list[float]] = {"ours": [], "theirs": []}
         for _ in range(ROUNDS):
             for name, run in (("ours", ours), ("theirs", theirs)):
                 started = time.perf_counter()
-                run()
+                for _ in run():
+                    pass
                 seconds[name].append(time.perf_counter() - started)
     count = len(windows)
     mine, other = statistics.median(seconds["ours"]), statistics.median(seconds["theirs"])

@@ -109,10 +109,12 @@ def test_variance_weights_are_numpys_and_a_still_window_is_never_drawn(store: St
 
 @pytest.mark.parametrize("size", [1, 50, 57, 342, 1000])
 @pytest.mark.parametrize("ahead", [1, 120, 4096])
+@pytest.mark.parametrize("fits", [True, False])
 def test_batches_cover_the_order_once_and_in_order(
-    windows: Windows, monkeypatch: pytest.MonkeyPatch, size: int, ahead: int
+    windows: Windows, monkeypatch: pytest.MonkeyPatch, size: int, ahead: int, fits: bool
 ) -> None:
     monkeypatch.setattr(sampling, "_AHEAD", ahead)
+    monkeypatch.setattr(sampling, "memory_bytes", lambda: windows.values.nbytes * (3 if fits else 1))
     count = len(windows)  # 342 = 6 x 57
     generator = seeded()
     paired = torch.randn(count, 5, generator=generator)
@@ -137,6 +139,7 @@ def test_the_gathering_thread_ends_when_the_caller_stops_early(
     windows: Windows, monkeypatch: pytest.MonkeyPatch, ahead: int
 ) -> None:
     monkeypatch.setattr(sampling, "_AHEAD", ahead)
+    monkeypatch.setattr(sampling, "memory_bytes", lambda: 0)
     stream = batches(windows, torch.arange(len(windows)), 8, device=CPU)
     next(stream)
     assert len(threads()) == 1
@@ -146,6 +149,9 @@ def test_the_gathering_thread_ends_when_the_caller_stops_early(
 
 def test_values_that_lie_on_the_device_are_gathered_there_without_a_thread(windows: Windows) -> None:
     meta = torch.device("meta")
+    inside = batches(windows, torch.arange(len(windows)), 100, device=CPU)
+    next(inside)
+    assert len(threads()) == 0  # a corpus that fits in memory
     for source, count in ((windows, 1), (windows.to(meta), 0)):  # elsewhere, and there
         stream = batches(source, torch.arange(len(windows)), 100, device=meta)
         first = next(stream)
@@ -158,6 +164,7 @@ def test_an_error_while_gathering_reaches_the_caller_and_ends_the_thread(
     windows: Windows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sampling, "_AHEAD", 2)
+    monkeypatch.setattr(sampling, "memory_bytes", lambda: 0)
     order = torch.tensor([0, 1, 2, len(windows)])
     stream = batches(windows, order, 2, device=CPU)
     assert len(next(stream).x) == 2
