@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from otolith import cli
 from otolith.store import open_store
@@ -45,7 +46,8 @@ def otolith(capsys, monkeypatch):
 
     def run(*words: object) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["otolith", *map(str, words)])
-        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setattr(cli, "out", Console(width=300))
+        monkeypatch.setattr(cli, "console", Console(width=300, stderr=True))
         with pytest.raises(SystemExit) as ended:
             cli.main()
         printed = capsys.readouterr()

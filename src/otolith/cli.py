@@ -40,8 +40,10 @@ app = typer.Typer(
 
     Every stage goes on where it was interrupted when the same command is given again.""",
 )
-console = Console(stderr=True)
-out = Console()
+# Lines that go into a file or a pipe are neither wrapped nor cut at a terminal's 80 columns.
+_WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 1000
+console = Console(stderr=True, width=_WIDTH)
+out = Console(width=_WIDTH)
 
 DataOption = Annotated[
     Path, typer.Option("--data", envvar="OTOLITH_DATA", help="Folder of the prepared corpora.", show_default=True)

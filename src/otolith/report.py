@@ -380,9 +380,13 @@ def _gain_table(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _gain_in_words(gain: Gain) -> str:
-    size, ends = f"{100 * gain.gain:+.1f} points", f"[{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
+    size, ends = f"{_points(gain.gain)} points", f"[{_points(gain.low)}, {_points(gain.high)}]"
     verdict = "gains" if gain.low > 0 else "loses" if gain.high < 0 else "no clear difference,"
     return f"with {_shots(gain.shots)} windows a class {verdict} {size} {ends}"
+
+
+def _points(share: float) -> str:
+    return f"{round(100 * share, 1) + 0.0:+.1f}"  # + 0.0 turns -0.0 into 0.0
 
 
 def _p(value: float) -> str:
