@@ -28,7 +28,7 @@ from torch import Tensor
 from otolith.encoders import Encoder
 from otolith.files import fingerprint, replacing
 from otolith.objectives import Objective
-from otolith.sampling import Batch, Draw, batches, draw_windows, weights
+from otolith.sampling import Batch, Draw, batches, draw_windows, seeded, weights
 from otolith.windows import Windows
 
 _VALIDATION, _ORDER = 2**40, 2**41  # numbers no step has, for draws that belong to none
@@ -217,24 +217,18 @@ class _Run:
         self.best, self.best_loss = dict[str, Tensor](), math.inf
         self.finished = False
 
-    @contextlib.contextmanager
-    def _randomness(self, number: int) -> Iterator[None]:
-        """Inside, torch draws from states that follow from the seed and `number`; outside, from the caller's.
+    def _seeded(self, number: int) -> contextlib.AbstractContextManager[None]:
+        """Randomness that follows from the seed and `number`, so that there is no state to save on any device.
 
-        So there is no state to save, whatever the number of devices. The CPU's generator is the same on all ranks, since
-        objectives may draw one number for the joint batch; a GPU's is its rank's own.
+        The CPU's generator is the same on all ranks, since objectives may draw one number for the joint batch; a GPU's is
+        its rank's own.
         """
-        device = self.fabric.device
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.default_generator.manual_seed(_mix(self.seed, number))
-            if device.type == "cuda":
-                with torch.cuda.device(device):
-                    torch.cuda.manual_seed(_mix(self.seed, number, self.fabric.global_rank))
-            yield
+        own = _mix(self.seed, number, self.fabric.global_rank)
+        return seeded(_mix(self.seed, number), self.fabric.device, own)
 
     def train_on(self, batch: Batch) -> dict[str, Tensor]:
         """One optimisation step; returns the losses, detached."""
-        with self._randomness(self.index):
+        with self._seeded(self.index):
             losses = self.model(batch)
             self.optimiser.zero_grad(set_to_none=True)
             self.fabric.backward(torch.stack(list(losses.values())).sum())
@@ -248,7 +242,7 @@ class _Run:
         """Mean over windows of the summed losses, with the same draws every time; keeps the best weights."""
         self.model.eval()
         total, count = torch.zeros((), device=self.fabric.device), 0
-        with self._randomness(_VALIDATION):
+        with self._seeded(_VALIDATION):
             for batch in parts:
                 total += torch.stack(list(self.model(batch).values())).sum() * len(batch.x)
                 count += len(batch.x)

@@ -27,7 +27,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from otolith.datasets import DATASETS
@@ -35,6 +34,7 @@ from otolith.encoders import ENCODERS, Encoder
 from otolith.evaluate import MODES, cells, units
 from otolith.objectives import OBJECTIVES, Objective
 from otolith.pretrain import pretrain
+from otolith.sampling import seeded
 from otolith.transfer import TransferClassifier
 from otolith.windows import Windows, cut
 
@@ -66,8 +66,7 @@ class Recipe:
     def build_encoder(self, train: Windows, seed: int) -> Encoder:
         """The encoder with initial weights from `seed`, standardising by the training windows' statistics."""
         arguments = {key: value for key, value in self.encoder.items() if key != "name"}
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
+        with seeded(seed):
             return ENCODERS[self.encoder["name"]](channels=train.shape[1], **train.statistics(), **arguments)
 
     def build_objective(self, encoder: Encoder, train: Windows, seed: int) -> Objective:
@@ -76,8 +75,7 @@ class Recipe:
         arguments = {key: value for key, value in self.objective.items() if key != "name"}
         if "steps" in inspect.signature(kind).parameters:
             arguments.setdefault("steps", train.shape[2])
-        with torch.random.fork_rng():
-            torch.manual_seed(seed + 1)
+        with seeded(seed + 1):
             return kind(encoder, **arguments)
 
 

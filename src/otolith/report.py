@@ -372,8 +372,7 @@ def _gain_table(rows: pd.DataFrame) -> pd.DataFrame:
         if over in set(rows["mode"]):
             found = sorted(gains(rows, "finetune", over), key=lambda gain: _by_shots(gain.shots))
             lines[f"fine-tuned over {TITLES[over]}"] = {
-                _shots(g.shots): f"{100 * g.gain:+.1f} [{100 * g.low:+.1f}, {100 * g.high:+.1f}], p {_p(g.p)}"
-                for g in found
+                _shots(g.shots): f"{_points(g.gain)} [{_points(g.low)}, {_points(g.high)}], p {_p(g.p)}" for g in found
             }
     result: pd.DataFrame = pd.DataFrame.from_dict(lines, orient="index")
     return result

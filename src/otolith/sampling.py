@@ -5,6 +5,7 @@ A `Batch` has no field for labels, so no objective can read them.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -73,6 +74,24 @@ def draw_windows(weight: Float[Tensor, " windows"], count: int, *, generator: to
     uniform = torch.rand(len(weight), generator=generator, dtype=torch.float64)
     key = weight.log() - (-uniform.clamp_min(1e-300).log()).log()
     return key.topk(min(count, possible)).indices
+
+
+@contextlib.contextmanager
+def seeded(seed: int, device: torch.device | str = "cpu", device_seed: int | None = None) -> Iterator[None]:
+    """Inside, torch draws from `seed`, on the CPU and on `device`; outside, the caller's states are as they were.
+
+    Args:
+        seed: of the CPU's generator, and of the device's unless `device_seed` is given.
+        device: only a CUDA device has a generator of its own.
+        device_seed: of that.
+    """
+    cuda = [torch.device(device)] if torch.device(device).type == "cuda" else []
+    with torch.random.fork_rng(cuda):
+        torch.default_generator.manual_seed(seed)
+        for own in cuda:
+            with torch.cuda.device(own):
+                torch.cuda.manual_seed(seed if device_seed is None else device_seed)
+        yield
 
 
 def memory_bytes() -> int:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from otolith import checkpoint
 from otolith.augment import augment, check_steps
 from otolith.encoders import Encoder
+from otolith.sampling import seeded
 from otolith.windows import Signal, Windows
 
 Mode = Literal["frozen", "finetune", "scratch", "random-frozen"]
@@ -153,8 +154,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
             if len(known):
                 table = None if validation_features is None else validation_features[known]
                 held = other[known], np.searchsorted(self.classes_, labels[known]), table
-        with torch.random.fork_rng():
-            torch.manual_seed(self.seed)
+        with seeded(self.seed, self.device):
             self._build(X)
             self._fit(X, torch.from_numpy(target), held, features)
         return self
@@ -168,7 +168,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         if isinstance(self.encoder, Encoder):
             encoder = copy.deepcopy(self.encoder)
         else:
-            with torch.random.fork_rng():  # a path and the encoder it leads to start the head alike
+            with torch.random.fork_rng([]):  # a path and the encoder it leads to start the head alike
                 loaded = checkpoint.load(Path(self.encoder))
             encoder, self.signal_, self.about_ = loaded.encoder, loaded.signal, loaded.about
         if isinstance(X, Windows):
