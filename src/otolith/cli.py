@@ -182,7 +182,7 @@ def report(
     run: OutOption = None,
     data: DataOption = Path("data"),
 ) -> None:
-    """Gather the rows into rows.csv and write report.html: table, figures, findings in words."""
+    """Gather the rows into rows.csv; write report.html and report.md: table, figures, findings in words."""
     job = _run(recipe, change, seed, run, data)
     _report(job)
 
