@@ -4,7 +4,7 @@
 <run>/recipe.toml                      the recipe as it was run
 <run>/encoders/<people>.safetensors    pretrained encoders, one for each group of training people
 <run>/rows/<fingerprint>.json          result rows
-<run>/rows.csv, report.html            what `report` makes of them
+<run>/rows.csv, report.html, report.md what `report` makes of them
 <run>/model.safetensors                a classifier for `otolith label`
 """
 
@@ -215,10 +215,11 @@ class Run:
         return out
 
     def report(self, *, picture: bytes | None = None) -> tuple[Path, pd.DataFrame]:
-        """Gathers the rows into `rows.csv`, writes `report.html`, and returns the page's path and the rows."""
+        """Gathers the rows into `rows.csv` and writes `report.html` and `report.md`; the page's path and the rows."""
         windows = self.windows()
         rows = gather(self.folder / "rows", self.cells(windows, allow_seen=True))
         write_text(self.folder / "rows.csv", rows.to_csv(index=False, lineterminator="\n"))
+        write_text(self.folder / "report.md", report.markdown(rows))
         unit = self.plan(windows)[0]
         path = self.encoder_path(unit)
         embedding, history = None, []
