@@ -58,7 +58,7 @@ OutOption = Annotated[
     Path | None,
     typer.Option("--out", help="Folder of the run. Default: runs/ and the recipe's name."),
 ]
-JobsOption = Annotated[int, typer.Option("--jobs", "-j", min=0, help="Processes; 0: one for each core.")]
+JobsOption = Annotated[int, typer.Option("--jobs", "-j", min=0, help="Processes; 0: one for each core, at most 8.")]
 
 
 def main() -> None:
@@ -353,7 +353,9 @@ def _pretrain(job: Run, *, everyone: bool = False) -> None:
 
 
 def _evaluate(job: Run, jobs: int, allow_seen: bool = False) -> None:
-    total, rows = job.evaluate(jobs=jobs or os.cpu_count() or 1, allow_seen=allow_seen)
+    from joblib import cpu_count  # knows the limits of containers
+
+    total, rows = job.evaluate(jobs=jobs or min(8, cpu_count()), allow_seen=allow_seen)
     with _progress() as bar:
         task = bar.add_task("evaluating", total=total)
         for row in rows:
