@@ -38,11 +38,13 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
     `scratch` is the same network with a newly initialised encoder; `random-frozen` freezes that one.
 
     The defaults are the paper's: hidden widths 256, 128, 128, each Linear - BatchNorm - ReLU - dropout 0.2; Adam,
-    cross-entropy, batch 256, 50 epochs, early stopping. Two arguments go beyond it, since 50 epochs of 14 windows are
+    cross-entropy, batch 256, 50 epochs, best validation weights. Two arguments go beyond it, since 50 epochs of 14 windows are
     only 50 steps: `steps` sets a budget in optimisation steps, and `head="logistic"` starts from a regularised logistic
     regression on standardised features (then frozen mode is done, and fine-tuning sets out from there).
 
-    Source: Fortes Rey et al. 2023 (arXiv 2307.01168), section on transfer. Their patience was not published.
+    Source: Fortes Rey et al. 2023 (arXiv 2307.01168), section on transfer. Their patience was not published; here the budget
+    is spent and the best validation weights are kept, because the running averages of batch normalisation need some
+    tens of steps, and stopping before that judges them and not the head (`docs/experiments.md`).
 
     Args:
         encoder: an encoder, or the path of a checkpoint.
@@ -87,7 +89,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         epochs: int = 50,
         steps: int | None = None,
         batch_size: int = 256,
-        patience: int | None = 10,
+        patience: int | None = None,
         augmentations: Sequence[Mapping[str, Any]] = (),
         seed: int = 0,
         device: str = "cpu",
