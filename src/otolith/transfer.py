@@ -38,8 +38,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
     `scratch` is the same network with a newly initialised encoder; `random-frozen` freezes that one.
 
     The defaults are the paper's: hidden widths 256, 128, 128, each Linear - BatchNorm - ReLU - dropout 0.2; Adam,
-    cross-entropy, batch 256, 50 epochs, best validation weights. Two arguments go beyond it, since 50 epochs of 14 windows are
-    only 50 steps: `steps` sets a budget in optimisation steps, and `head="logistic"` starts from a regularised logistic
+    cross-entropy, batch 256, 50 epochs, best validation weights. Two arguments go beyond it, since 50 epochs of 14 windows
+    are only 50 steps: `steps` sets a budget in optimisation steps, and `head="logistic"` starts from a regularised logistic
     regression on standardised features (then frozen mode is done, and fine-tuning sets out from there).
 
     Source: Fortes Rey et al. 2023 (arXiv 2307.01168), section on transfer. Their patience was not published; here the budget
