@@ -10,7 +10,6 @@ evaluation goes on where it stopped, several processes may share a folder, and n
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -150,7 +149,7 @@ def cells(
         raise ValueError(f"unknown mode '{unknown[0]}'; expected some of {', '.join(MODES)}")
     if windows.y is None:
         raise ValueError("these windows have no labels, so nothing can be scored")
-    code, content = checkpoint.code_version(), _content(windows)
+    code, content = checkpoint.code_version(), windows.content
     loaded: dict[Path, checkpoint.Checkpoint] = {}
     planned = []
     for unit in plan:
@@ -169,7 +168,7 @@ def cells(
                 f"'{path}' was pretrained on test people ({', '.join(seen)}): scores would not be of people never seen; "
                 "pretrain without them, or allow it (--allow-seen) and have every row say so"
             )
-        held = _rows_of(windows, split.validation)
+        held = windows.rows_of(split.validation)
         if validation_windows is not None and len(held) > validation_windows:
             random = np.random.default_rng([unit.seed, split.fold, 0x7A11])
             held = np.sort(random.choice(held, validation_windows, replace=False))
@@ -235,7 +234,7 @@ _features: dict[tuple[str, str], torch.Tensor] = {}
 
 def _features_of(encoder: checkpoint.Checkpoint, windows: Windows) -> torch.Tensor:
     """Frozen features of the whole corpus, computed once a process and encoder."""
-    key = (encoder.sha256, _content(windows))
+    key = (encoder.sha256, windows.content)
     if key not in _features:
         _features.clear()  # one encoder's at a time: they may be large
         _features[key] = embed(encoder.encoder, windows)
@@ -256,8 +255,8 @@ def _row(windows: Windows, cell: Cell, folder: Path, threads: int | None = None)
     if encoder.sha256 != cell.sha256:
         raise ValueError(f"'{cell.encoder}' has changed since these rows were planned; run the same command again")
     train_rows, test_rows, held = (
-        _rows_of(windows, split.train),
-        _rows_of(windows, split.test),
+        windows.rows_of(split.train),
+        windows.rows_of(split.test),
         np.array(cell.held, int),
     )
     rows = train_rows[draw_shots(windows.y[train_rows], cell.shots, seed=unit.seed * 1000 + split.fold)]
@@ -312,19 +311,6 @@ def _row(windows: Windows, cell: Cell, folder: Path, threads: int | None = None)
     )
     write_text(file, json.dumps(dataclasses.asdict(row), indent=1))
     return row
-
-
-def _content(windows: Windows) -> str:
-    """Identity of exactly these windows and labels, which may be a part of what was cut."""
-    digest = hashlib.sha256(windows.identity.encode())
-    digest.update(windows.offset.cpu().numpy().tobytes())
-    digest.update(np.ascontiguousarray(windows.y).tobytes())
-    return digest.hexdigest()
-
-
-def _rows_of(windows: Windows, people: Sequence[str]) -> np.ndarray:
-    numbers = [windows.subject_names.index(person) for person in people]
-    return np.flatnonzero(np.isin(windows.subject, numbers))
 
 
 def _scores(test: Windows, predicted: np.ndarray) -> dict[str, Any]:

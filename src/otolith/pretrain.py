@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import math
 import os
@@ -139,8 +138,9 @@ def pretrain(
             raise ValueError(f"{count} windows {what} over {fabric.world_size} devices; expected at least {least}")
     per_epoch = max(1, drawn // batch_size)
     loop = [epochs, batch_size, lr, weight_decay, patience, draw, share, precision, seed, fabric.world_size]
+    held_content = None if validation is None else validation.unlabelled().content
     identity = fingerprint(
-        [_description(objective), _description(objective.encoder), *map(_content, (train, validation)), loop]
+        [_description(objective), _description(objective.encoder), train.unlabelled().content, held_content, loop]
     )
     run = _Run(objective, fabric, lr=lr, weight_decay=weight_decay, seed=seed)
     if resume is not None and resume.exists():
@@ -334,13 +334,6 @@ def _place(windows: Windows, device: torch.device) -> Windows:
 
 def _people(windows: Windows) -> set[str]:
     return {f"{windows.dataset}:{windows.subject_names[number]}" for number in set(windows.subject.tolist())}
-
-
-def _content(windows: Windows | None) -> Any:
-    if windows is None:
-        return None
-    rows = hashlib.sha256(windows.offset.cpu().numpy().tobytes()).hexdigest()
-    return [windows.identity, sorted(_people(windows)), rows]
 
 
 def _description(built: Objective | Encoder) -> Any:

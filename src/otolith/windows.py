@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -145,14 +146,31 @@ class Windows:
             present={name: mask[where] for name, mask in self.present.items()},
         )
 
+    @functools.cached_property
+    def content(self) -> str:
+        """A hash of exactly these windows and their labels, which may be a part of what was cut."""
+        digest = hashlib.sha256(self.identity.encode())
+        digest.update(self.offset.cpu().numpy().tobytes())
+        if self.y is not None:
+            digest.update(np.ascontiguousarray(self.y).tobytes())
+        return digest.hexdigest()
+
     def of(self, subjects: Sequence[str]) -> Windows:
         """The windows of these people."""
+        return self[self.rows_of(subjects)]
+
+    def rows_of(self, subjects: Sequence[str]) -> np.ndarray:
+        """Row numbers of these people's windows, ascending.
+
+        Raises:
+            ValueError: one of them is not in the corpus.
+        """
         if unknown := [subject for subject in subjects if subject not in self.subject_names]:
             raise ValueError(
                 f"'{self.dataset}' has no subject {', '.join(unknown)}; it has {', '.join(self.subject_names)}"
             )
         numbers = [self.subject_names.index(subject) for subject in subjects]
-        return self[np.flatnonzero(np.isin(self.subject, numbers))]
+        return np.flatnonzero(np.isin(self.subject, numbers))
 
     def unlabelled(self) -> Windows:
         """The same windows without their labels: what pretraining is given."""
