@@ -197,6 +197,25 @@ def test_early_stopping_keeps_the_best_weights(sides: tuple[Windows, Windows]) -
     assert total / len(validation) == pytest.approx(min(reported), rel=1e-5)
 
 
+@pytest.mark.parametrize("records", [1, 4, 7])
+def test_the_history_is_the_same_however_often_it_was_interrupted(
+    sides: tuple[Windows, Windows], tmp_path: Path, records: int
+) -> None:
+    settings = {**SETTINGS, "epochs": 3, "report_every": 1, "save_every_s": 0.0, "patience": None}
+    train, validation = sides
+    whole = run(reconstruction(), train, validation, **settings)[-1].history
+    assert [epoch for epoch, _, _ in whole] == [1, 2, 3]
+    state = tmp_path / "state"
+    interrupted = pretrain(reconstruction(), train, validation, resume=state, **settings)
+    for _ in range(records):
+        next(interrupted)
+    interrupted.close()
+    assert run(reconstruction(), train, validation, resume=state, **settings)[-1].history == whole
+    assert (
+        run(reconstruction(), train, validation, resume=state, **settings)[-1].history == whole
+    )  # done, taken up again
+
+
 def test_without_validation_or_patience_it_runs_to_the_end(sides: tuple[Windows, Windows]) -> None:
     train, validation = sides
     assert [step.validation for step in run(reconstruction(), train, epochs=4, patience=1, report_every=99)] == [

@@ -254,11 +254,7 @@ def _row(windows: Windows, cell: Cell, folder: Path, threads: int | None = None)
     encoder = checkpoint.load(cell.encoder)
     if encoder.sha256 != cell.sha256:
         raise ValueError(f"'{cell.encoder}' has changed since these rows were planned; run the same command again")
-    train_rows, test_rows, held = (
-        windows.rows_of(split.train),
-        windows.rows_of(split.test),
-        np.array(cell.held, int),
-    )
+    train_rows, test_rows, held = windows.rows_of(split.train), windows.rows_of(split.test), np.array(cell.held, int)
     rows = train_rows[draw_shots(windows.y[train_rows], cell.shots, seed=unit.seed * 1000 + split.fold)]
     train, test = windows[rows], windows[test_rows]
     drawn = np.bincount(windows.y[rows], minlength=len(windows.label_names))

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from otolith.files import replacing
-from otolith.recording import STANDARD_GRAVITY, Piece, regular_pieces, resample
+from otolith.recording import ACCELEROMETER, GYROSCOPE, STANDARD_GRAVITY, Piece, regular_pieces, resample
 from otolith.report import CLASSES, svg
 from otolith.transfer import TransferClassifier
 from otolith.windows import Signal
@@ -30,6 +30,8 @@ _PER_G = {"g": 1.0, "m/s2": STANDARD_GRAVITY, "mg": 1000.0}
 _PER_RAD = {"rad/s": 1.0, "deg/s": 180 / np.pi}
 _TIME_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 _RATES = (4.0, 2000.0)  # Hz: what a time column may mean
+
+_AXES_COLOURS = ("#4c78a8", "#f58518", "#54a24b")
 
 _TIME = re.compile(r"^(t|time.*|timestamp.*|date.*|epoch.*|seconds.*|elapsed.*|.*_time|.*timestamp)$")
 _AXES = {
@@ -139,7 +141,7 @@ def read_csv(path: Path, columns: Columns = Columns(), *, max_gap_s: float = 0.5
     time_s, start, rate, note = _clock(table, time_name, columns, path.name)
     notes.append(note)
     pieces = regular_pieces(time_s, values, rate, max_gap_s)
-    names = ("acc_x", "acc_y", "acc_z") + (("gyro_x", "gyro_y", "gyro_z") if gyro else ())
+    names = ACCELEROMETER + (GYROSCOPE if gyro else ())
     seconds = float(np.nanmax(time_s) - np.nanmin(time_s)) + 1 / rate
     if len(pieces) > 1:
         notes.append(f"{len(pieces) - 1} gaps longer than {max_gap_s:g} s split the recording")
@@ -226,13 +228,13 @@ def timeline_figure(labelled: Labelled, *, truth: Sequence[tuple[float, float, s
         unit, per = ("min", 60.0) if labelled.read.seconds > 600 else ("s", 1.0)
         for piece in labelled.read.pieces:
             time, low, high = _envelope(piece, labelled.read.rate_hz, at_most=4000)
-            for axis, shade in zip(range(3), ("#4c78a8", "#f58518", "#54a24b"), strict=True):
+            for axis, shade in zip(range(3), _AXES_COLOURS, strict=True):
                 signal.fill_between(
                     time / per, low[:, axis], high[:, axis], color=shade, linewidth=0.6, edgecolor=shade
                 )
         signal.set_ylabel("acceleration, g")
         signal.legend(
-            handles=[Patch(color=c, label=n) for c, n in zip(("#4c78a8", "#f58518", "#54a24b"), "xyz", strict=True)],
+            handles=[Patch(color=c, label=n) for c, n in zip(_AXES_COLOURS, "xyz", strict=True)],
             loc="upper right",
             ncols=3,
             frameon=False,

@@ -47,6 +47,7 @@ class Step:
         windows_per_s: windows trained on a second, since the last report.
         seconds: since the loop (this process's part of it) started.
         done: true for the last record; the objective then holds the best weights.
+        history: with the last record, for every epoch: its number, mean training loss, and validation loss or None.
     """
 
     index: int
@@ -58,6 +59,7 @@ class Step:
     windows_per_s: float
     seconds: float
     done: bool = False
+    history: tuple[tuple[int, float, float | None], ...] = ()
 
 
 def pretrain(
@@ -113,7 +115,7 @@ def pretrain(
     if validation is not None:
         if len(validation) < 2:
             raise ValueError(f"validation needs at least 2 windows, got {len(validation)}")
-        if both := _people(train) & _people(validation):
+        if both := set(train.people) & set(validation.people):
             raise ValueError(
                 f"subject {', '.join(sorted(both))} is in training and in validation; a person is on one side"
             )
@@ -168,8 +170,8 @@ def pretrain(
         pace = speed() if pace is None else pace
         mark, windows = time.perf_counter(), 0
         sums.clear()
-        of = run.index if done else epochs * per_epoch
-        return Step(run.index, of, epoch, losses, validation_loss, lr, pace, mark - started, done)
+        of, history = (run.index, tuple(run.history)) if done else (epochs * per_epoch, ())
+        return Step(run.index, of, epoch, losses, validation_loss, lr, pace, mark - started, done, history)
 
     while not stopped():
         generator = torch.Generator().manual_seed(_mix(seed, _ORDER, run.epoch))
@@ -193,6 +195,8 @@ def pretrain(
             # Shuffled, and always alike: neighbours in a recording would be each other's negatives otherwise.
             mixed = torch.randperm(len(validation), generator=torch.Generator().manual_seed(seed))
             value = run.validate(_shared_batches(validation, mixed, batch_size, fabric))
+        run.history.append((run.epoch, float(run.total) / per_epoch, value))
+        run.total.zero_()
         step = record(run.epoch, value, pace, done=stopped())
         if resume is not None:
             run.save(resume, identity)
@@ -215,6 +219,9 @@ class _Run:
         self.adam = optimiser
         self.index = self.epoch = self.step = self.worse = 0
         self.best, self.best_loss = dict[str, Tensor](), math.inf
+        wide = torch.float32 if fabric.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
+        self.total = torch.zeros((), dtype=wide, device=fabric.device)  # of the losses of this epoch's steps
+        self.history: list[tuple[int, float, float | None]] = []
         self.finished = False
 
     def _seeded(self, number: int) -> contextlib.AbstractContextManager[None]:
@@ -231,8 +238,10 @@ class _Run:
         with self._seeded(self.index):
             losses = self.model(batch)
             self.optimiser.zero_grad(set_to_none=True)
-            self.fabric.backward(torch.stack(list(losses.values())).sum())
+            total = torch.stack(list(losses.values())).sum()
+            self.fabric.backward(total)
             self.optimiser.step()
+            self.total += total.detach()
         self.index += 1
         self.step += 1
         return {name: loss.detach() for name, loss in losses.items()}
@@ -271,7 +280,7 @@ class _Run:
         for number, values in self.adam.state_dict()["state"].items():
             tensors |= {f"adam.{number}.{name}": value for name, value in values.items()}
         position = {name: getattr(self, name) for name in ("index", "epoch", "step", "worse")}
-        position["best_loss"] = self.best_loss.hex()
+        position |= {"best_loss": self.best_loss.hex(), "total": float(self.total).hex(), "history": self.history}
         with replacing(path) as part:
             save_file(
                 {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()},
@@ -309,6 +318,8 @@ class _Run:
         for name in ("index", "epoch", "step", "worse"):
             setattr(self, name, position[name])
         self.best_loss = float.fromhex(position["best_loss"])
+        self.total.fill_(float.fromhex(position["total"]))
+        self.history = [(epoch, loss, value) for epoch, loss, value in position["history"]]
 
 
 def _mix(*numbers: int) -> int:
@@ -330,10 +341,6 @@ def _place(windows: Windows, device: torch.device) -> Windows:
         return windows
     free, _ = torch.cuda.mem_get_info(device)
     return windows.to(device) if windows.values.numel() * 4 < free / 2 else windows
-
-
-def _people(windows: Windows) -> set[str]:
-    return {f"{windows.dataset}:{windows.subject_names[number]}" for number in set(windows.subject.tolist())}
 
 
 def _description(built: Objective | Encoder) -> Any:

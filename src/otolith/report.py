@@ -117,7 +117,7 @@ def markdown(rows: pd.DataFrame) -> str:
 def findings(rows: pd.DataFrame) -> list[str]:
     """What the rows say, in sentences; nothing is claimed whose interval contains zero."""
     said = []
-    modes = set(rows["mode"])
+    modes, found = set(rows["mode"]), summary(rows)
     if {"finetune", "frozen"} <= modes:
         said.append(
             "Fine-tuning against freezing: " + "; ".join(map(_gain_in_words, gains(rows, "finetune", "frozen"))) + "."
@@ -130,7 +130,6 @@ def findings(rows: pd.DataFrame) -> list[str]:
         )
     ours = [mode for mode in ("finetune", "frozen") if mode in modes]
     if "forest" in modes and ours:
-        found = summary(rows)
         parts = []
         for n in sorted(found["shots"].unique(), key=_by_shots):
             here = found[_same(found["shots"], n) & found["mode"].isin(ours)]
@@ -144,13 +143,11 @@ def findings(rows: pd.DataFrame) -> list[str]:
                 "Where the forest is ahead, use the forest: it needs no pretraining. More unlabelled recordings, or "
                 "objectives that keep what the forest sees, are the ways to change that."
             )
-    worst = summary(rows)
-    if len(worst):
-        best_line = worst.loc[worst["macro_f1"].idxmax()]
-        said.append(
-            f"Averages hide people: with {_shots(best_line['shots'])} windows a class, {TITLES[best_line['mode']]} reaches "
-            f"{best_line['macro_f1']:.2f} on average and {best_line['worst_subject']:.2f} for the person it serves worst."
-        )
+    best_line = found.loc[found["macro_f1"].idxmax()]
+    said.append(
+        f"Averages hide people: with {_shots(best_line['shots'])} windows a class, {TITLES[best_line['mode']]} reaches "
+        f"{best_line['macro_f1']:.2f} on average and {best_line['worst_subject']:.2f} for the person it serves worst."
+    )
     return said
 
 
@@ -309,14 +306,13 @@ def write(
             )
         )
         parts.append(_html_table(_gain_table(rows)))
-    if len(shots):
-        parts.append("<h2>Who is taken for whom</h2>")
-        parts.append(
-            _figure(
-                confusion_figure(rows, compared, classes, middle),
-                "Percent of the true class; all folds and seeds together; people never seen.",
-            )
+    parts.append("<h2>Who is taken for whom</h2>")
+    parts.append(
+        _figure(
+            confusion_figure(rows, compared, classes, middle),
+            "Percent of the true class; all folds and seeds together; people never seen.",
         )
+    )
     if embedding is not None:
         parts.append("<h2>What the encoder sees</h2>")
         parts.append(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -127,10 +127,9 @@ class Run:
             encoder = self.recipe.build_encoder(train, seed)
             objective = self.recipe.build_objective(encoder, train, seed)
             state = path.with_suffix(".state")
-            history = []
+            history: Sequence[Any] = ()
             for step in pretrain(objective, train, held, seed=seed, resume=state, **self.recipe.pretrain):
-                if step.validation is not None or step.done:
-                    history.append([step.epoch, sum(step.losses.values()), step.validation])
+                history = step.history
                 yield Encoding(index + 1, len(wanted), path.stem, step)
             kept = {name: getattr(objective, name) for name in objective.kept}
             checkpoint.save(
@@ -207,10 +206,9 @@ class Run:
         rows = draw_shots(train.y, shots, seed=self.recipe.seed)
         model = TransferClassifier(str(path), mode=mode, seed=self.recipe.seed, **arguments)
         model.fit(train[rows], validation=held)
-        people = [f"{train.dataset}:{train.subject_names[number]}" for number in sorted(set(train.subject.tolist()))]
         out = self.folder / "model.safetensors"
         model.save(
-            out, label_names=train.label_names, about={"labelled_subjects": people, "labelled_windows": len(rows)}
+            out, label_names=train.label_names, about={"labelled_subjects": train.people, "labelled_windows": len(rows)}
         )
         return out
 
@@ -221,13 +219,8 @@ class Run:
         write_text(self.folder / "rows.csv", rows.to_csv(index=False, lineterminator="\n"))
         write_text(self.folder / "report.md", report.markdown(rows))
         unit = self.plan(windows)[0]
-        path = self.encoder_path(unit)
-        embedding, history = None, []
-        if path.exists():
-            loaded = checkpoint.load(path)
-            unseen = windows.of(unit.split.test)
-            embedding = report.Embedding.of(embed(loaded.encoder, unseen), unseen)
-            history = loaded.about.get("history", [])
+        loaded = checkpoint.load(self.encoder_path(unit))
+        unseen = windows.of(unit.split.test)
         out = self.folder / "report.html"
         report.write(
             out,
@@ -235,8 +228,8 @@ class Run:
             title=f"{DATASETS[self.recipe.dataset].title}: {self.recipe.name}",
             card=DATASETS[self.recipe.dataset],
             recipe=self.recipe.text,
-            embedding=embedding,
-            history=history,
+            embedding=report.Embedding.of(embed(loaded.encoder, unseen), unseen),
+            history=loaded.about.get("history", ()),
             picture=picture,
         )
         return out, rows

@@ -155,6 +155,11 @@ class Windows:
             digest.update(np.ascontiguousarray(self.y).tobytes())
         return digest.hexdigest()
 
+    @property
+    def people(self) -> list[str]:
+        """Everybody who has windows here, as `corpus:person`, sorted: how checkpoints name the people they have seen."""
+        return sorted(f"{self.dataset}:{self.subject_names[number]}" for number in set(self.subject.tolist()))
+
     def of(self, subjects: Sequence[str]) -> Windows:
         """The windows of these people."""
         return self[self.rows_of(subjects)]
