@@ -190,3 +190,10 @@ def test_any_odd_kernel_of_cpc_keeps_one_feature_a_step(kernel: int) -> None:
 def test_a_kernel_of_cpc_that_would_shift_time_is_refused(kernel: int) -> None:
     with pytest.raises(ValueError, match=f"kernel is {kernel}; expected an odd"):
         build("cpc", kernel=kernel)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_every_weight_is_in_one_block(name: str) -> None:
+    encoder = ENCODERS[name](channels=3)
+    mine = [id(weight) for block in encoder.blocks() for weight in block.parameters()]
+    assert len(encoder.blocks()) >= 3 and sorted(mine) == sorted(map(id, encoder.parameters()))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from otolith.datasets import DATASETS
-from otolith.datasets.motionsense import ACTIVITIES, read
+from otolith.datasets.motionsense import ACTIVITIES, DATASET
 from otolith.recording import Recording
 
 KINDS = ("attitude.roll", "attitude.pitch", "attitude.yaw", "gravity", "rotationRate", "userAcceleration")
@@ -69,7 +69,7 @@ def zipped(folder: Path) -> Path:
 def test_the_official_layout_is_read_in_order_with_units_and_labels(
     official: Path, source: Callable[[Path], Path]
 ) -> None:
-    recordings = list(read(source(official)))
+    recordings = list(DATASET.read(source(official)))
     expected = [(p, act, trial) for p in PEOPLE for act in sorted(TRIALS) for trial in TRIALS[act]]
     assert [r.name for r in recordings] == [f"{act}_{trial}/sub_{person}" for person, act, trial in expected]
     for recording, (person, act, trial) in zip(recordings, expected, strict=True):
@@ -87,29 +87,29 @@ def test_the_official_layout_is_read_in_order_with_units_and_labels(
 def test_columns_are_found_by_name_in_any_order_and_behind_a_byte_order_mark(official: Path) -> None:
     path = official / "A_DeviceMotion_data" / "dws_1" / "sub_1.csv"
     order = [0, *np.random.default_rng(0).permutation(np.arange(1, 13)).tolist()]
-    before = next(read(official)).signal
+    before = next(DATASET.read(official)).signal
     lines = [line.split(",") for line in path.read_text().splitlines()]
     path.write_text("\ufeff" + "\n".join(",".join(line[i] for i in order) for line in lines), encoding="utf-8")
-    np.testing.assert_array_equal(next(read(official)).signal, before)
+    np.testing.assert_array_equal(next(DATASET.read(official)).signal, before)
 
 
 def test_a_reader_without_a_source_says_what_it_needs() -> None:
     with pytest.raises(
         FileNotFoundError, match=r"needs its official files: A_DeviceMotion_data\.zip or .*--source DIR"
     ):
-        next(read(None))
+        next(DATASET.read(None))
 
 
 def test_a_missing_folder_and_a_wrong_one_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nothing at '.*absent'"):
-        next(read(tmp_path / "absent"))
+        next(DATASET.read(tmp_path / "absent"))
     with pytest.raises(
         FileNotFoundError, match=r"expected A_DeviceMotion_data\.zip or .*; found nothing; pass --source"
     ):
-        next(read(tmp_path))
+        next(DATASET.read(tmp_path))
     (tmp_path / "holiday.jpg").touch()
     with pytest.raises(FileNotFoundError, match=r"MotionSense not found in '.*'.*; found holiday\.jpg; pass --source"):
-        next(read(tmp_path))
+        next(DATASET.read(tmp_path))
 
 
 GOOD = table(numbers(1, 1))
@@ -154,14 +154,14 @@ LINE = GOOD.splitlines()[7]
 def test_a_damaged_file_is_refused_by_name(official: Path, content: str, message: str) -> None:
     (official / "A_DeviceMotion_data" / "dws_1" / "sub_1.csv").write_text(content, encoding="utf-8")
     with pytest.raises(ValueError, match=message) as caught:
-        next(read(official))
+        next(DATASET.read(official))
     assert "dws_1/sub_1" in str(caught.value)
 
 
 def test_an_unknown_activity_is_refused_with_the_known_ones(official: Path) -> None:
     (official / "A_DeviceMotion_data" / "jog_9").rename(official / "A_DeviceMotion_data" / "fly_9")
     with pytest.raises(ValueError, match=r"fly_9/sub_1\.csv': unknown activity 'fly'; expected one of dws, ups, wlk"):
-        list(read(official))
+        list(DATASET.read(official))
 
 
 def test_half_a_zip_is_refused(official: Path) -> None:
@@ -169,7 +169,7 @@ def test_half_a_zip_is_refused(official: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     for source in (path, path.parent):
         with pytest.raises(ValueError, match=r"is not a complete zip file: .*; download it again"):
-            next(read(source))
+            next(DATASET.read(source))
 
 
 def test_a_zip_with_a_hostile_name_is_refused_before_anything_is_read(official: Path, tmp_path: Path) -> None:
@@ -177,13 +177,13 @@ def test_a_zip_with_a_hostile_name_is_refused_before_anything_is_read(official: 
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("../../evil/dws_1/sub_1.csv", GOOD)
     with pytest.raises(ValueError, match=r"'\.\./\.\./evil/dws_1/sub_1\.csv', which would leave its folder: refused"):
-        next(read(path))
+        next(DATASET.read(path))
     assert not (tmp_path / "evil").exists() and not (tmp_path.parent / "evil").exists()
 
 
 @pytest.fixture(scope="module")
 def real(shared_data: Path) -> list[Recording]:
-    return list(read(shared_data / "motionsense"))
+    return list(DATASET.read(shared_data / "motionsense"))
 
 
 def test_the_official_files_are_all_there(real: list[Recording]) -> None:

@@ -24,7 +24,7 @@ installed = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def real() -> list[Recording]:
     sys.modules.pop("seglearn", None)
-    return list(spar.read(None))
+    return list(spar.DATASET.read(None))
 
 
 @installed
@@ -56,19 +56,19 @@ def test_the_file_may_be_given_itself_or_by_its_folder(real: list[Recording]) ->
     assert spec is not None and spec.submodule_search_locations
     folder = Path(spec.submodule_search_locations[0]) / "data"
     for source in (folder, folder / spar.FILE):
-        np.testing.assert_array_equal(next(spar.read(source)).signal, real[0].signal)
+        np.testing.assert_array_equal(next(spar.DATASET.read(source)).signal, real[0].signal)
 
 
 def test_an_absent_package_and_an_absent_file_are_errors_with_a_next_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(FileNotFoundError, match=r"SPAR not found: expected watch_dataset\.npy .*; nothing at '"):
-        next(spar.read(tmp_path))
+        next(spar.DATASET.read(tmp_path))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(
         FileNotFoundError, match=r"seglearn, which is not installed; run: pip install 'otolith\[demo\]'"
     ):
-        next(spar.read(None))
+        next(spar.DATASET.read(None))
 
 
 def npy(body: bytes) -> bytes:
@@ -133,7 +133,7 @@ def test_another_file_under_the_published_name_is_refused_unopened(
     opened = []
     monkeypatch.setattr(spar, "restricted_load", opened.append)
     with pytest.raises(ValueError, match=r"is not the published file: its SHA-256 .* it was not opened; reinstall"):
-        next(spar.read(tmp_path))
+        next(spar.DATASET.read(tmp_path))
     assert not opened and not (tmp_path / "marker").exists()
 
 

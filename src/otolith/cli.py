@@ -92,7 +92,7 @@ def datasets(data: DataOption = Path("data")) -> None:
             str(card.subjects),
             str(len(card.classes)),
             f"{card.rate_hz:g}",
-            card.placement,
+            ", ".join(card.placements),
             card.licence,
             card.origin,
             str(here.parent) if here.exists() else "-",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -148,7 +149,6 @@ class Archive:
         self.max_member_bytes = max_member_bytes
         self._zip: zipfile.ZipFile | None = None
         if path.is_dir():
-            self.names = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
             return
         if not path.exists():
             raise FileNotFoundError(f"nothing at '{path}': expected a folder or a .zip file")
@@ -158,12 +158,18 @@ class Archive:
             raise ValueError(
                 f"'{path}' ({path.stat().st_size:,} bytes) is not a complete zip file: {error}; download it again"
             ) from error
-        self.names = sorted(info.filename for info in self._zip.infolist() if not info.is_dir())
         for name in self.names:
             parts = PurePosixPath(name.replace("\\", "/"))
             if parts.is_absolute() or ".." in parts.parts or ":" in "".join(parts.parts[:1]):
                 self._zip.close()
                 raise ValueError(f"'{path}' has a member named '{name}', which would leave its folder: refused")
+
+    @functools.cached_property
+    def names(self) -> list[str]:
+        """All members, sorted."""
+        if self._zip is None:
+            return sorted(p.relative_to(self.path).as_posix() for p in self.path.rglob("*") if p.is_file())
+        return sorted(info.filename for info in self._zip.infolist() if not info.is_dir())
 
     def read(self, name: str) -> bytes:
         """The bytes of one member, its checksum verified where the archive has one."""

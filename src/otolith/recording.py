@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -75,6 +76,8 @@ class Recording:
                 f"{here}: time step {step} holds a value that is not finite; "
                 "interpolate short gaps and cut at long ones (recording.regular_pieces)"
             )
+        if ":" in self.subject:
+            raise ValueError(f"{here}: subject '{self.subject}' holds a colon, which parts a corpus from a person")
         for span in self.spans:
             if not 0 <= span.start_s < span.stop_s:
                 raise ValueError(f"{here}: label span {tuple(span)} does not run forwards from 0")
@@ -83,6 +86,18 @@ class Recording:
     def seconds(self) -> float:
         """Duration in seconds."""
         return len(self.signal) / self.rate_hz
+
+
+class Part(NamedTuple):
+    """What is read of a corpus at a time: one official file, or one person. It pickles, so that processes can share parts.
+
+    Attributes:
+        name: unique within the corpus, and the same whenever the same files are listed.
+        read: yields the part's recordings; a function of some module with its arguments bound (`functools.partial`).
+    """
+
+    name: str
+    read: Callable[[], Iterator[Recording]]
 
 
 def resample(signal: np.ndarray, rate_hz: float, to_hz: float) -> np.ndarray:

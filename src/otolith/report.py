@@ -331,7 +331,7 @@ def write(
     if history:
         parts.append(_figure(history_figure(history), "The first fold's pretraining."))
     facts = {
-        "Corpus": f"{card.title}: {card.subjects} people, {len(card.classes)} classes, {card.placement}, "
+        "Corpus": f"{card.title}: {card.subjects} people, {len(card.classes)} classes, {card.placements[0]}, "
         f"{card.rate_hz:g} Hz; {card.cite}; {card.licence}",
         "Encoder, objective": " / ".join(
             f"{encoder}, {objective}"

@@ -25,6 +25,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ import pandas as pd
 
 from otolith.datasets.card import Dataset
 from otolith.files import Archive
-from otolith.recording import ACCELEROMETER, GYROSCOPE, Recording, Span
+from otolith.recording import ACCELEROMETER, GYROSCOPE, Part, Recording, Span
 
 ACTIVITIES = {
     "dws": "downstairs",
@@ -48,44 +49,56 @@ _MEMBER = re.compile(r"(?:^|/)([a-z]{3})_(\d+)/sub_(\d+)\.csv$")
 _NOT_OURS = re.compile("__MACOSX|B_Accelerometer_data|C_Gyroscope_data")  # siblings of folder A, laid out as it is
 
 
-def read(source: Path | None) -> Iterator[Recording]:
-    """Yields one recording a file, in order of person and trial.
+def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
+    """One part a file, in order of person and trial.
 
     Args:
         source: `A_DeviceMotion_data.zip`, the extracted folder, or a folder that holds either.
+        placement: `pocket`.
+        subset: `all`.
 
     Raises:
         FileNotFoundError: no official file is there.
-        ValueError: a file is damaged, lacks a column or holds a value that is not a number.
+        ValueError: a file of an unknown activity.
     """
+    del placement, subset
     if source is None:
         raise FileNotFoundError(f"MotionSense needs its official files: {DATASET.expects}; pass --source DIR")
     path = source / "A_DeviceMotion_data.zip"
-    with Archive(path if path.is_file() else source) as archive:
-        members = sorted(
-            (int(match[3]), match[1], int(match[2]), name)
-            for name in archive.names
-            if (match := _MEMBER.search(name)) and not _NOT_OURS.search(name)
+    path = path if path.is_file() else source
+    with Archive(path) as archive:
+        names = archive.names
+    members = sorted(
+        (int(match[3]), match[1], int(match[2]), name)
+        for name in names
+        if (match := _MEMBER.search(name)) and not _NOT_OURS.search(name)
+    )
+    if not members:
+        raise FileNotFoundError(
+            f"MotionSense not found in '{source}': expected {DATASET.expects}; found {', '.join(names[:3]) or 'nothing'}; "
+            "pass --source with the folder that holds it"
         )
-        if not members:
-            found = ", ".join(archive.names[:3]) or "nothing"
-            raise FileNotFoundError(
-                f"MotionSense not found in '{source}': expected {DATASET.expects}; found {found}; "
-                "pass --source with the folder that holds it"
-            )
-        for subject, act, trial, name in members:
-            if act not in ACTIVITIES:
-                raise ValueError(f"'{name}': unknown activity '{act}'; expected one of {', '.join(ACTIVITIES)}")
-            signal = _signal(archive.read(name), name)
-            yield Recording(
-                name=f"{act}_{trial}/sub_{subject}",
-                signal=signal,
-                rate_hz=RATE_HZ,
-                channels=ACCELEROMETER + GYROSCOPE,
-                subject=str(subject),
-                placement="pocket",
-                spans=(Span(0.0, len(signal) / RATE_HZ, ACTIVITIES[act]),),
-            )
+    for _, act, _, name in members:
+        if act not in ACTIVITIES:
+            raise ValueError(f"'{name}': unknown activity '{act}'; expected one of {', '.join(ACTIVITIES)}")
+    return [
+        Part(f"{act}_{trial}/sub_{subject}", partial(_read, path, name, act, trial, subject))
+        for subject, act, trial, name in members
+    ]
+
+
+def _read(path: Path, member: str, act: str, trial: int, subject: int) -> Iterator[Recording]:
+    with Archive(path) as archive:
+        signal = _signal(archive.read(member), member)
+    yield Recording(
+        name=f"{act}_{trial}/sub_{subject}",
+        signal=signal,
+        rate_hz=RATE_HZ,
+        channels=ACCELEROMETER + GYROSCOPE,
+        subject=str(subject),
+        placement="pocket",
+        spans=(Span(0.0, len(signal) / RATE_HZ, ACTIVITIES[act]),),
+    )
 
 
 def _signal(data: bytes, name: str) -> np.ndarray:
@@ -113,10 +126,10 @@ DATASET = Dataset(
     classes=tuple(ACTIVITIES.values()),
     rate_hz=RATE_HZ,
     channels=ACCELEROMETER + GYROSCOPE,
-    placement="pocket",
+    placements=("pocket",),
     licence="MIT",
     origin="GitHub mmalekzadeh/motion-sense",
     cite="Malekzadeh et al., IoTDI 2019",
     expects="A_DeviceMotion_data.zip or A_DeviceMotion_data/<act>_<trial>/sub_<n>.csv",
-    read=read,
+    parts=parts,
 )

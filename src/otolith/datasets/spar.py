@@ -21,6 +21,7 @@ import importlib.util
 import io
 import pickle
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ import numpy as np
 
 from otolith.datasets.card import Dataset
 from otolith.files import sha256
-from otolith.recording import ACCELEROMETER, GYROSCOPE, Recording, Span
+from otolith.recording import ACCELEROMETER, GYROSCOPE, Part, Recording, Span
 
 SHA256 = "eb122f23cdf06ef6bd6c6c5312958ec5cf9d038e2e6d457b8081662c75a42537"
 RATE_HZ = 50.0
@@ -44,19 +45,26 @@ EXERCISES = (
 FILE = "watch_dataset.npy"
 
 
-def read(source: Path | None = None) -> Iterator[Recording]:
-    """Yields one recording an exercise, side and person, in the file's order.
+def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
+    """The one file, as one part.
 
     Args:
         source: the file, or a folder that holds it; None finds it in the installed package seglearn.
+        placement: `wrist`.
+        subset: `all`.
 
     Raises:
         FileNotFoundError: seglearn is not installed, or `source` does not hold the file.
-        ValueError: the file is not the published one.
     """
+    del placement, subset
     path = _installed() if source is None else (source / FILE if source.is_dir() else source)
     if not path.is_file():
         raise FileNotFoundError(f"SPAR not found: expected {DATASET.expects}; nothing at '{path}'")
+    return [Part(FILE, partial(_read, path))]
+
+
+def _read(path: Path) -> Iterator[Recording]:
+    """One recording an exercise, side and person, in the file's order."""
     digest = sha256(path)
     if digest != SHA256:
         raise ValueError(
@@ -143,10 +151,10 @@ DATASET = Dataset(
     classes=EXERCISES,
     rate_hz=RATE_HZ,
     channels=ACCELEROMETER + GYROSCOPE,
-    placement="wrist",
+    placements=("wrist",),
     licence="BSD-3-Clause",
     origin="PyPI package seglearn",
     cite="Burns et al., Physiol. Meas. 2018",
     expects="watch_dataset.npy of the package seglearn",
-    read=read,
+    parts=parts,
 )

@@ -15,15 +15,20 @@ from pathlib import Path
 import numpy as np
 
 from otolith.datasets.card import Dataset
-from otolith.recording import ACCELEROMETER, GYROSCOPE, Recording, Span
+from otolith.recording import ACCELEROMETER, GYROSCOPE, Part, Recording, Span
 
 RATE_HZ = 50.0
 CLASSES = {"slow": 0.6, "medium": 1.4, "fast": 2.6}
 
 
-def read(source: Path | None = None, *, subjects: int = 6, seconds: float = 20.0, seed: int = 0) -> Iterator[Recording]:
-    """Yields one recording a person and class; the same numbers for the same `seed`. `source` is not used."""
-    del source
+def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
+    """One part, of the defaults of `made`; nothing is read from anywhere."""
+    del source, placement, subset
+    return [Part("made", made)]
+
+
+def made(*, subjects: int = 6, seconds: float = 20.0, seed: int = 0) -> Iterator[Recording]:
+    """Yields one recording a person and class; the same numbers for the same `seed`."""
     random = np.random.default_rng(seed)
     time_s = np.arange(int(seconds * RATE_HZ)) / RATE_HZ
     for subject in range(1, subjects + 1):
@@ -52,10 +57,10 @@ DATASET = Dataset(
     classes=tuple(CLASSES),
     rate_hz=RATE_HZ,
     channels=ACCELEROMETER + GYROSCOPE,
-    placement="wrist",
+    placements=("wrist",),
     licence="Apache-2.0",
     origin="computed",
     cite="-",
     expects="nothing",
-    read=read,
+    parts=parts,
 )

@@ -73,6 +73,11 @@ class Encoder(nn.Module, ABC):
     def summary(self, features: Float[Tensor, "batch steps width"]) -> Float[Tensor, "batch dim"]:
         """One vector a window, of what `features` gave."""
 
+    @abstractmethod
+    def blocks(self) -> list[nn.Module]:
+        """The parts with weights, from input to output, each weight in one of them: for training only the last few, or
+        with learning rates by depth."""
+
     def forward(self, x: Float[Tensor, "batch channels time"]) -> Float[Tensor, "batch dim"]:
         """One vector a window."""
         return self.summary(self.features(x))

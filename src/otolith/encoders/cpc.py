@@ -47,6 +47,10 @@ class CPC(Encoder):
         self.convolutions = nn.Sequential(*layers)
         self.gru = nn.GRU(128, self.dim, num_layers=2, batch_first=True, dropout=dropout)
 
+    def blocks(self) -> list[nn.Module]:
+        """The three convolutions, then the GRU."""
+        return [*list(self.convolutions)[::3], self.gru]
+
     def features(self, x: Float[Tensor, "batch channels time"]) -> Float[Tensor, "batch time width"]:
         """(batch, time, 128): z in the paper."""
         return self.convolutions(self.standardise(x)).transpose(1, 2)  # type: ignore[no-any-return]

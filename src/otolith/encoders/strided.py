@@ -42,6 +42,10 @@ class Strided(Encoder):
             layers += [convolution, nn.GroupNorm(8, width), nn.GELU(), nn.Dropout(dropout)]
         self.convolutions = nn.Sequential(*layers)
 
+    def blocks(self) -> list[nn.Module]:
+        """The three convolutions, each with its normalisation."""
+        return [self.convolutions[start : start + 4] for start in (0, 4, 8)]
+
     def features(self, x: Float[Tensor, "batch channels time"]) -> Float[Tensor, "batch steps width"]:
         """(batch, about time / 8, 128)."""
         return self.convolutions(self.standardise(x)).transpose(1, 2)  # type: ignore[no-any-return]

@@ -41,6 +41,10 @@ class TPN(Encoder):
         self.convolutions = nn.Sequential(*layers)
         self.project = nn.Linear(96, self.dim)
 
+    def blocks(self) -> list[nn.Module]:
+        """The three convolutions, then the projection."""
+        return [*list(self.convolutions)[::3], self.project]
+
     def features(self, x: Float[Tensor, "batch channels time"]) -> Float[Tensor, "batch steps width"]:
         """(batch, time - 45, 96)."""
         return self.convolutions(self.standardise(x)).transpose(1, 2)  # type: ignore[no-any-return]
