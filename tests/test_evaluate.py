@@ -300,10 +300,10 @@ def test_what_test_people_did_cannot_reach_a_fitted_model(
 ) -> None:
     """Neither by training, nor by normalisation, nor through the cache of features."""
     unit = units(some, folds=FOLDS, seeds=(0,))[0]
-    values = some.values.clone()
+    values = some.values[0].clone()
     for start in some.of(unit.split.test).offset.flatten().tolist():
         values[start : start + some.contract.steps] = 7.0
-    altered = dataclasses.replace(some, values=values, mapped=None, identity="altered")
+    altered = dataclasses.replace(some, values=(values,), mapped=(), identity="altered")
     fitted: list[dict[str, torch.Tensor]] = []
     bits: Callable[..., Any] = lambda model, *_: {**model.head_.state_dict(), **model.encoder_.state_dict()}  # noqa: E731
     spy(monkeypatch, TransferClassifier, fitted, bits)

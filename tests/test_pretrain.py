@@ -265,14 +265,14 @@ def test_a_loss_that_is_not_finite_ends_with_advice(cause: str, sides: tuple[Win
     if cause == "rate":
         lr = 1e6
     else:
-        train = dataclasses.replace(train, values=train.values * 1e30)
+        train = dataclasses.replace(train, values=(train.values[0] * 1e30,))
     with pytest.raises(ValueError, match=r"the loss 'reconstruction' is (inf|nan) at step \d+: .* lower lr \(now"):
         run(reconstruction(), train, lr=lr)
 
 
 def test_a_validation_loss_that_is_not_finite_is_named(sides: tuple[Windows, Windows]) -> None:
     train, validation = sides
-    absurd = dataclasses.replace(validation, values=validation.values * 1e30)
+    absurd = dataclasses.replace(validation, values=(validation.values[0] * 1e30,))
     with pytest.raises(ValueError, match=r"the loss 'validation' is (inf|nan) at step 3"):
         run(reconstruction(), train, absurd)
 

@@ -98,9 +98,9 @@ def test_variance_weights_are_numpys_and_a_still_window_is_never_drawn(store: St
     assert len(windows) > 4096  # more than one block
     x = windows.array().numpy().astype(np.float64)
     np.testing.assert_allclose(weights(windows, "variance").numpy(), x.var(axis=2).sum(axis=1), rtol=1e-4)
-    values = windows.values.clone()  # the first recording lies on a table:
+    values = windows.values[0].clone()  # the first recording lies on a table:
     values.reshape(18, 6, 1000)[0] = torch.tensor([0.1, -0.77, 0.63, 1e-3, 0.0, 3.3])[:, None]
-    still = dataclasses.replace(windows, values=values)
+    still = dataclasses.replace(windows, values=(values,))
     weight = weights(still, "variance")
     assert (weight[still.recording == 0] == 0).all() and (weight[still.recording > 0] > 0).all()
     drawn = draw_windows(weight, len(still), generator=seeded())
@@ -114,7 +114,7 @@ def test_batches_cover_the_order_once_and_in_order(
     windows: Windows, monkeypatch: pytest.MonkeyPatch, size: int, ahead: int, fits: bool
 ) -> None:
     monkeypatch.setattr(sampling, "_AHEAD", ahead)
-    monkeypatch.setattr(sampling, "memory_bytes", lambda: windows.values.nbytes * (3 if fits else 1))
+    monkeypatch.setattr(sampling, "memory_bytes", lambda: windows.nbytes * (3 if fits else 1))
     count = len(windows)  # 342 = 6 x 57
     generator = seeded()
     paired = torch.randn(count, 5, generator=generator)

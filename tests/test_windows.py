@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from otolith.datasets import synthetic
 from otolith.recording import ACCELEROMETER, GYROSCOPE, Recording, Span
 from otolith.store import Store, prepare
-from otolith.windows import Signal, Windows, cut
+from otolith.windows import Signal, Windows, cut, join
 
 CHANNELS = ACCELEROMETER + GYROSCOPE
 
@@ -118,7 +119,7 @@ def test_indexing_shares_the_signal_and_carries_everything_else(windows: Windows
     whole = dataclasses.replace(windows, paired={"video": vectors}, present={"video": present})
     part = whole[index]
     assert len(part) == len(rows)
-    assert part.values.data_ptr() == windows.values.data_ptr()
+    assert part.values[0].data_ptr() == windows.values[0].data_ptr()
     for name in ("y", "subject", "recording", "start_s", "offset"):
         np.testing.assert_array_equal(getattr(part, name), getattr(whole, name)[rows])
     assert torch.equal(part.paired["video"], vectors[rows]) and torch.equal(part.present["video"], present[rows])
@@ -129,27 +130,27 @@ def test_indexing_shares_the_signal_and_carries_everything_else(windows: Windows
 
 
 def test_the_signal_is_the_stores_own_memory(store: Store, windows: Windows) -> None:
-    assert windows.values.data_ptr() == store.values.ctypes.data
-    assert cut(store, channels=GYROSCOPE).values.data_ptr() == store.values.ctypes.data
+    assert windows.values[0].data_ptr() == store.values.ctypes.data
+    assert cut(store, channels=GYROSCOPE).values[0].data_ptr() == store.values.ctypes.data
 
 
 def test_pickling_sends_the_way_to_the_file_and_not_the_signal(windows: Windows) -> None:
     some = windows[::5]
     some.gather(torch.arange(2))
     sent = pickle.dumps(some)
-    assert len(sent) < windows.values.nbytes / 10
+    assert len(sent) < windows.nbytes / 10
     back = pickle.loads(sent)
     assert torch.equal(back.array(), some.array()) and back.contract == some.contract
     np.testing.assert_array_equal(back.y, some.y)
     for base in (some, some.to("cpu")):
-        moved = dataclasses.replace(base, values=some.values.clone() + 1)  # no longer what is on disk
+        moved = dataclasses.replace(base, values=(some.values[0].clone() + 1,))  # no longer what is on disk
         assert torch.equal(pickle.loads(pickle.dumps(moved)).array(), some.array() + 1)
 
 
 def test_moving_takes_everything_that_batches_are_gathered_from(windows: Windows) -> None:
     whole = dataclasses.replace(windows, paired={"a": torch.zeros(342, 5)}, present={"a": torch.ones(342) > 0})
     moved = whole.to("meta")[np.arange(9)]
-    for tensor in (moved.values, moved.offset, moved.paired["a"], moved.present["a"], moved.array()):
+    for tensor in (*moved.values, moved.offset, moved.paired["a"], moved.present["a"], moved.array()):
         assert tensor.device.type == "meta"
     assert moved.array().shape == (9, 6, 100)
 
@@ -174,10 +175,10 @@ def test_statistics_are_numpys_over_the_same_windows(store: Store) -> None:
 
 
 def test_a_channel_that_never_changes_and_no_windows_at_all_have_no_statistics(windows: Windows) -> None:
-    values = windows.values.clone()
+    values = windows.values[0].clone()
     values.reshape(18, 6, 1000)[:, 4] = 0.1
     with pytest.raises(ValueError, match="channel gyro_y never changes in these 342 windows: the sensor was off"):
-        dataclasses.replace(windows, values=values).statistics()
+        dataclasses.replace(windows, values=(values,)).statistics()
     with pytest.raises(ValueError, match="no windows of 'synthetic'"):
         windows[[]].statistics()
 
@@ -239,3 +240,38 @@ def test_a_signal_contract_survives_json_and_tells_differences_in_words() -> Non
     assert contract.difference(Signal(50.0, ("acc_x", "gyro_x"), 2.5)) == "windows of 2.5 s instead of 2 s"
     with pytest.raises(ValueError, match=r"units \['m/s\^2', 'rad/s'\] for .*; expected \['g', 'rad/s'\]"):
         Signal.from_json(value | {"units": ["m/s^2", "rad/s"]})
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Windows:
+    """Another corpus, in which two people are called as in the first."""
+    made = synthetic.made(subjects=2, seconds=9.0, seed=1)
+    return cut(prepare(made, tmp_path_factory.mktemp("data") / "other", dataset="other"), overlap=0.0)
+
+
+def test_joined_corpora_keep_their_windows_and_their_people_apart(windows: Windows, other: Windows) -> None:
+    both = join([windows, other])
+    assert both.y is None and both.dataset == "synthetic+other" and len(both) == len(windows) + len(other)
+    assert both.people == sorted(windows.people + other.people) and len(both.people) == 8
+    assert [value.data_ptr() for value in both.values] == [windows.values[0].data_ptr(), other.values[0].data_ptr()]
+    assert torch.equal(both.array(), torch.cat([windows.array(), other.array()]))
+    mixed = torch.randperm(len(both), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(both.gather(mixed), both.array()[mixed])
+    mine = both.of(["other:2", "synthetic:1"])
+    assert torch.equal(mine.array(), torch.cat([windows.of(["1"]).array(), other.of(["2"]).array()]))
+    assert len(np.unique(both.recording)) == len(np.unique(windows.recording)) + len(np.unique(other.recording))
+    assert torch.equal(pickle.loads(pickle.dumps(both)).array(), both.array())
+    assert len(pickle.dumps(both)) < both.nbytes / 5
+    x = both.array().numpy().astype(np.float64)
+    np.testing.assert_allclose(both.statistics()["mean"], x.mean(axis=(0, 2)), rtol=1e-9)
+    assert len({both.content, join([other, windows]).content, windows.unlabelled().content}) == 3
+
+
+def test_what_cannot_be_joined(windows: Windows, other: Windows, store: Store) -> None:
+    assert join([windows]).y is None and torch.equal(join([windows]).array(), windows.array())
+    with pytest.raises(ValueError, match="no windows to join"):
+        join([])
+    with pytest.raises(ValueError, match="a corpus is joined twice: synthetic, synthetic"):
+        join([windows, windows])
+    with pytest.raises(ValueError, match="'synthetic' does not go with 'other': windows of 1 s instead of 2 s"):
+        join([other, cut(store, seconds=1.0)])

@@ -340,7 +340,7 @@ def _place(windows: Windows, device: torch.device) -> Windows:
     if device.type != "cuda":
         return windows
     free, _ = torch.cuda.mem_get_info(device)
-    return windows.to(device) if windows.values.numel() * 4 < free / 2 else windows
+    return windows.to(device) if windows.nbytes < free / 2 else windows
 
 
 def _description(built: Objective | Encoder) -> Any:

@@ -129,7 +129,7 @@ def batches(
     if len(order) == 0:
         return
     blocks = order.split(ahead)
-    if windows.values.device == device and (device.type != "cpu" or windows.values.nbytes < memory_bytes() / 2):
+    if windows.device == device and (device.type != "cpu" or windows.nbytes < memory_bytes() / 2):
         for block in blocks:
             yield from gather(block)
         return

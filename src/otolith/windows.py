@@ -73,26 +73,29 @@ class Signal:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Windows:
-    """Windows of one corpus. Index with an array of numbers or a mask to get fewer of them; no signal is copied.
+    """Windows of one corpus, or of several joined. Index with an array of numbers or a mask to get fewer of them; no
+    signal is copied.
 
     Attributes:
-        values: (values,) float32, the store's.
-        offset: (windows, channels) int64, where each channel of each window begins; on the values' device.
+        values: of each corpus (values,) float32, the store's.
+        offset: (windows, channels) int64, where each channel of each window begins, counted through all corpora's values;
+            on the values' device.
         contract: rate, channels and seconds.
         y: (windows,) int64 label numbers, or None: windows without labels.
         label_names: name of each label number.
         subject: (windows,) number of the person in `subject_names`.
+        subject_names: people; of joined corpora, `corpus:person`.
         recording: (windows,) number of the recording in the store.
         start_s: (windows,) seconds from the recording's first time step.
         dataset: the corpus's name.
         identity: a hash of the store and of how it was cut; result rows name it.
         paired: vectors of another modality, (windows, dim) each.
         present: which windows have them, (windows,) each.
-        mapped: the store's memory map, so that another process can map the file again instead of being sent a copy of
-            the corpus; None where the values were moved.
+        mapped: the stores' memory maps, so that another process can map the files again instead of being sent a copy of
+            the corpus; empty where the values were moved.
     """
 
-    values: Float[Tensor, " values"]
+    values: tuple[Tensor, ...]
     offset: Int[Tensor, "windows channels"]
     contract: Signal
     y: np.ndarray | None
@@ -105,21 +108,20 @@ class Windows:
     identity: str
     paired: dict[str, Tensor] = dataclasses.field(default_factory=dict)
     present: dict[str, Tensor] = dataclasses.field(default_factory=dict)
-    mapped: np.memmap | None = None
+    mapped: tuple[np.memmap, ...] = ()
 
     def __getstate__(self) -> dict[str, Any]:
         state = {name: value for name, value in self.__dict__.items() if name != "_every"}
-        if self.mapped is not None and self.values.data_ptr() != self.mapped.ctypes.data:
-            state["mapped"] = None  # other values took the place of the store's
-        elif self.mapped is not None:
-            state["values"], state["mapped"] = None, (self.mapped.filename, self.mapped.shape)
+        ours = [values.data_ptr() for values in self.values] == [array.ctypes.data for array in self.mapped]
+        state["mapped"] = tuple((array.filename, array.shape) for array in self.mapped) if ours else ()
+        if ours:
+            state["values"] = ()
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        if state["mapped"] is not None:
-            filename, shape = state["mapped"]
-            array = np.memmap(filename, dtype="<f4", mode="c", shape=shape)
-            state = {**state, "mapped": array, "values": torch.from_numpy(array)}
+        if state["mapped"]:
+            arrays = tuple(np.memmap(name, dtype="<f4", mode="c", shape=shape) for name, shape in state["mapped"])
+            state = {**state, "mapped": arrays, "values": tuple(map(torch.from_numpy, arrays))}
         self.__dict__.update(state)
 
     def __len__(self) -> int:
@@ -129,6 +131,16 @@ class Windows:
     def shape(self) -> tuple[int, int, int]:
         """(windows, channels, time)."""
         return len(self.offset), self.offset.shape[1], self.contract.steps
+
+    @property
+    def device(self) -> torch.device:
+        """Where the values lie, and where batches are gathered."""
+        return self.offset.device
+
+    @property
+    def nbytes(self) -> int:
+        """Size of all values."""
+        return sum(values.nbytes for values in self.values)
 
     def __getitem__(self, index: np.ndarray | Sequence[int] | slice) -> Windows:
         if not isinstance(index, slice):
@@ -158,7 +170,13 @@ class Windows:
     @property
     def people(self) -> list[str]:
         """Everybody who has windows here, as `corpus:person`, sorted: how checkpoints name the people they have seen."""
-        return sorted(f"{self.dataset}:{self.subject_names[number]}" for number in set(self.subject.tolist()))
+        names = self.qualified_names
+        return sorted(names[number] for number in set(self.subject.tolist()))
+
+    @property
+    def qualified_names(self) -> tuple[str, ...]:
+        """`subject_names` as `corpus:person`; no person's own name holds a colon."""
+        return tuple(name if ":" in name else f"{self.dataset}:{name}" for name in self.subject_names)
 
     def of(self, subjects: Sequence[str]) -> Windows:
         """The windows of these people."""
@@ -185,24 +203,36 @@ class Windows:
         """The same windows with the store's values on `device`: every later batch is gathered there."""
         return dataclasses.replace(
             self,
-            values=self.values.to(device),
+            values=tuple(values.to(device) for values in self.values),
             offset=self.offset.to(device),
             paired={name: vectors.to(device) for name, vectors in self.paired.items()},
             present={name: mask.to(device) for name, mask in self.present.items()},
-            mapped=None,
+            mapped=(),
         )
 
     @functools.cached_property
-    def _every(self) -> np.ndarray:
-        """(values, time), a view: row i is the stretch that begins at value i. For CPUs, where NumPy gathers faster."""
-        return np.lib.stride_tricks.sliding_window_view(self.values.numpy(), self.contract.steps)
+    def _every(self) -> list[np.ndarray]:
+        """(values, time) of each corpus, a view: row i is the stretch that begins at value i. For CPUs, where NumPy
+        gathers faster."""
+        return [np.lib.stride_tricks.sliding_window_view(v.numpy(), self.contract.steps) for v in self.values]
 
     def gather(self, index: Int[Tensor, " batch"]) -> Float[Tensor, "batch channels time"]:
-        """A batch, in one indexing operation on the device that holds the values."""
+        """A batch, in one indexing operation a corpus on the device that holds the values."""
         where = self.offset[index]
-        if self.values.device.type == "cpu":
-            return torch.from_numpy(self._every[where.numpy()])
-        return self.values.unfold(0, self.contract.steps, 1)[where]
+        if len(self.values) == 1:
+            return self._stretches(0, where)
+        x = torch.empty(*where.shape, self.contract.steps, device=self.device)
+        first = 0
+        for corpus, values in enumerate(self.values):
+            mine = (where[:, 0] >= first) & (where[:, 0] < first + len(values))
+            x[mine] = self._stretches(corpus, where[mine] - first)
+            first += len(values)
+        return x
+
+    def _stretches(self, corpus: int, where: Tensor) -> Tensor:
+        if self.device.type == "cpu":
+            return torch.from_numpy(self._every[corpus][where.numpy()])
+        return self.values[corpus].unfold(0, self.contract.steps, 1)[where]
 
     def array(self) -> Float[Tensor, "windows channels time"]:
         """All windows at once; for sets that fit in memory."""
@@ -285,7 +315,7 @@ def cut(
         )
     how = {"store": store.hash, "seconds": seconds, "overlap": overlap, "channels": list(names), "label": label}
     return Windows(
-        values=torch.from_numpy(store.values),
+        values=(torch.from_numpy(store.values),),
         offset=torch.from_numpy(np.concatenate(offset)),
         contract=contract,
         y=np.concatenate(y) if label is not None else None,
@@ -296,7 +326,42 @@ def cut(
         start_s=np.concatenate(start),
         dataset=store.dataset,
         identity=fingerprint(how),
-        mapped=store.values,
+        mapped=(store.values,),
+    )
+
+
+def join(parts: Sequence[Windows]) -> Windows:
+    """The windows of several corpora as one, without labels, for pretraining on all of them; no signal is copied.
+
+    Raises:
+        ValueError: none, one corpus twice, or corpora cut under different contracts.
+    """
+    if not parts:
+        raise ValueError("no windows to join")
+    if len(parts) == 1:
+        return parts[0].unlabelled()
+    names = [part.dataset for part in parts]
+    if len(set(names)) < len(names):
+        raise ValueError(f"a corpus is joined twice: {', '.join(names)}")
+    for part in parts[1:]:
+        if difference := parts[0].contract.difference(part.contract):
+            raise ValueError(f"'{part.dataset}' does not go with '{parts[0].dataset}': {difference}")
+    before = np.cumsum([0] + [sum(len(values) for values in part.values) for part in parts]).tolist()
+    people = np.cumsum([0] + [len(part.subject_names) for part in parts]).tolist()
+    recordings = np.cumsum([0] + [int(part.recording.max(initial=-1)) + 1 for part in parts]).tolist()
+    return Windows(
+        values=tuple(values for part in parts for values in part.values),
+        offset=torch.cat([part.offset + first for part, first in zip(parts, before, strict=False)]),
+        contract=parts[0].contract,
+        y=None,
+        label_names=(),
+        subject=np.concatenate([part.subject + first for part, first in zip(parts, people, strict=False)]),
+        subject_names=tuple(name for part in parts for name in part.qualified_names),
+        recording=np.concatenate([part.recording + first for part, first in zip(parts, recordings, strict=False)]),
+        start_s=np.concatenate([part.start_s for part in parts]),
+        dataset="+".join(names),
+        identity=fingerprint([part.identity for part in parts]),
+        mapped=tuple(array for part in parts for array in part.mapped),
     )
 
 
