@@ -41,6 +41,7 @@ def encoders(folder: Path, windows: Windows, *, see_everybody: bool = False) -> 
                 "objective": "none",
                 "encoder": "strided",
                 "pretrained_on": "synthetic",
+                "settings": {"seed": 5},
                 "subjects": sorted(f"{windows.dataset}:{person}" for person in people),
             }
             encoder = Strided(6, **windows.of(split.train).statistics())
@@ -149,11 +150,25 @@ def test_rows_say_how_they_were_made(whole: tuple[list[Cell], list[Row]], some: 
         sha = checkpoint.load(cell.encoder).sha256
         assert row.checkpoint == (sha[:16] if pretrained else "-")
         assert row.encoder == ("-" if row.mode == "forest" else "strided")
-        assert json.loads(row.transfer) == ({} if row.mode == "forest" else TRANSFER)
+        assert json.loads(row.transfer) == ({} if row.mode == "forest" else {**TRANSFER, "mode": row.mode})
+        assert json.loads(row.pretraining) == ({"seed": 5} if pretrained else {})
         assert row.steps == (0 if row.mode == "forest" else 3)
         assert row.n_train == (6 if row.shots == 2 else len(some.of(cell.unit.split.train)))
         assert row.n_validation == (0 if row.mode == "forest" else len(some.of(cell.unit.split.validation)))
         assert row.code == checkpoint.code_version() and row.fewer == "{}" and not row.test_seen_in_pretraining
+
+
+def test_an_arm_is_a_mode_with_arguments_of_its_own(some: Windows, folder: Path) -> None:
+    arms = {"slow": {"mode": "finetune", "encoder_lr": 1e-5}, "finetune": {"lr": 1e-2}, "bare": {"mode": "forest"}}
+    planned = plan(some, folder, seeds=(0,), shots=(2,), modes=("slow", "finetune", "bare"), overrides=arms)
+    assert len({cell.fingerprint for cell in planned}) == len(planned) == 3 * FOLDS
+    rows = {row.mode: row for row in evaluate.evaluate(some, planned[:3], folder=folder / "arms")}
+    assert json.loads(rows["slow"].transfer) == {**TRANSFER, "mode": "finetune", "encoder_lr": 1e-5}
+    assert json.loads(rows["finetune"].transfer) == {**TRANSFER, "mode": "finetune", "lr": 1e-2}
+    assert json.loads(rows["bare"].transfer) == {} and rows["bare"].checkpoint == "-"
+    assert rows["slow"].checkpoint == rows["finetune"].checkpoint != "-"
+    with pytest.raises(ValueError, match=r"unknown mode 'fast'; expected some of frozen, .*, or an arm whose settings"):
+        plan(some, folder, seeds=(0,), modes=("fast",), overrides={"fast": {"lr": 1.0}})
 
 
 def test_one_partition_into_folds_may_serve_all_seeds(some: Windows) -> None:

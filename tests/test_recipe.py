@@ -79,6 +79,22 @@ def test_changes_that_cannot_be_read(tmp_path: Path, change: str) -> None:
         load(tmp_path, MINIMAL, change)
 
 
+def test_corpora_to_pretrain_on_and_arms_of_ones_own(tmp_path: Path) -> None:
+    assert load(tmp_path, MINIMAL).pretrain_on == ("synthetic",)
+    text = 'pretrain_on = ["spar", "synthetic"]\n' + MINIMAL + '[transfer.supervised]\nmode = "scratch"\nlr = 0.5\n'
+    loaded = load(tmp_path, text)
+    assert loaded.pretrain_on == ("spar", "synthetic")
+    assert loaded.overrides == {"supervised": {"mode": "scratch", "lr": 0.5}}
+    for change, message in [
+        ("pretrain_on=[]", r"pretrain_on is \[\]; expected a list of corpora, each once"),
+        ('pretrain_on=["spar", "spar"]', "each once"),
+        ('pretrain_on=["spa"]', "unknown name 'spa' in pretrain_on; did you mean 'spar'"),
+        ("transfer.odd.lr=0.1", r"unknown name 'odd' in \[transfer.odd\], whose mode is none of these"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            load(tmp_path, MINIMAL, change)
+
+
 def test_a_missing_recipe_lists_its_neighbours(tmp_path: Path) -> None:
     (tmp_path / "there.toml").write_text(MINIMAL)
     with pytest.raises(FileNotFoundError, match=r"no recipe at .*; there are: there.toml"):

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from otolith import checkpoint, transfer
 from otolith.encoders import CPC, Encoder, Strided
+from otolith.objectives import SimCLR
 from otolith.store import Store
 from otolith.transfer import TransferClassifier, embed
 from otolith.windows import Windows, cut
@@ -41,6 +42,9 @@ class Normalised(Encoder):
 
     def summary(self, features: Tensor) -> Tensor:
         return features.amax(dim=1)
+
+    def blocks(self) -> list[nn.Module]:
+        return [self.layers]
 
 
 def encoder(kind: type[Encoder] = Strided, seed: int = 0) -> Encoder:
@@ -122,6 +126,111 @@ def test_finetuning_changes_every_parameter_and_the_buffers(head: str, train: Wi
     unchanged = {name for name in before if torch.equal(before[name], after[name])}
     assert unchanged == {"_shift", "_scale"}
     assert not model.encoder_.training and not model.head_.training
+
+
+def moved(model: TransferClassifier, before: dict[str, Tensor]) -> set[int]:
+    """Numbers of the blocks that training has changed."""
+    after = bits(model.encoder_)
+    names = {id(weight): name for name, weight in model.encoder_.named_parameters()}
+    return {
+        number
+        for number, block in enumerate(model.encoder_.blocks())
+        if any(not torch.equal(before[names[id(w)]], after[names[id(w)]]) for w in block.parameters())
+    }
+
+
+@pytest.mark.parametrize(
+    ("last", "expected"), [(1, {2}), (2, {1, 2}), (3, {0, 1, 2}), (9, {0, 1, 2}), (None, {0, 1, 2})]
+)
+def test_only_the_last_blocks_train(last: int | None, expected: set[int], train: Windows, held: Windows) -> None:
+    model = TransferClassifier(encoder(), last_blocks=last, **SMALL).fit(train, validation=held)
+    assert moved(model, bits(encoder())) == expected
+    assert all(weight.requires_grad for weight in model.encoder_.parameters())  # it can be trained on
+
+
+def test_a_block_that_does_not_train_keeps_its_running_averages(train: Windows) -> None:
+    class Two(Normalised):
+        def __init__(self, channels: int, mean: Any = None, std: Any = None) -> None:
+            super().__init__(channels, mean, std)
+            self.last = nn.Linear(self.dim, self.dim)
+
+        def summary(self, features: Tensor) -> Tensor:
+            return self.last(features.amax(dim=1))
+
+        def blocks(self) -> list[nn.Module]:
+            return [self.layers, self.last]
+
+    model = TransferClassifier(encoder(Two), last_blocks=1, **SMALL).fit(train)
+    before, after = bits(encoder(Two)), bits(model.encoder_)
+    assert {name for name in before if not torch.equal(before[name], after[name])} == {"last.weight", "last.bias"}
+
+
+def test_rates_fall_from_block_to_block(train: Windows, monkeypatch: Any) -> None:
+    rates: list[list[float]] = []
+    whole = TransferClassifier._train
+    monkeypatch.setattr(
+        TransferClassifier,
+        "_train",
+        lambda self, model, groups, *rest: rates.append([g["lr"] for g in groups]) or whole(self, model, groups, *rest),
+    )
+    TransferClassifier(encoder(), lr=1e-2, encoder_lr=1e-3, layer_decay=0.5, **SMALL).fit(train)
+    TransferClassifier(encoder(), lr=1e-2, layer_decay=0.1, last_blocks=2, **SMALL).fit(train)
+    assert rates == [pytest.approx([1e-3, 5e-4, 2.5e-4, 1e-2]), pytest.approx([1e-2, 1e-3, 1e-2])]
+
+
+def test_a_probe_trains_the_head_before_everything_trains(train: Windows, held: Windows) -> None:
+    frozen = TransferClassifier(encoder(), mode="frozen", epochs=7, patience=None).fit(train, validation=held)
+    probed = TransferClassifier(encoder(), epochs=0, probe_epochs=7).fit(train, validation=held)
+    assert same(bits(frozen.head_), bits(probed.head_)) and same(bits(frozen.encoder_), bits(probed.encoder_))
+    assert probed.steps_ == 7
+    after = TransferClassifier(encoder(), epochs=2, probe_epochs=7).fit(train, validation=held)
+    assert after.steps_ == 9 and moved(after, bits(encoder())) == {0, 1, 2}
+
+
+@pytest.fixture(scope="module")
+def with_objective(windows: Windows, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    objective = SimCLR(encoder(), widths=(16, 8))
+    about = {"objective": "simclr", "objective_arguments": objective.arguments(), "subjects": ["synthetic:1"]}
+    path = tmp_path_factory.mktemp("objective") / "encoder.safetensors"
+    checkpoint.save(path, objective.encoder, windows.contract, about=about, heads={"head": objective.head})
+    return path
+
+
+def test_the_pretext_goes_on_with_its_own_heads_on_the_windows_it_is_given(
+    with_objective: Path, train: Windows, held: Windows, monkeypatch: Any
+) -> None:
+    seen, whole = [], SimCLR.forward
+
+    def forward(self: SimCLR, batch: Any) -> dict[str, Tensor]:
+        if not seen:
+            state = checkpoint.load(with_objective).heads["head"]
+            assert all(torch.equal(state[name], value) for name, value in self.head.state_dict().items())
+        seen.append(batch.x.clone())
+        return whole(self, batch)
+
+    monkeypatch.setattr(SimCLR, "forward", forward)
+    arguments = {"steps": 4, "batch_size": 8, "seed": 3}
+    without = TransferClassifier(with_objective, **arguments).fit(train, validation=held)
+    assert not seen
+    weak = TransferClassifier(with_objective, keep_objective=0.1, **arguments).fit(train, unlabelled=held.unlabelled())
+    assert len(seen) == 4 and all(x.shape == (8, 6, 100) for x in seen)
+    pool = {bytes(x.numpy().tobytes()) for x in held.array()}
+    assert all(x.numpy().tobytes() in pool for batch in seen for x in batch)
+    strong = TransferClassifier(with_objective, keep_objective=9.0, **arguments).fit(
+        train, unlabelled=held.unlabelled()
+    )
+    ends = [bits(model.encoder_) for model in (without, weak, strong)]
+    assert not same(ends[0], ends[1]) and not same(ends[1], ends[2])
+    own = TransferClassifier(checkpoint.load(with_objective), keep_objective=0.1, **arguments).fit(train)
+    assert {x.numpy().tobytes() for x in seen[-1]} <= {x.numpy().tobytes() for x in train.array()}
+    assert own.steps_ == 4
+
+
+@pytest.mark.parametrize("mode", ["finetune", "scratch"])
+def test_a_pretext_cannot_go_on_where_there_was_none(mode: str, with_objective: Path, train: Windows) -> None:
+    given = encoder() if mode == "finetune" else with_objective
+    with pytest.raises(ValueError, match="keep_objective needs a pretrained checkpoint"):
+        TransferClassifier(given, mode=mode, keep_objective=1.0, **SMALL).fit(train)
 
 
 def test_encoder_lr_is_the_encoders_alone(train: Windows) -> None:

@@ -58,6 +58,10 @@ OutOption = Annotated[
     Path | None,
     typer.Option("--out", help="Folder of the run. Default: runs/ and the recipe's name."),
 ]
+SharedOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder where several runs keep encoders and rows together, so that none is made twice."),
+]
 JobsOption = Annotated[int, typer.Option("--jobs", "-j", min=0, help="Processes; 0: one for each core, at most 8.")]
 
 
@@ -145,6 +149,7 @@ def pretrain(
     change: ChangeOption = None,
     seed: SeedOption = None,
     run: OutOption = None,
+    shared: SharedOption = None,
     data: DataOption = Path("data"),
     everyone: Annotated[
         bool, typer.Option("--everyone", help="One encoder on all people, for use; not for scores on this corpus.")
@@ -155,7 +160,7 @@ def pretrain(
     The people of a fold's test are never seen by its encoder. Several devices: torchrun --nproc-per-node N -m otolith
     pretrain RECIPE.
     """
-    _pretrain(_run(recipe, change, seed, run, data), everyone=everyone)
+    _pretrain(_run(recipe, change, seed, run, data, shared), everyone=everyone)
 
 
 @app.command()
@@ -164,6 +169,7 @@ def evaluate(
     change: ChangeOption = None,
     seed: SeedOption = None,
     run: OutOption = None,
+    shared: SharedOption = None,
     data: DataOption = Path("data"),
     jobs: JobsOption = 0,
     allow_seen: Annotated[
@@ -171,7 +177,7 @@ def evaluate(
     ] = False,
 ) -> None:
     """Run the protocol: folds by person x windows per class x seeds x modes, one row each."""
-    _evaluate(_run(recipe, change, seed, run, data), jobs, allow_seen)
+    _evaluate(_run(recipe, change, seed, run, data, shared), jobs, allow_seen)
 
 
 @app.command()
@@ -180,10 +186,11 @@ def report(
     change: ChangeOption = None,
     seed: SeedOption = None,
     run: OutOption = None,
+    shared: SharedOption = None,
     data: DataOption = Path("data"),
 ) -> None:
     """Gather the rows into rows.csv; write report.html and report.md: table, figures, findings in words."""
-    job = _run(recipe, change, seed, run, data)
+    job = _run(recipe, change, seed, run, data, shared)
     _report(job)
 
 
@@ -193,8 +200,11 @@ def transfer(
     change: ChangeOption = None,
     seed: SeedOption = None,
     run: OutOption = None,
+    shared: SharedOption = None,
     data: DataOption = Path("data"),
-    mode: Annotated[str, typer.Option("--mode", help="finetune, frozen, scratch or random-frozen.")] = "finetune",
+    mode: Annotated[
+        str, typer.Option("--mode", help="finetune, frozen, scratch, random-frozen, or an arm of the recipe.")
+    ] = "finetune",
     shots: Annotated[
         int | None,
         typer.Option("--shots", min=1, help="Labelled windows a class; default: all."),
@@ -205,7 +215,7 @@ def transfer(
     ] = None,
 ) -> None:
     """Fit a classifier on a pretrained encoder and save it for `otolith label`."""
-    path = _run(recipe, change, seed, run, data).transfer(mode=mode, shots=shots, fold=fold)  # type: ignore[arg-type]
+    path = _run(recipe, change, seed, run, data, shared).transfer(mode=mode, shots=shots, fold=fold)
     out.print(f"{path}\ntry: otolith label {path} YOUR.csv", highlight=False)
 
 
@@ -321,12 +331,14 @@ def demo(
     )
 
 
-def _run(path: Path, change: list[str] | None, seed: int | None, folder: Path | None, data: Path) -> Run:
+def _run(
+    path: Path, change: list[str] | None, seed: int | None, folder: Path | None, data: Path, shared: Path | None
+) -> Run:
     from otolith import recipe as recipes
     from otolith.stages import Run
 
     loaded = recipes.load(path, change or (), seed)
-    return Run(loaded, folder or Path("runs") / loaded.name, data)
+    return Run(loaded, folder or Path("runs") / loaded.name, data, shared)
 
 
 def _pretrain(job: Run, *, everyone: bool = False) -> None:
@@ -348,7 +360,7 @@ def _pretrain(job: Run, *, everyone: bool = False) -> None:
             bar.update(task, completed=step.index, total=step.of, description=text)
             if step.done:
                 bar.console.print(f"    {text}, {step.seconds:.0f} s", highlight=False)
-    folder = job.folder / "encoders"
+    folder = job.encoders
     out.print(f"{folder}: {len(list(folder.glob('*.safetensors')))} encoders", highlight=False)
 
 

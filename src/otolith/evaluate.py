@@ -30,12 +30,16 @@ from otolith.transfer import TransferClassifier, embed
 from otolith.windows import Windows
 
 MODES = ("frozen", "finetune", "scratch", "random-frozen", "forest")
-"""What a row can compare; the first two and `random-frozen` need nothing but a checkpoint, the forest not even that."""
+"""What a row can compare: the modes of `TransferClassifier`, and the forest, which needs no checkpoint. A recipe can name
+further arms, each one of these modes with arguments of its own."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One result. `shots` None means all windows; `commit` ends in + where the code had uncommitted changes."""
+    """One result. `shots` None means all windows; `commit` ends in + where the code had uncommitted changes.
+
+    `pretraining` and `transfer` are JSON: the settings of the encoder's making, and of the classifier's.
+    """
 
     dataset: str
     windows: str
@@ -43,6 +47,7 @@ class Row:
     encoder: str
     pretrained_on: str
     checkpoint: str
+    pretraining: str
     mode: str
     transfer: str
     fold: int
@@ -132,9 +137,9 @@ def cells(
         encoders: the checkpoint for a unit; pretrained without the unit's test people.
         shots: windows a class drawn from the training people; None: all. A class with fewer gives all it has, and
             the row's `fewer` says which.
-        modes: of `MODES`.
+        modes: of `MODES`, or names of `overrides` that say which of them they are.
         transfer: arguments of `TransferClassifier` for all modes.
-        overrides: further arguments by mode, over `transfer`.
+        overrides: further arguments by mode, over `transfer`; with `mode` among them, an arm under a name of its own.
         validation_windows: at most so many windows of the validation people, drawn once a seed and fold; None: all.
         allow_seen: also judge encoders that saw test people in pretraining; their rows say so.
 
@@ -145,8 +150,12 @@ def cells(
     Source: the protocol of Fortes Rey et al. 2023 (arXiv 2307.01168): macro F1 over the corpus's classes, folds by user,
     every user tested once a seed.
     """
-    if unknown := [mode for mode in modes if mode not in MODES]:
-        raise ValueError(f"unknown mode '{unknown[0]}'; expected some of {', '.join(MODES)}")
+    arms = {name: dict((overrides or {}).get(name, {})) for name in modes}
+    kinds = {name: arm.pop("mode", name) for name, arm in arms.items()}
+    if unknown := [name for name, kind in kinds.items() if kind not in MODES]:
+        raise ValueError(
+            f"unknown mode '{unknown[0]}'; expected some of {', '.join(MODES)}, or an arm whose settings name one of them"
+        )
     if windows.y is None:
         raise ValueError("these windows have no labels, so nothing can be scored")
     code, content = checkpoint.code_version(), windows.content
@@ -173,17 +182,17 @@ def cells(
             random = np.random.default_rng([unit.seed, split.fold, 0x7A11])
             held = np.sort(random.choice(held, validation_windows, replace=False))
         for count in shots:
-            for mode in modes:
-                how = {} if mode == "forest" else {**(transfer or {}), **(overrides or {}).get(mode, {})}
+            for arm, kind in kinds.items():
+                how = {} if kind == "forest" else {**(transfer or {}), **arms[arm], "mode": kind}
                 # What a row does not depend on is left out of its name: a forest needs no encoder, scratch no weights.
-                weights = encoder.sha256 if mode in ("frozen", "finetune") else encoder.encoder.arguments()
+                weights = encoder.sha256 if kind in ("frozen", "finetune") else encoder.encoder.arguments()
                 name = {
                     "windows": content,
-                    "encoder": None if mode == "forest" else [type(encoder.encoder).__name__, weights],
-                    "mode": mode,
+                    "encoder": None if kind == "forest" else [type(encoder.encoder).__name__, weights],
+                    "mode": arm,
                     "transfer": how,
                     "split": dataclasses.asdict(split),
-                    "held": None if mode == "forest" else held.tolist(),
+                    "held": None if kind == "forest" else held.tolist(),
                     "shots": count,
                     "seed": unit.seed,
                     "code": code,
@@ -193,7 +202,7 @@ def cells(
                         unit,
                         path,
                         encoder.sha256,
-                        mode,
+                        arm,
                         count,
                         how,
                         tuple(held.tolist()),
@@ -250,7 +259,8 @@ def _row(windows: Windows, cell: Cell, folder: Path, threads: int | None = None)
         torch.set_num_threads(threads)
     assert windows.y is not None
     started = time.perf_counter()
-    unit, split, mode, made_by = cell.unit, cell.unit.split, cell.mode, checkpoint.provenance()
+    unit, split, made_by = cell.unit, cell.unit.split, checkpoint.provenance()
+    mode = cell.transfer.get("mode", "forest")
     encoder = checkpoint.load(cell.encoder)
     if encoder.sha256 != cell.sha256:
         raise ValueError(f"'{cell.encoder}' has changed since these rows were planned; run the same command again")
@@ -263,15 +273,16 @@ def _row(windows: Windows, cell: Cell, folder: Path, threads: int | None = None)
     if mode == "forest":
         predicted = ForestClassifier(seed=unit.seed).fit(train).predict(test)
     else:
-        model = TransferClassifier(encoder.encoder, mode=mode, seed=unit.seed, **cell.transfer)  # type: ignore[arg-type]
+        model = TransferClassifier(encoder, seed=unit.seed, **cell.transfer)
         table = None
-        if mode == "frozen" or (mode == "finetune" and model.head == "logistic"):
+        if mode == "frozen" or (mode == "finetune" and (model.head == "logistic" or model.probe_epochs)):
             table = _features_of(encoder, windows)
         model.fit(
             train,
             validation=windows[held] if len(held) else None,
             features=None if table is None else table[rows],
             validation_features=None if table is None else table[held],
+            unlabelled=windows[train_rows].unlabelled(),
         )
         frozen = table if mode == "frozen" else None
         predicted = model.predict(test, features=None if frozen is None else frozen[test_rows])
@@ -284,7 +295,8 @@ def _row(windows: Windows, cell: Cell, folder: Path, threads: int | None = None)
         encoder="-" if mode == "forest" else encoder.about.get("encoder", type(encoder.encoder).__name__),
         pretrained_on=encoder.about.get("pretrained_on", "?") if pretrained else "-",
         checkpoint=encoder.sha256[:16] if pretrained else "-",
-        mode=mode,
+        pretraining=json.dumps(encoder.about.get("settings", {}), sort_keys=True) if pretrained else "{}",
+        mode=cell.mode,
         transfer=json.dumps(cell.transfer, sort_keys=True),
         fold=split.fold,
         shots=cell.shots,

@@ -1,7 +1,8 @@
 """A recipe file -> typed constructor arguments. Its keys are those arguments; there is no second list of settings.
 
     name = "motionsense-simclr"      # of the run
-    dataset = "motionsense"          # a prepared corpus
+    dataset = "motionsense"          # a prepared corpus with labels
+    pretrain_on = ["capture24"]      # prepared corpora to pretrain on; default: the training people of that one alone
     seed = 0
 
     [windows]                        # arguments of windows.cut, for windows with labels
@@ -12,6 +13,7 @@
     [protocol]                       # arguments of evaluate.units and evaluate.cells
     [transfer]                       # arguments of transfer.TransferClassifier
     [transfer.finetune]              # further ones for one mode
+    [transfer.supervised]            # an arm under a name of its own: mode = "scratch", and what differs
 
 TOML has no word for nothing, so the strings "none" and "all" stand for Python's None.
 """
@@ -52,6 +54,7 @@ class Recipe:
 
     name: str
     dataset: str
+    pretrain_on: tuple[str, ...]
     seed: int
     windows: Table
     unlabelled: Table
@@ -112,20 +115,26 @@ def _check(tree: Table, default_name: str) -> Recipe:
     text = _as_toml(tree)
     tree = dict(tree)
     sections = ("windows", "unlabelled", "encoder", "objective", "pretrain", "protocol", "transfer")
-    _known(tree, ["name", "dataset", "seed", *sections], "the top level")
+    _known(tree, ["name", "dataset", "pretrain_on", "seed", *sections], "the top level")
     for section in sections:
         if not isinstance(tree.setdefault(section, {}), dict):
             raise ValueError(f"'{section}' is a value; expected a section [{section}]")
     if "dataset" not in tree:
         raise ValueError(f'no dataset named; add: dataset = "...", one of {", ".join(DATASETS)}')
     _known([tree["dataset"]], DATASETS, "dataset")
-    transfer = {key: value for key, value in tree["transfer"].items() if key not in MODES}
-    overrides = {key: value for key, value in tree["transfer"].items() if key in MODES}
-    skip_transfer = ("encoder", "mode", "seed")
+    corpora = tree.get("pretrain_on", [tree["dataset"]])
+    if not isinstance(corpora, list) or not corpora or len(set(map(str, corpora))) < len(corpora):
+        raise ValueError(f"pretrain_on is {corpora!r}; expected a list of corpora, each once")
+    _known(corpora, DATASETS, "pretrain_on")
+    transfer = {key: value for key, value in tree["transfer"].items() if not isinstance(value, dict)}
+    arms = {key: value for key, value in tree["transfer"].items() if isinstance(value, dict)}
+    for arm, table in arms.items():
+        _known([table.get("mode", arm)], MODES, f"[transfer.{arm}], whose mode is none of these")
     windows = _typed(tree["windows"], [cut], "windows", skip=("store",))
     return Recipe(
         name=str(tree.get("name", default_name)),
         dataset=tree["dataset"],
+        pretrain_on=tuple(corpora),
         seed=int(tree.get("seed", 0)),
         windows=windows,
         unlabelled={
@@ -144,10 +153,10 @@ def _check(tree: Table, default_name: str) -> Recipe:
             "protocol",
             skip=("windows", "plan", "encoders", "transfer", "overrides", "allow_seen"),
         ),
-        transfer=_typed(transfer, [TransferClassifier], "transfer", skip=skip_transfer),
+        transfer=_typed(transfer, [TransferClassifier], "transfer", skip=("encoder", "mode", "seed")),
         overrides={
-            mode: _typed(table, [TransferClassifier], f"transfer.{mode}", skip=skip_transfer)
-            for mode, table in overrides.items()
+            arm: _typed(table, [TransferClassifier], f"transfer.{arm}", skip=("encoder", "seed"))
+            for arm, table in arms.items()
         },
         text=text,
     )

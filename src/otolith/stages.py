@@ -2,7 +2,7 @@
 
 <data>/<dataset>/                      a prepared corpus (store.py)
 <run>/recipe.toml                      the recipe as it was run
-<run>/encoders/<people>.safetensors    pretrained encoders, one for each group of training people
+<run>/encoders/<hash>.safetensors      pretrained encoders, one for each group of training people
 <run>/rows/<fingerprint>.json          result rows
 <run>/rows.csv, report.html, report.md what `report` makes of them
 <run>/model.safetensors                a classifier for `otolith label`
@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -26,10 +27,10 @@ from otolith.files import fingerprint, replacing, write_text
 from otolith.pretrain import Step, pretrain
 from otolith.recipe import Recipe
 from otolith.recording import ACCELEROMETER, STANDARD_GRAVITY, Recording
-from otolith.splits import draw_shots
+from otolith.splits import by_subject, draw_shots
 from otolith.store import Store, open_store, prepare
-from otolith.transfer import Mode, TransferClassifier, embed
-from otolith.windows import Windows, cut
+from otolith.transfer import TransferClassifier, embed
+from otolith.windows import Windows, cut, join
 
 
 def prepare_dataset(
@@ -57,6 +58,16 @@ class Encoding(NamedTuple):
     step: Step
 
 
+class Pretraining(NamedTuple):
+    """One encoder to be: where it will lie, what it learns from and what stops it, its seed, and a hash of all that."""
+
+    path: Path
+    train: Windows
+    validation: Windows | None
+    seed: int
+    made_from: str
+
+
 @dataclasses.dataclass(frozen=True)
 class Run:
     """A recipe, applied to a prepared corpus, with a folder for what comes of it.
@@ -65,19 +76,25 @@ class Run:
         recipe: the experiment.
         folder: of the run.
         data: folder of the prepared corpora.
+        shared: where several runs keep their encoders and rows together, so that none is made twice; None: in `folder`.
     """
 
     recipe: Recipe
     folder: Path
     data: Path
+    shared: Path | None = None
 
     def windows(self) -> Windows:
         """The labelled windows of the recipe's corpus."""
         return cut(open_store(self.data / self.recipe.dataset), **self.recipe.windows)
 
-    def unlabelled(self) -> Windows:
-        """The windows that pretraining draws from."""
-        return cut(open_store(self.data / self.recipe.dataset, verify=False), **self.recipe.unlabelled)
+    @functools.cached_property
+    def unlabelled(self) -> dict[str, Windows]:
+        """The windows that pretraining draws from, by corpus."""
+        return {
+            corpus: cut(open_store(self.data / corpus, verify=False), **self.recipe.unlabelled)
+            for corpus in self.recipe.pretrain_on
+        }
 
     def plan(self, windows: Windows) -> list[Unit]:
         """Folds and seeds; the recipe's one seed moves all of them."""
@@ -89,64 +106,95 @@ class Run:
             settings["fold_seed"] += self.recipe.seed
         return units(windows, **settings)
 
+    def pretraining(self, unit: Unit | None) -> Pretraining:
+        """What the encoder for a unit is pretrained on; None: the one that sees everybody.
+
+        Of the recipe's own corpus, a fold's training and validation people; of any other, all people, a fifth of whom
+        validate. An encoder that sees other corpora alone serves all folds of a seed.
+        """
+        own = self.recipe.dataset in self.recipe.pretrain_on
+        if unit is None:
+            name, seed = "everyone", self.recipe.seed
+        elif own:
+            name, seed = f"folds{unit.fold_seed}-fold{unit.split.fold}", unit.fold_seed
+        else:
+            name, seed = f"seed{unit.seed}", unit.seed
+        train, held = [], []
+        for corpus, windows in self.unlabelled.items():
+            sides: tuple[Sequence[str], Sequence[str]] = windows.subject_names, ()
+            if unit is not None and corpus == self.recipe.dataset:
+                sides = unit.split.train, unit.split.validation
+            elif unit is not None and len(windows.subject_names) > 1:
+                people = windows.subject_names
+                split = by_subject(people, folds=min(5, len(people)), validation=0.0, seed=seed)[0]
+                sides = split.train, split.test
+            train.append(windows.of(sides[0]))
+            held.append(windows.of(sides[1]))
+        validation = join([windows for windows in held if len(windows)]) if any(map(len, held)) else None
+        recipe = self.recipe
+        made_from = fingerprint(
+            [
+                [windows.unlabelled().content for windows in (*train, *held)],
+                [recipe.encoder, recipe.objective, recipe.pretrain, seed],
+            ]
+        )
+        path = self.encoders / f"{recipe.objective['name']}-{name}-{made_from[:12]}.safetensors"
+        return Pretraining(path, join(train), validation, seed, made_from)
+
+    @property
+    def encoders(self) -> Path:
+        """The folder of pretrained encoders."""
+        return (self.shared or self.folder) / "encoders"
+
+    @property
+    def rows(self) -> Path:
+        """The folder of result rows."""
+        return (self.shared or self.folder) / "rows"
+
     def encoder_path(self, unit: Unit | None) -> Path:
-        """Where the encoder for a unit lies; None: the one that saw everybody."""
-        name = "everyone" if unit is None else f"folds{unit.fold_seed}-fold{unit.split.fold}"
-        return self.folder / "encoders" / f"{name}.safetensors"
+        """Where the encoder for a unit lies."""
+        return self.pretraining(unit).path
 
     def pretrain(self, *, everyone: bool = False) -> Iterator[Encoding]:
-        """Pretrains what is not there yet: an encoder for each group of training people, or one on everybody.
-
-        Raises:
-            ValueError: an encoder in the folder was made from other settings or data.
-        """
-        unlabelled = self.unlabelled()
-        wanted: dict[Path, Unit | None] = {self.encoder_path(None): None}
-        if not everyone:
-            wanted = {self.encoder_path(unit): unit for unit in self.plan(self.windows())}
+        """Pretrains what is not there yet: an encoder for each group of training people, or one on everybody."""
+        of = [None] if everyone else self.plan(self.windows())
+        wanted = {job.path: job for job in map(self.pretraining, of)}
         self._keep_recipe()
-        for index, (path, unit) in enumerate(wanted.items()):
-            if unit is None:
-                train, held = unlabelled, None
-                people = {"train": list(unlabelled.subject_names), "validation": []}
-                seed = self.recipe.seed
-            else:
-                train, held = unlabelled.of(unit.split.train), unlabelled.of(unit.split.validation)
-                people = {"train": list(unit.split.train), "validation": list(unit.split.validation)}
-                seed = unit.fold_seed
-            made_from = fingerprint(
-                [unlabelled.identity, people, self.recipe.encoder, self.recipe.objective, self.recipe.pretrain, seed]
-            )
+        for index, (path, job) in enumerate(wanted.items()):
             if path.exists():
-                if checkpoint.load(path).about.get("made_from") != made_from:
-                    raise ValueError(
-                        f"'{path}' was pretrained with other settings or data; give this run another folder (--out) "
-                        "or remove that one"
-                    )
                 continue
-            encoder = self.recipe.build_encoder(train, seed)
-            objective = self.recipe.build_objective(encoder, train, seed)
+            encoder = self.recipe.build_encoder(job.train, job.seed)
+            objective = self.recipe.build_objective(encoder, job.train, job.seed)
             state = path.with_suffix(".state")
             history: Sequence[Any] = ()
-            for step in pretrain(objective, train, held, seed=seed, resume=state, **self.recipe.pretrain):
+            for step in pretrain(
+                objective, job.train, job.validation, seed=job.seed, resume=state, **self.recipe.pretrain
+            ):
                 history = step.history
                 yield Encoding(index + 1, len(wanted), path.stem, step)
-            kept = {name: getattr(objective, name) for name in objective.kept}
+            held = [] if job.validation is None else job.validation.people
             checkpoint.save(
                 path,
                 encoder,
-                unlabelled.contract,
+                job.train.contract,
                 about={
                     "objective": self.recipe.objective["name"],
+                    "objective_arguments": objective.arguments(),
                     "encoder": self.recipe.encoder["name"],
-                    "pretrained_on": unlabelled.dataset,
-                    "subjects": sorted(f"{unlabelled.dataset}:{name}" for group in people.values() for name in group),
-                    "windows": len(train),
-                    "made_from": made_from,
+                    "pretrained_on": "+".join(self.recipe.pretrain_on),
+                    "subjects": sorted(job.train.people + held),
+                    "windows": len(job.train),
+                    "settings": {
+                        "encoder": self.recipe.encoder,
+                        "objective": self.recipe.objective,
+                        "pretrain": self.recipe.pretrain,
+                        "seed": job.seed,
+                    },
+                    "made_from": job.made_from,
                     "recipe": self.recipe.text,
                     "history": history,
                 },
-                heads=kept,
+                heads={name: getattr(objective, name) for name in objective.kept},
             )
             state.unlink(missing_ok=True)
 
@@ -180,13 +228,13 @@ class Run:
         windows = self.windows()
         planned = self.cells(windows, allow_seen=allow_seen)
         self._keep_recipe()
-        return len(planned), evaluate(windows, planned, folder=self.folder / "rows", jobs=jobs)
+        return len(planned), evaluate(windows, planned, folder=self.rows, jobs=jobs)
 
-    def transfer(self, *, mode: Mode = "finetune", shots: int | None = None, fold: int | None = None) -> Path:
+    def transfer(self, *, mode: str = "finetune", shots: int | None = None, fold: int | None = None) -> Path:
         """Fits a classifier and writes `model.safetensors`.
 
         Args:
-            mode: of `TransferClassifier`.
+            mode: of `TransferClassifier`, or an arm of the recipe.
             shots: windows a class; None: all.
             fold: train on this fold's training people with its encoder, so that its test people stay unseen; None: on
                 everybody, with the encoder that saw everybody.
@@ -202,10 +250,10 @@ class Run:
         train = windows if unit is None else windows.of(unit.split.train)
         held = None if unit is None else windows.of(unit.split.validation)
         assert train.y is not None
-        arguments: dict[str, Any] = {**self.recipe.transfer, **self.recipe.overrides.get(mode, {})}
+        arguments = {"mode": mode, **self.recipe.transfer, **self.recipe.overrides.get(mode, {})}
         rows = draw_shots(train.y, shots, seed=self.recipe.seed)
-        model = TransferClassifier(str(path), mode=mode, seed=self.recipe.seed, **arguments)
-        model.fit(train[rows], validation=held)
+        model = TransferClassifier(path, seed=self.recipe.seed, **arguments)
+        model.fit(train[rows], validation=held, unlabelled=train.unlabelled())
         out = self.folder / "model.safetensors"
         model.save(
             out, label_names=train.label_names, about={"labelled_subjects": train.people, "labelled_windows": len(rows)}
@@ -215,7 +263,7 @@ class Run:
     def report(self, *, picture: bytes | None = None) -> tuple[Path, pd.DataFrame]:
         """Gathers the rows into `rows.csv` and writes `report.html` and `report.md`; the page's path and the rows."""
         windows = self.windows()
-        rows = gather(self.folder / "rows", self.cells(windows, allow_seen=True))
+        rows = gather(self.rows, self.cells(windows, allow_seen=True))
         write_text(self.folder / "rows.csv", rows.to_csv(index=False, lineterminator="\n"))
         write_text(self.folder / "report.md", report.markdown(rows))
         unit = self.plan(windows)[0]

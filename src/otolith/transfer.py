@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +21,8 @@ from torch import Tensor, nn
 from otolith import checkpoint
 from otolith.augment import augment, check_steps
 from otolith.encoders import Encoder
-from otolith.sampling import seeded
+from otolith.objectives import OBJECTIVES, Objective
+from otolith.sampling import Batch, seeded
 from otolith.windows import Signal, Windows
 
 Mode = Literal["frozen", "finetune", "scratch", "random-frozen"]
@@ -37,6 +39,11 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
     buffer keeps its bits, and its features are computed once. `finetune` trains everything, the encoder in train mode.
     `scratch` is the same network with a newly initialised encoder; `random-frozen` freezes that one.
 
+    Between the poles: `probe_epochs` trains the head alone before everything trains (linear probe, then fine-tune: Kumar
+    et al., ICLR 2022, where the head is linear); `last_blocks` trains only the encoder's last blocks; `layer_decay` gives
+    each block a smaller learning rate than the next (Howard and Ruder, ACL 2018). `keep_objective` keeps the pretext's loss
+    on while the classifier trains, an open question of the paper.
+
     The defaults are the paper's: hidden widths 256, 128, 128, each Linear - BatchNorm - ReLU - dropout 0.2; Adam,
     cross-entropy, batch 256, 50 epochs, best validation weights. Two arguments go beyond it, since 50 epochs of 14 windows
     are only 50 steps: `steps` sets a budget in optimisation steps, and `head="logistic"` starts from a regularised logistic
@@ -47,7 +54,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
     tens of steps, and stopping before that judges them and not the head (`docs/experiments.md`).
 
     Args:
-        encoder: an encoder, or the path of a checkpoint.
+        encoder: an encoder, a checkpoint, or the path of one.
         mode: see above.
         head: `mlp`, or `logistic`: one Linear, fitted before anything else is trained.
         hidden: widths of the head `mlp`.
@@ -55,6 +62,11 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         penalty: inverse strength C of the logistic head's regularisation.
         lr: of Adam.
         encoder_lr: of the encoder when it is fine-tuned; None: as `lr`.
+        layer_decay: factor on the encoder's learning rate from each of its blocks to the one before.
+        last_blocks: train only so many of the encoder's blocks, from the output; None: all.
+        probe_epochs: epochs for the head `mlp` alone, on features of the encoder as it came, before all trains.
+        keep_objective: weight of the pretext's loss; 0: none. Needs a checkpoint, whose objective is taken up with its
+            heads, and draws a batch of `unlabelled` windows a step.
         weight_decay: of Adam.
         epochs: budget, where `steps` is None.
         steps: budget in optimisation steps; batches are drawn anew whenever the windows run out.
@@ -76,7 +88,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
 
     def __init__(
         self,
-        encoder: Encoder | str | Path | None = None,
+        encoder: Encoder | checkpoint.Checkpoint | str | Path | None = None,
         *,
         mode: Mode = "finetune",
         head: Literal["mlp", "logistic"] = "mlp",
@@ -85,6 +97,10 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         penalty: float = 1.0,
         lr: float = 1e-3,
         encoder_lr: float | None = None,
+        layer_decay: float = 1.0,
+        last_blocks: int | None = None,
+        probe_epochs: int = 0,
+        keep_objective: float = 0.0,
         weight_decay: float = 0.0,
         epochs: int = 50,
         steps: int | None = None,
@@ -102,6 +118,10 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         self.penalty = penalty
         self.lr = lr
         self.encoder_lr = encoder_lr
+        self.layer_decay = layer_decay
+        self.last_blocks = last_blocks
+        self.probe_epochs = probe_epochs
+        self.keep_objective = keep_objective
         self.weight_decay = weight_decay
         self.epochs = epochs
         self.steps = steps
@@ -119,6 +139,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         validation: tuple[Examples, Any] | Windows | None = None,
         features: Float[Tensor, "windows dim"] | None = None,
         validation_features: Float[Tensor, "held dim"] | None = None,
+        unlabelled: Windows | None = None,
     ) -> TransferClassifier:
         """Fits the head, and the encoder where the mode says so.
 
@@ -128,6 +149,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
             validation: windows of other people for early stopping, with labels; classes unknown to `y` are left out.
             features: (windows, 256) of `X`, where the caller has already computed them with this very encoder.
             validation_features: the same of the validation windows.
+            unlabelled: windows for the pretext's loss, with `keep_objective`; None: the training windows.
 
         Raises:
             ValueError: fewer than 2 windows or classes, labels that do not match, windows that the encoder's signal
@@ -138,6 +160,10 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         check_steps(self.augmentations)
         if self.head not in ("mlp", "logistic"):
             raise ValueError(f"head is {self.head!r}; expected mlp or logistic")
+        if not 0 < self.layer_decay <= 1:
+            raise ValueError(f"layer_decay is {self.layer_decay}; expected 0 < layer_decay <= 1")
+        if self.last_blocks is not None and self.last_blocks < 1:
+            raise ValueError(f"last_blocks is {self.last_blocks}; expected at least 1 (mode frozen trains none)")
         if self.batch_size < 2:
             raise ValueError(f"batch_size is {self.batch_size}; expected at least 2, as batch normalisation needs them")
         y = _labels(X, y)
@@ -158,7 +184,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
                 held = other[known], np.searchsorted(self.classes_, labels[known]), table
         with seeded(self.seed, self.device):
             self._build(X)
-            self._fit(X, torch.from_numpy(target), held, features)
+            self._fit(X, torch.from_numpy(target), held, features, unlabelled)
         return self
 
     def _build(self, X: Examples) -> None:
@@ -167,12 +193,16 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError("no encoder given: pass an Encoder or the path of a checkpoint")
         self.signal_: Signal | None = None
         self.about_: dict[str, Any] = {}
+        self._heads: dict[str, dict[str, Tensor]] = {}
         if isinstance(self.encoder, Encoder):
             encoder = copy.deepcopy(self.encoder)
         else:
-            with torch.random.fork_rng([]):  # a path and the encoder it leads to start the head alike
-                loaded = checkpoint.load(Path(self.encoder))
-            encoder, self.signal_, self.about_ = loaded.encoder, loaded.signal, loaded.about
+            loaded = self.encoder
+            if not isinstance(loaded, checkpoint.Checkpoint):
+                with torch.random.fork_rng([]):  # a path and the encoder it leads to start the head alike
+                    loaded = checkpoint.load(Path(loaded))
+            encoder, self.signal_, self.about_ = copy.deepcopy(loaded.encoder), loaded.signal, loaded.about
+            self._heads = loaded.heads
         if isinstance(X, Windows):
             if self.signal_ is not None and (difference := self.signal_.difference(X.contract)):
                 raise ValueError(
@@ -190,11 +220,13 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         target: Tensor,
         held: tuple[Examples, np.ndarray, Tensor | None] | None,
         features: Tensor | None,
+        unlabelled: Windows | None,
     ) -> None:
         device = torch.device(self.device)
         target = target.to(device)
         trains_encoder = self.mode in ("finetune", "scratch")
-        if features is None and (not trains_encoder or self.head == "logistic"):
+        probes = self.head == "mlp" and self.probe_epochs > 0
+        if features is None and (not trains_encoder or self.head == "logistic" or probes):
             features = self.transform(X)
         self.head_: nn.Module
         if self.head == "logistic":
@@ -207,26 +239,52 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
             self.head_.eval()
             return
         heads = {"params": self.head_.parameters(), "lr": self.lr}
-        if trains_encoder:
-            rate = self.lr if self.encoder_lr is None else self.encoder_lr
-            groups = [{"params": self.encoder_.parameters(), "lr": rate}, heads]
-            model: nn.Module = nn.Sequential(self.encoder_, self.head_)
-            take = _taker(X, device, self.augmentations)
-        else:
-            assert features is not None
-            groups, model, take = [heads], self.head_, features.to(device).__getitem__
+        answer = None if held is None else torch.from_numpy(held[1]).to(device)
         check: Callable[[], float] | None = None
-        if held is not None:
-            other, answer, table = held[0], torch.from_numpy(held[1]).to(device), held[2]
-            if trains_encoder:
-                inputs = _taker(other, device)
-            else:
-                inputs = (self.transform(other) if table is None else table.to(device)).__getitem__
+        if not trains_encoder or probes:
+            assert features is not None
+            if held is not None and answer is not None:
+                table = self.transform(held[0]) if held[2] is None else held[2].to(device)
+                check = partial(_loss, self.head_, table.__getitem__, answer)
+            epochs, steps = (self.probe_epochs, None) if probes else (self.epochs, self.steps)
+            self._train(self.head_, [heads], features.to(device).__getitem__, target, check, epochs, steps)
+        if trains_encoder:
+            model = nn.Sequential(self.encoder_, self.head_)
+            if held is not None and answer is not None:
+                check = partial(_loss, model, _taker(held[0], device), answer)
+            blocks = self.encoder_.blocks()
+            still = [] if self.last_blocks is None else blocks[: -self.last_blocks]
+            rate = self.lr if self.encoder_lr is None else self.encoder_lr
+            groups = [
+                {"params": block.parameters(), "lr": rate * self.layer_decay**above}
+                for above, block in enumerate(reversed(blocks[len(still) :]))
+            ]
+            groups.append(heads)
+            extra = None
+            if self.keep_objective:
+                objective = self._objective()
+                mine = [weight for name, weight in objective.named_parameters() if not name.startswith("encoder.")]
+                groups.append({"params": mine, "lr": self.lr})
+                extra = _pretext(objective, X if unlabelled is None else unlabelled, self.batch_size, device)
+            for block in still:
+                block.requires_grad_(False)
+            take = _taker(X, device, self.augmentations)
+            self._train(model, groups, take, target, check, self.epochs, self.steps, still, extra)
+            self.encoder_.requires_grad_(True)
 
-            def check() -> float:
-                return _loss(model, inputs, answer)
-
-        self._train(model, groups, take, target, check)
+    def _objective(self) -> Objective:
+        """The checkpoint's objective, on this encoder and with its own heads."""
+        name, arguments = self.about_.get("objective"), self.about_.get("objective_arguments")
+        if name not in OBJECTIVES or arguments is None:
+            raise ValueError(
+                "keep_objective needs a pretrained checkpoint, whose objective goes on; an encoder by itself has none"
+            )
+        objective = OBJECTIVES[name](self.encoder_, **arguments)
+        for head in objective.kept:
+            module, state = getattr(objective, head), self._heads.get(head, {})
+            checkpoint.check_fit(module, state, what=f"'{head}' of the objective {name}")
+            module.load_state_dict(state)
+        return objective.to(self.device).train()
 
     def _train(
         self,
@@ -235,15 +293,22 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         take: Callable[[Tensor], Tensor],
         target: Tensor,
         check: Callable[[], float] | None,
+        epochs: int,
+        steps: int | None,
+        still: Sequence[nn.Module] = (),
+        extra: Callable[[], Tensor] | None = None,
     ) -> None:
-        """The one training loop of all modes: `model` over `take(rows)`, which is either windows or features."""
+        """The one training loop of all modes: `model` over `take(rows)`, which is either windows or features.
+
+        `check` gives the validation loss; modules in `still` stay in eval mode; `extra` is a loss to add.
+        """
         optimiser = torch.optim.Adam(groups, weight_decay=self.weight_decay)
         per_epoch = math.ceil((len(target) - 1) / self.batch_size)  # a last window alone joins the batch before it
-        budget = self.epochs * per_epoch if self.steps is None else self.steps
-        every = per_epoch if self.steps is None else max(1, self.steps // 20)
-        best, best_loss, worse, loss = None, math.inf, 0, torch.zeros(())
+        budget = epochs * per_epoch if steps is None else steps
+        every = per_epoch if steps is None else max(1, steps // 20)
+        best, best_loss, worse, loss, done = None, math.inf, 0, torch.zeros(()), 0
         order = torch.empty(0, dtype=torch.long)
-        while self.steps_ < budget:
+        while done < budget:
             if len(order) == 0:
                 order = torch.randperm(len(target))
             rows, order = order[: self.batch_size], order[self.batch_size :]
@@ -251,12 +316,16 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
                 rows, order = torch.cat([rows, order]), order[1:]
             rows = rows.to(target.device)
             model.train()
+            for module in still:
+                module.eval()
             loss = F.cross_entropy(model(take(rows)), target[rows])
+            if extra is not None:
+                loss = loss + self.keep_objective * extra()
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
-            self.steps_ += 1
-            if check is None or (self.steps_ % every and self.steps_ < budget):
+            done += 1
+            if check is None or (done % every and done < budget):
                 continue
             model.eval()
             if (value := check()) < best_loss:
@@ -270,9 +339,10 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
             model.load_state_dict(best)
         elif not math.isfinite(float(loss.detach())):
             raise ValueError(
-                f"the loss is not finite after {self.steps_} steps: training broke down; lower lr (now {self.lr:g}) or "
+                f"the loss is not finite after {done} steps: training broke down; lower lr (now {self.lr:g}) or "
                 "look for absurd values in the recordings"
             )
+        self.steps_ += done
         model.eval()
 
     @torch.no_grad()
@@ -398,6 +468,18 @@ def _taker(
     if x.ndim != 3:
         raise ValueError(f"windows are {tuple(x.shape)}; expected (windows, channels, time)")
     return lambda index: augment(x[index.to(x.device)].to(device), augmentations)
+
+
+def _pretext(objective: Objective, examples: Examples, batch_size: int, device: torch.device) -> Callable[[], Tensor]:
+    """A function that gives the objective's loss on a batch of these windows, drawn anew each time."""
+    take = _taker(examples, device)
+
+    def loss() -> Tensor:
+        rows = torch.randperm(len(examples))[:batch_size]
+        nobody = torch.zeros(len(rows), dtype=torch.long, device=device)
+        return torch.stack(list(objective(Batch(take(rows), nobody, {}, {})).values())).sum()
+
+    return loss
 
 
 def _batched(module: nn.Module, examples: Examples, device: torch.device) -> Tensor:

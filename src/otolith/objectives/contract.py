@@ -20,7 +20,7 @@ class Objective(nn.Module, ABC):
         encoder: what is pretrained.
 
     Attributes:
-        kept: names of modules worth saving beside the encoder.
+        kept: names of modules that are saved beside the encoder, so that the objective can go on where it stopped.
     """
 
     kept: tuple[str, ...] = ()

@@ -19,6 +19,51 @@ class _HasContext(Protocol):
     def context(self, features: Tensor) -> Tensor: ...
 
 
+def predictors(encoder: Encoder, future_steps: int) -> nn.Linear:
+    """One Linear for each future step, from the encoder's context to its features, side by side.
+
+    Raises:
+        ValueError: the encoder has no context over time, or there is nothing to predict.
+    """
+    if not isinstance(encoder, _HasContext):
+        raise ValueError(
+            f"the objective cpc predicts from a context over time, which {type(encoder).__name__} does not have; "
+            "use the encoder cpc or deepconvlstm"
+        )
+    if future_steps < 1:
+        raise ValueError(f"future_steps is {future_steps}; expected at least 1")
+    with torch.no_grad():
+        width = encoder.features(torch.zeros(1, encoder.channels, encoder.min_steps)).shape[2]
+    return nn.Linear(encoder.dim, future_steps * width)
+
+
+def future_loss(encoder: Encoder, predict: nn.Linear, z: Float[Tensor, "batch steps width"]) -> Float[Tensor, ""]:
+    """InfoNCE between predicted and true features, averaged over the future steps.
+
+    Args:
+        encoder: whose context sums up the past.
+        predict: of `predictors`; in train mode the start is drawn, else it is the middle of its range.
+        z: the encoder's features of a batch.
+
+    Raises:
+        ValueError: windows too short for the future steps, or fewer than 2 of them.
+    """
+    _, steps, width = z.shape
+    future_steps = predict.out_features // width
+    last = steps - future_steps - 1
+    if last < 0:
+        raise ValueError(f"{steps} time steps leave no past before {future_steps} future steps; shorten those")
+    start = int(torch.randint(last + 1, ())) if predict.training else last // 2
+    context = encoder.context(z[:, : start + 1])[:, -1]  # type: ignore[operator]
+    predicted = gather_rows(predict(context)).unflatten(1, (future_steps, width))
+    future = z[:, start + 1 : start + 1 + future_steps]
+    future = gather_rows(future.flatten(1)).unflatten(1, (future_steps, width))
+    if len(future) < 2:
+        raise ValueError("a contrastive loss needs at least 2 windows in a batch")
+    # (batch, future, width) -> (future, batch, width): negatives are other windows at the same future step
+    return info_nce(predicted.transpose(0, 1), future.transpose(0, 1))
+
+
 class CPC(Objective):
     """One Linear per future step predicts z(t + k) from the context c(t); InfoNCE against the other windows' z(t + k).
 
@@ -29,44 +74,20 @@ class CPC(Objective):
     windows of 100 time steps.
 
     Args:
-        encoder: one with `context`, such as the encoder `cpc`.
+        encoder: one with `context`: `cpc` or `deepconvlstm`.
         future_steps: k, how many steps ahead are predicted.
 
     Raises:
         ValueError: the encoder has no context over time.
     """
 
+    kept = ("predict",)
+
     def __init__(self, encoder: Encoder, future_steps: int = 32) -> None:
         super().__init__(encoder)
-        if not isinstance(encoder, _HasContext):
-            raise ValueError(
-                f"the objective cpc predicts from a context over time, which {type(encoder).__name__} does not have; "
-                "use the encoder cpc"
-            )
-        if future_steps < 1:
-            raise ValueError(f"future_steps is {future_steps}; expected at least 1")
         self.future_steps = future_steps
-        with torch.no_grad():
-            width = encoder.features(torch.zeros(1, encoder.channels, encoder.min_steps)).shape[2]
-        self.predict = nn.Linear(encoder.dim, future_steps * width)  # one Linear a step, side by side
+        self.predict = predictors(encoder, future_steps)
 
     def forward(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
-        """`cpc`: InfoNCE, averaged over the future steps.
-
-        Raises:
-            ValueError: windows too short for `future_steps`, or fewer than 2 of them.
-        """
-        z = self.encoder.features(batch.x)
-        _, steps, width = z.shape
-        last = steps - self.future_steps - 1
-        if last < 0:
-            raise ValueError(f"{steps} time steps leave no past before {self.future_steps} future steps; shorten those")
-        start = int(torch.randint(last + 1, ())) if self.training else last // 2
-        context = self.encoder.context(z[:, : start + 1])[:, -1]  # type: ignore[operator]
-        predicted = gather_rows(self.predict(context)).unflatten(1, (self.future_steps, width))
-        future = z[:, start + 1 : start + 1 + self.future_steps]
-        future = gather_rows(future.flatten(1)).unflatten(1, (self.future_steps, width))
-        if len(future) < 2:
-            raise ValueError("a contrastive loss needs at least 2 windows in a batch")
-        # (batch, future, width) -> (future, batch, width): negatives are other windows at the same future step
-        return {"cpc": info_nce(predicted.transpose(0, 1), future.transpose(0, 1))}
+        """`cpc`: InfoNCE, averaged over the future steps; raises as `future_loss`."""
+        return {"cpc": future_loss(self.encoder, self.predict, self.encoder.features(batch.x))}

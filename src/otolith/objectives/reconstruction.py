@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from otolith.encoders import Encoder
@@ -12,28 +12,25 @@ from otolith.objectives.contract import Objective
 from otolith.sampling import Batch
 
 
-class Reconstruction(Objective):
-    """Encoder, then a mirrored convolutional decoder; mean squared error on the standardised window; linear output.
-
-    Source: the convolutional autoencoder of Haresamudram et al., IMWUT 2022, as used in Fortes Rey et al. 2023; its
-    output there ends in tanh, which cannot reach standardised values beyond 1. The decoder's size was not published:
-    this one mirrors the widths 32-64-128 and doubles time twice.
+class Decoder(nn.Sequential):
+    """Draws windows from vectors: a Linear, then convolutions whose widths mirror 32-64-128 and that double time twice.
 
     Args:
-        encoder: what is pretrained.
+        encoder: whose vectors it is given.
         steps: time steps of a window.
-        mask: share of time steps hidden from the encoder, in stretches; 0: none. The loss then counts hidden steps only.
+        mask: share of time steps hidden from the encoder, in stretches; 0: none.
         mask_steps: length of a hidden stretch.
+
+    Raises:
+        ValueError: a mask that cannot be.
     """
 
-    def __init__(self, encoder: Encoder, steps: int = 100, mask: float = 0.0, mask_steps: int = 10) -> None:
-        super().__init__(encoder)
+    def __init__(self, encoder: Encoder, steps: int, mask: float, mask_steps: int) -> None:
         if not 0 <= mask < 1 or not 1 <= mask_steps <= steps:
             raise ValueError(
                 f"mask is {mask} in stretches of {mask_steps}; expected 0 <= mask < 1 within {steps} steps"
             )
-        self.steps, self.mask, self.mask_steps = steps, mask, mask_steps
-        self.decoder = nn.Sequential(
+        super().__init__(
             nn.Linear(encoder.dim, 128 * -(-steps // 4)),
             nn.Unflatten(1, (128, -(-steps // 4))),
             nn.ReLU(),
@@ -43,30 +40,66 @@ class Reconstruction(Objective):
             nn.ReLU(),
             nn.Conv1d(32, encoder.channels, 3, padding=1),
         )
+        self.steps, self.mask, self.mask_steps = steps, mask, mask_steps
 
-    def forward(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
-        """`reconstruction`: mean squared error, in squared standard deviations.
+    def error(
+        self,
+        encoder: Encoder,
+        x: Float[Tensor, "batch channels time"],
+        features: Float[Tensor, "batch steps width"] | None = None,
+    ) -> Float[Tensor, ""]:
+        """Mean squared error against the standardised window, in squared standard deviations; of hidden steps only, if
+        any are.
+
+        Args:
+            encoder: what is pretrained.
+            x: windows in the store's units.
+            features: the encoder's of `x`, where they are known already; not used under a mask.
 
         Raises:
             ValueError: windows are not `steps` long.
         """
-        if batch.x.shape[2] != self.steps:
-            raise ValueError(f"reconstruction was built for {self.steps} time steps and was fed {batch.x.shape[2]}")
-        target = self.encoder.standardise(batch.x)
-        x, hidden = batch.x, None
-        if self.mask:
-            hidden = self._hidden(len(x), x.device)
-            mean = torch.tensor(self.encoder.mean, device=x.device, dtype=x.dtype)[:, None]
-            x = torch.where(hidden, mean, x)
-        drawn = self.decoder(self.encoder(x))[:, :, : self.steps]
-        if hidden is None:
-            return {"reconstruction": F.mse_loss(drawn, target)}
-        error = (drawn - target).square() * hidden
-        return {"reconstruction": error.sum() / (hidden.sum() * target.shape[1]).clamp_min(1)}
+        if x.shape[2] != self.steps:
+            raise ValueError(f"reconstruction was built for {self.steps} time steps and was fed {x.shape[2]}")
+        target = encoder.standardise(x)
+        if not self.mask:
+            vectors = encoder(x) if features is None else encoder.summary(features)
+            return F.mse_loss(self(vectors)[:, :, : self.steps], target)
+        hidden = self.hidden(len(x), x.device)
+        mean = torch.tensor(encoder.mean, device=x.device, dtype=x.dtype)[:, None]
+        drawn = self(encoder(torch.where(hidden, mean, x)))[:, :, : self.steps]
+        return ((drawn - target).square() * hidden).sum() / (hidden.sum() * target.shape[1])
 
-    def _hidden(self, count: int, device: torch.device) -> Tensor:
-        """(batch, 1, time): True where the encoder sees the mean instead of the signal."""
+    def hidden(self, count: int, device: torch.device) -> Bool[Tensor, "batch 1 time"]:
+        """True where the encoder sees the mean instead of the signal."""
         blocks = -(-self.steps // self.mask_steps)
         chosen = max(1, round(self.mask * blocks))
         order = torch.rand(count, blocks, device=device).argsort(dim=1) < chosen
         return order.repeat_interleave(self.mask_steps, dim=1)[:, None, : self.steps]
+
+
+class Reconstruction(Objective):
+    """Encoder, then a mirrored convolutional decoder; mean squared error on the standardised window; linear output. About
+    1 before training, as standardised values have variance 1.
+
+    Source: the convolutional autoencoder of Haresamudram et al., IMWUT 2022, as used in Fortes Rey et al. 2023; its
+    output there ends in tanh, which cannot reach standardised values beyond 1. The decoder's size was not published:
+    this one is the same for every encoder, see `Decoder`.
+
+    Args:
+        encoder: what is pretrained.
+        steps: time steps of a window.
+        mask: share of time steps hidden from the encoder, in stretches; 0: none. The loss then counts hidden steps only.
+        mask_steps: length of a hidden stretch.
+    """
+
+    kept = ("decoder",)
+
+    def __init__(self, encoder: Encoder, steps: int = 100, mask: float = 0.0, mask_steps: int = 10) -> None:
+        super().__init__(encoder)
+        self.steps, self.mask, self.mask_steps = steps, mask, mask_steps
+        self.decoder = Decoder(encoder, steps, mask, mask_steps)
+
+    def forward(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
+        """`reconstruction`: mean squared error, in squared standard deviations; raises as `Decoder.error`."""
+        return {"reconstruction": self.decoder.error(self.encoder, batch.x)}

@@ -31,6 +31,8 @@ class SimCLR(Objective):
         widths: of the projection head's layers.
     """
 
+    kept = ("head",)
+
     def __init__(
         self,
         encoder: Encoder,
