@@ -226,6 +226,25 @@ def test_the_pretext_goes_on_with_its_own_heads_on_the_windows_it_is_given(
     assert own.steps_ == 4
 
 
+def test_mixed_precision_trains_in_bfloat16_and_predicts_in_32_bits(
+    train: Windows, held: Windows, test: Windows, monkeypatch: Any
+) -> None:
+    kinds: dict[bool, set[torch.dtype]] = {True: set(), False: set()}
+    whole = Strided.features
+
+    def features(self: Strided, x: Tensor) -> Tensor:
+        found = whole(self, x)
+        kinds[self.training].add(found.dtype)
+        return found
+
+    monkeypatch.setattr(Strided, "features", features)
+    mixed = TransferClassifier(encoder(), steps=60, precision="bf16-mixed").fit(train, validation=held)
+    assert kinds == {True: {torch.bfloat16}, False: {torch.bfloat16}}
+    kinds[False].clear()
+    assert (mixed.predict(test) == test.y).mean() > 0.9
+    assert kinds[False] == {torch.float32} and all(w.dtype == torch.float32 for w in mixed.encoder_.parameters())
+
+
 @pytest.mark.parametrize("mode", ["finetune", "scratch"])
 def test_a_pretext_cannot_go_on_where_there_was_none(mode: str, with_objective: Path, train: Windows) -> None:
     given = encoder() if mode == "finetune" else with_objective
@@ -597,6 +616,10 @@ def test_an_array_of_another_shape_is_refused(mode: str, examples: Any) -> None:
         ({"mode": "thawed"}, "mode is 'thawed'; expected frozen, finetune, scratch or random-frozen"),
         ({"head": "linear"}, "head is 'linear'; expected mlp or logistic"),
         ({"batch_size": 1}, "batch_size is 1; expected at least 2"),
+        ({"precision": "16"}, "precision is '16'; expected 32-true or bf16-mixed"),
+        ({"layer_decay": 0.0}, "layer_decay is 0.0; expected 0 < layer_decay <= 1"),
+        ({"layer_decay": 1.5}, "layer_decay is 1.5"),
+        ({"last_blocks": 0}, r"last_blocks is 0; expected at least 1 \(mode frozen trains none\)"),
     ],
 )
 def test_arguments_that_cannot_be_are_refused(arguments: dict[str, Any], message: str, train: Windows) -> None:
