@@ -95,6 +95,36 @@ def test_corpora_to_pretrain_on_and_arms_of_ones_own(tmp_path: Path) -> None:
             load(tmp_path, MINIMAL, change)
 
 
+def test_a_recipe_can_extend_another_and_hold_variants(tmp_path: Path) -> None:
+    (tmp_path / "base.toml").write_text(
+        MINIMAL + "temperature = 0.5\n[pretrain]\nepochs = 3\nlr = 0.1\n"
+        '[variants.rec]\nobjective = { name = "reconstruction", mask = 0.5 }\npretrain = { lr = 0.2 }\n'
+        "[variants.cold.objective]\ntemperature = 0.1\n"
+    )
+    (tmp_path / "folder").mkdir()
+    path = tmp_path / "folder" / "mine.toml"
+    path.write_text('extends = "../base.toml"\ndataset = "spar"\n[pretrain]\nepochs = 4\n')
+    plain = recipe.load(path)
+    assert (plain.name, plain.dataset, plain.pretrain) == ("mine", "spar", {"epochs": 4, "lr": 0.1})
+    assert plain.objective == {"name": "simclr", "temperature": 0.5}
+    assert recipe.variants(path) == ["rec", "cold"]
+    rec, cold = recipe.load(path, variant="rec"), recipe.load(path, ["pretrain.lr=0.3"], variant="cold")
+    assert rec.objective == {"name": "reconstruction", "mask": 0.5} and rec.pretrain == {"epochs": 4, "lr": 0.2}
+    assert rec.name == "mine-rec" and cold.name == "mine-cold"
+    assert cold.objective == {"name": "simclr", "temperature": 0.1} and cold.pretrain == {"epochs": 4, "lr": 0.3}
+    with pytest.raises(ValueError, match="unknown name 'warm' in variants; known: rec, cold"):
+        recipe.load(path, variant="warm")
+    path.write_text('extends = "mine.toml"\n')
+    with pytest.raises(ValueError, match="extends itself"):
+        recipe.load(path)
+    path.write_text('extends = "gone.toml"\n')
+    with pytest.raises(FileNotFoundError, match=r"no recipe at '.*gone.toml'; there are: mine.toml"):
+        recipe.load(path)
+    path.write_text(MINIMAL + "[variants]\nrec = 3\n")
+    with pytest.raises(ValueError, match=r"variants are tables, \[variants.NAME.SECTION\]"):
+        recipe.variants(path)
+
+
 def test_a_missing_recipe_lists_its_neighbours(tmp_path: Path) -> None:
     (tmp_path / "there.toml").write_text(MINIMAL)
     with pytest.raises(FileNotFoundError, match=r"no recipe at .*; there are: there.toml"):

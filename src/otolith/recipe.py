@@ -1,5 +1,6 @@
 """A recipe file -> typed constructor arguments. Its keys are those arguments; there is no second list of settings.
 
+    extends = "dont-freeze.toml"     # another recipe beside this one, which this one changes
     name = "motionsense-simclr"      # of the run
     dataset = "motionsense"          # a prepared corpus with labels
     pretrain_on = ["capture24"]      # prepared corpora to pretrain on; default: the training people of that one alone
@@ -14,6 +15,7 @@
     [transfer]                       # arguments of transfer.TransferClassifier
     [transfer.finetune]              # further ones for one mode
     [transfer.supervised]            # an arm under a name of its own: mode = "scratch", and what differs
+    [variants.cpc.objective]         # what differs in a variant of the experiment; a section with a name replaces its own
 
 TOML has no word for nothing, so the strings "none" and "all" stand for Python's None.
 """
@@ -82,33 +84,65 @@ class Recipe:
             return kind(encoder, **arguments)
 
 
-def load(path: Path, changes: Sequence[str] = (), seed: int | None = None) -> Recipe:
+def load(path: Path, changes: Sequence[str] = (), seed: int | None = None, variant: str | None = None) -> Recipe:
     """Reads and checks a recipe.
 
     Args:
         path: the TOML file.
         changes: `section.key=value`, with the value as TOML writes it; they win over the file.
         seed: wins over the file's.
+        variant: one of the file's `variants`; the recipe's name ends in its name. None: the recipe as it stands.
 
     Raises:
         FileNotFoundError: there is no file.
         ValueError: not TOML, an unknown section or key (the nearest one is named), or a value of the wrong type.
     """
+    tree = _read(path)
+    try:
+        found = tree.pop("variants", {})
+        if variant is not None:
+            _known([variant], found, "variants")
+            tree["name"] = f"{tree.get('name', path.stem)}-{variant}"
+            tree = _merged(tree, found[variant])
+        for change in changes:
+            _apply(tree, change)
+        if seed is not None:
+            tree["seed"] = seed
+        return _check(_nones(tree), default_name=path.stem)
+    except ValueError as error:
+        raise ValueError(f"recipe '{path}': {error}") from error
+
+
+def variants(path: Path) -> list[str]:
+    """Names of a recipe's variants, in the file's order; empty if it has none. Errors as `load`."""
+    found = _read(path).get("variants", {})
+    if not isinstance(found, dict) or not all(isinstance(table, dict) for table in found.values()):
+        raise ValueError(f"recipe '{path}': variants are tables, [variants.NAME.SECTION]")
+    return list(found)
+
+
+def _read(path: Path) -> Table:
     if not path.is_file():
         near = sorted(p.name for p in path.parent.glob("*.toml")) if path.parent.is_dir() else []
         raise FileNotFoundError(f"no recipe at '{path}'" + (f"; there are: {', '.join(near)}" if near else ""))
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        tree: Table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"'{path}' is not TOML: {error}") from error
-    for change in changes:
-        _apply(tree, change)
-    if seed is not None:
-        tree["seed"] = seed
-    try:
-        return _check(_nones(tree), default_name=path.stem)
-    except ValueError as error:
-        raise ValueError(f"recipe '{path}': {error}") from error
+    if base := tree.pop("extends", None):
+        if path.resolve() == (path.parent / str(base)).resolve():
+            raise ValueError(f"recipe '{path}' extends itself")
+        tree = _merged(_read(path.parent / str(base)), tree)
+    return tree
+
+
+def _merged(tree: Table, over: Table) -> Table:
+    """`tree` with the values of `over`, table by table; one with a name (an encoder, an objective) replaces its own."""
+    merged = dict(tree)
+    for key, value in over.items():
+        whole = not isinstance(value, dict) or "name" in value or not isinstance(tree.get(key), dict)
+        merged[key] = value if whole else _merged(tree[key], value)
+    return merged
 
 
 def _check(tree: Table, default_name: str) -> Recipe:
