@@ -21,8 +21,12 @@ from otolith.windows import cut
 # Nothing random but the start that cpc draws, which all processes must draw alike.
 OBJECTIVES = {
     "cpc": lambda: objectives.CPC(encoders.CPC(6, dropout=0.0), future_steps=8),
+    "cpc_reconstruction": lambda: objectives.CPCReconstruction(encoders.CPC(6, dropout=0.0), future_steps=8, steps=50),
     "reconstruction": lambda: Reconstruction(Strided(6), steps=50),
     "simclr": lambda: SimCLR(Strided(6), augmentations=[{"name": "negation"}], temperature=0.5),
+    "transform_discrimination": lambda: objectives.TransformDiscrimination(
+        Strided(6), transforms=[{"name": "negation"}, {"name": "time_flip"}]
+    ),
 }
 
 

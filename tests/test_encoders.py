@@ -2,15 +2,17 @@
 
 import importlib
 import json
+import math
 import pkgutil
 from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from otolith import encoders
-from otolith.encoders import CPC, ENCODERS, Encoder
+from otolith.encoders import ENCODERS, Encoder
 
 every_encoder = pytest.mark.parametrize("name", ENCODERS)
 BATCH, TIME = 5, 100  # with 3 or 6 channels, all axes differ
@@ -133,11 +135,15 @@ def test_every_encoder_of_the_folder_is_in_the_dictionary() -> None:
     assert found - {Encoder} == set(ENCODERS.values())
 
 
-# By hand, for 3 channels. Convolution: in x out x kernel (+ out); GRU layer: 3 x 256 x (in + 256) + 2 x 3 x 256.
+# By hand, for 3 channels. Convolution: in x out x kernel (+ out); GRU layer: 3 x 256 x (in + 256) + 2 x 3 x 256; LSTM layer:
+# 4 x 128 x (in + 128) + 2 x 4 x 128; normalisation: 2 x width.
 SIZES = {
     "cpc": 288 + 6_144 + 24_576 + 296_448 + 394_752,
+    "deepconvlstm": 384 + 3 * 20_544 + 164_864 + 132_096 + 33_024,
+    "resnet": 672 + 2 * 6_272 + (20_672 + 24_832) + (82_304 + 98_816) + (328_448 + 394_240) + 512,  # stage by stage
     "strided": (1_408 + 128) + (41_088 + 256) + (49_280 + 256),  # each with its GroupNorm
     "tpn": 2_336 + 32_832 + 49_248 + 24_832,
+    "transformer": 2_048 + 4 * (512 + 49_536 + 16_512 + 66_048 + 65_664) + 256 + 33_024,
 }
 
 
@@ -147,7 +153,15 @@ def test_number_of_parameters_is_that_of_the_source(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "steps", "width"), [("cpc", TIME, 128), ("tpn", TIME - 23 - 15 - 7, 96), ("strided", 13, 128)]
+    ("name", "steps", "width"),
+    [
+        ("cpc", TIME, 128),
+        ("deepconvlstm", TIME - 16, 3 * 64),
+        ("resnet", 7, 256),
+        ("strided", 13, 128),
+        ("tpn", TIME - 23 - 15 - 7, 96),
+        ("transformer", 20, 128),
+    ],
 )
 def test_features_have_the_steps_and_width_of_the_source(name: str, steps: int, width: int) -> None:
     assert build(name).features(signal()).shape == (BATCH, steps, width)
@@ -157,8 +171,11 @@ def test_features_have_the_steps_and_width_of_the_source(name: str, steps: int, 
     ("name", "expected"),
     [
         ("cpc", lambda encoder, features: encoder.context(features)[:, -1]),
+        ("deepconvlstm", lambda encoder, features: encoder.project(encoder.lstm(features)[0][:, -1])),
+        ("resnet", lambda _, features: features.mean(dim=1)),
         ("tpn", lambda encoder, features: encoder.project(features.max(dim=1).values)),
         ("strided", lambda _, features: torch.cat([features.mean(dim=1), features.max(dim=1).values], dim=1)),
+        ("transformer", lambda encoder, features: encoder.project(features.mean(dim=1))),
     ],
 )
 def test_features_are_summed_up_as_the_source_says(name: str, expected: Callable[..., Tensor]) -> None:
@@ -167,17 +184,43 @@ def test_features_are_summed_up_as_the_source_says(name: str, expected: Callable
     assert torch.equal(encoder.summary(features), expected(encoder, features))
 
 
-@pytest.mark.parametrize("step", [0, 37, 98])
-def test_context_of_cpc_does_not_see_the_future(step: int) -> None:
-    encoder = build("cpc").eval()
-    assert isinstance(encoder, CPC)
+@every_encoder
+def test_every_weight_is_in_one_block(name: str) -> None:
+    encoder = build(name)
+    mine = [id(weight) for block in encoder.blocks() for weight in block.parameters()]
+    assert len(encoder.blocks()) >= 3 and sorted(mine) == sorted(map(id, encoder.parameters()))
+
+
+@every_encoder
+def test_blocks_are_in_the_order_of_computation(name: str) -> None:
+    encoder, called = build(name), list[int]()
+    for number, block in enumerate(encoder.blocks()):
+        for part in block.modules():
+            if next(part.parameters(recurse=False), None) is not None:
+                part.register_forward_hook(lambda *_, number=number: called.append(number))
+    encoder(signal())
+    assert called == sorted(called) and set(called) == set(range(len(encoder.blocks())))
+
+
+# context over time
+
+
+@pytest.mark.parametrize("name", ["cpc", "deepconvlstm"])
+@pytest.mark.parametrize("step", [0, 37, 82])
+def test_context_does_not_see_the_future(name: str, step: int) -> None:
+    encoder = build(name).eval()
     features = encoder.features(signal())
     changed = features.clone()
     changed[:, step + 1 :] += 1.0
     before, after = encoder.context(features), encoder.context(changed)
+    assert before.shape == (*features.shape[:2], 256)
     assert torch.equal(before[:, : step + 1], after[:, : step + 1])
     assert not torch.isclose(before[:, step + 1], after[:, step + 1]).all()
     torch.testing.assert_close(before[:, step], encoder.context(features[:, : step + 1])[:, -1])
+    torch.testing.assert_close(before[:, -1], encoder.summary(features))
+
+
+# cpc
 
 
 @pytest.mark.parametrize("kernel", [1, 5, 11])
@@ -192,8 +235,128 @@ def test_a_kernel_of_cpc_that_would_shift_time_is_refused(kernel: int) -> None:
         build("cpc", kernel=kernel)
 
 
-@pytest.mark.parametrize("name", ENCODERS)
-def test_every_weight_is_in_one_block(name: str) -> None:
-    encoder = ENCODERS[name](channels=3)
-    mine = [id(weight) for block in encoder.blocks() for weight in block.parameters()]
-    assert len(encoder.blocks()) >= 3 and sorted(mine) == sorted(map(id, encoder.parameters()))
+# deepconvlstm
+
+
+def test_deepconvlstm_convolves_over_time_alone_as_the_source_writes_it() -> None:
+    encoder, x = build("deepconvlstm", 6).eval(), signal(6)
+    maps = x.transpose(1, 2)[:, None]  # the source: one picture of time x channels, kernels 5 x 1
+    for layer in list(encoder.convolutions)[::2]:
+        maps = F.conv2d(maps, layer.weight[..., None], layer.bias).relu()
+    assert maps.shape == (BATCH, 64, TIME - 16, 6)
+    expected = maps.permute(0, 2, 3, 1).flatten(2)  # channel by channel, its 64 maps
+    torch.testing.assert_close(encoder.features(x), expected)
+
+
+def test_deepconvlstm_drops_before_each_layer_of_the_lstm() -> None:
+    encoder, given = build("deepconvlstm"), list[Tensor]()
+    encoder.lstm.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    ones = torch.ones(BATCH, 40, 3 * 64)
+    for summed_up in (encoder.context, encoder.summary):
+        summed_up(ones)
+        assert set(given[-1].unique().tolist()) == {0.0, 2.0}
+        assert given[-1].mean().item() == pytest.approx(1, abs=0.05)
+    assert encoder.lstm.dropout == encoder.dropout == 0.5 and encoder.lstm.num_layers == 2
+
+
+# resnet
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_resnet_normalises_and_activates_before_it_convolves(train: bool) -> None:
+    encoder, x = build("resnet"), signal()
+    encoder(x + 1.0)  # moves the running averages away from 0 and 1
+    encoder.train(train)
+
+    def active(x: Tensor, norm: nn.BatchNorm1d) -> Tensor:
+        over = {"dim": (0, 2), "keepdim": True}
+        mean = x.mean(**over) if train else norm.running_mean[:, None]
+        variance = x.var(**over, correction=0) if train else norm.running_var[:, None]
+        return (norm.weight[:, None] * (x - mean) / (variance + 1e-5).sqrt() + norm.bias[:, None]).clamp_min(0)
+
+    with torch.no_grad():
+        steps = F.conv1d(x, encoder.stem.weight, stride=2, padding=3)
+        for stage, width in enumerate((32, 64, 128, 256)):
+            for block in encoder.residual[2 * stage : 2 * stage + 2]:
+                start = active(steps, block.norm_one)
+                stride = 1 if len(steps[0]) == width else 2
+                inner = F.conv1d(start, block.one.weight, stride=stride, padding=1)
+                inner = F.conv1d(active(inner, block.norm_two), block.two.weight, padding=1)
+                steps = (steps if stride == 1 else F.conv1d(start, block.shortcut.weight, stride=2)) + inner
+                assert steps.shape[1] == width
+        expected = active(steps, encoder.norm).transpose(1, 2)
+        torch.testing.assert_close(encoder.features(x), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_resnet_leaves_its_running_averages_alone_in_eval_mode() -> None:
+    encoder = build("resnet").eval()
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    encoder(signal())
+    assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
+    encoder.train()(signal())
+    assert not any(torch.equal(v, before[name]) for name, v in encoder.state_dict().items() if "running" in name)
+
+
+def test_resnet_drops_before_the_second_convolution_of_each_block() -> None:
+    encoder, given = build("resnet", dropout=0.9), list[Tensor]()
+    for block in encoder.residual:
+        block.two.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    encoder(signal())
+    assert len(given) == 8 and all((inputs == 0).float().mean() > 0.9 for inputs in given)
+
+
+# transformer
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_layers_of_the_transformer_equal_those_of_torch(train: bool) -> None:
+    encoder = build("transformer", dropout=0.3).train(train)
+    x = torch.randn(1 if train else BATCH, 20, 128, generator=torch.Generator().manual_seed(2), requires_grad=True)
+    for layer in encoder.layers:
+        theirs = nn.TransformerEncoderLayer(128, 4, 512, 0.3, "gelu", batch_first=True, norm_first=True).train(train)
+        parts = [
+            ("norm_one", "norm1"),
+            ("mix", "self_attn.in_proj"),
+            ("out", "self_attn.out_proj"),
+            ("norm_two", "norm2"),
+        ]
+        parts += [("network.0", "linear1"), ("network.3", "linear2")]
+        weights = layer.state_dict()
+        for mine, name in parts:
+            for kind in ("weight", "bias"):
+                key = f"{name}_{kind}" if name.endswith("in_proj") else f"{name}.{kind}"
+                theirs.state_dict()[key].copy_(weights.pop(f"{mine}.{kind}"))
+        assert not weights
+        results = []
+        for one in (layer, theirs):
+            torch.manual_seed(4)  # in train mode: the same dropout at the same places, as long as there is one window
+            results.append(one(x))
+        torch.testing.assert_close(results[0], results[1], rtol=1e-5, atol=1e-5)
+
+
+def test_positions_of_the_transformer_are_sines_and_cosines() -> None:
+    encoder, given = build("transformer").eval(), list[Tensor]()
+    encoder.layers.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    x = signal(time=41)
+    encoder(x)
+    encoder.train()(x)
+    for patch in range(8):
+        position = [math.sin(patch / 10_000 ** (pair / 64)) for pair in range(64)]
+        position += [math.cos(patch / 10_000 ** (pair / 64)) for pair in range(64)]
+        expected = encoder.patches(x[:, :, 5 * patch : 5 * patch + 5])[:, :, 0] + torch.tensor(position)
+        torch.testing.assert_close(given[0][:, patch], expected)
+    assert given[0].shape == (BATCH, 8, 128)  # the last time step fills no patch
+    assert 0.05 < (given[1] == 0).float().mean() < 0.15  # dropout
+
+
+def test_features_of_the_transformer_are_normalised() -> None:
+    features = build("transformer").eval().features(signal())
+    torch.testing.assert_close(features.mean(dim=2), torch.zeros(BATCH, 20), rtol=0, atol=1e-5)
+    torch.testing.assert_close(features.std(dim=2, correction=0), torch.ones(BATCH, 20), rtol=0, atol=1e-3)
+
+
+def test_patches_of_the_transformer_may_be_of_any_length() -> None:
+    encoder = build("transformer", patch_steps=8)
+    assert encoder.features(signal()).shape == (BATCH, 12, 128) and encoder.min_steps == 16
+    with pytest.raises(ValueError, match="patch_steps is 0; expected at least 1"):
+        build("transformer", patch_steps=0)

@@ -13,16 +13,21 @@ import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
+    TransferSpeedColumn,
 )
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from otolith.datasets import Dataset
     from otolith.stages import Run
 
 app = typer.Typer(
@@ -58,6 +63,7 @@ OutOption = Annotated[
     Path | None,
     typer.Option("--out", help="Folder of the run. Default: runs/ and the recipe's name."),
 ]
+VariantOption = Annotated[str | None, typer.Option("--variant", help="One of the recipe's variants.")]
 SharedOption = Annotated[
     Path | None,
     typer.Option(help="Folder where several runs keep encoders and rows together, so that none is made twice."),
@@ -115,6 +121,12 @@ def prepare(
     rate: Annotated[
         float, typer.Option("--rate", help="Rate of the store in Hz; recordings are resampled once, here.")
     ] = 50.0,
+    download: Annotated[
+        bool, typer.Option("--download", help="First bring the official files, to DIR or DATA/.downloads/NAME.")
+    ] = False,
+    accept_licence: Annotated[
+        bool, typer.Option("--accept-licence", help="The corpus's licence is accepted; otherwise a terminal asks.")
+    ] = False,
     seed: Annotated[int, typer.Option("--seed", help="Accepted by every stage; preparing draws nothing.")] = 0,
 ) -> None:
     """Turn a corpus's official files into a prepared store: one rate, one unit a channel, memory-mapped."""
@@ -123,6 +135,9 @@ def prepare(
 
     if name not in DATASETS:
         raise ValueError(f"unknown corpus '{name}'; known: {', '.join(DATASETS)}")
+    if download:
+        source = source or data / ".downloads" / name
+        _download(DATASETS[name], source, accept_licence)
     from otolith.stages import prepare_dataset
 
     with _progress() as bar:
@@ -149,6 +164,7 @@ def pretrain(
     change: ChangeOption = None,
     seed: SeedOption = None,
     run: OutOption = None,
+    variant: VariantOption = None,
     shared: SharedOption = None,
     data: DataOption = Path("data"),
     everyone: Annotated[
@@ -160,7 +176,7 @@ def pretrain(
     The people of a fold's test are never seen by its encoder. Several devices: torchrun --nproc-per-node N -m otolith
     pretrain RECIPE.
     """
-    _pretrain(_run(recipe, change, seed, run, data, shared), everyone=everyone)
+    _pretrain(_run(recipe, change, seed, run, data, shared, variant), everyone=everyone)
 
 
 @app.command()
@@ -169,6 +185,7 @@ def evaluate(
     change: ChangeOption = None,
     seed: SeedOption = None,
     run: OutOption = None,
+    variant: VariantOption = None,
     shared: SharedOption = None,
     data: DataOption = Path("data"),
     jobs: JobsOption = 0,
@@ -177,7 +194,7 @@ def evaluate(
     ] = False,
 ) -> None:
     """Run the protocol: folds by person x windows per class x seeds x modes, one row each."""
-    _evaluate(_run(recipe, change, seed, run, data, shared), jobs, allow_seen)
+    _evaluate(_run(recipe, change, seed, run, data, shared, variant), jobs, allow_seen)
 
 
 @app.command()
@@ -186,11 +203,12 @@ def report(
     change: ChangeOption = None,
     seed: SeedOption = None,
     run: OutOption = None,
+    variant: VariantOption = None,
     shared: SharedOption = None,
     data: DataOption = Path("data"),
 ) -> None:
     """Gather the rows into rows.csv; write report.html and report.md: table, figures, findings in words."""
-    job = _run(recipe, change, seed, run, data, shared)
+    job = _run(recipe, change, seed, run, data, shared, variant)
     _report(job)
 
 
@@ -200,6 +218,7 @@ def transfer(
     change: ChangeOption = None,
     seed: SeedOption = None,
     run: OutOption = None,
+    variant: VariantOption = None,
     shared: SharedOption = None,
     data: DataOption = Path("data"),
     mode: Annotated[
@@ -215,7 +234,7 @@ def transfer(
     ] = None,
 ) -> None:
     """Fit a classifier on a pretrained encoder and save it for `otolith label`."""
-    path = _run(recipe, change, seed, run, data, shared).transfer(mode=mode, shots=shots, fold=fold)
+    path = _run(recipe, change, seed, run, data, shared, variant).transfer(mode=mode, shots=shots, fold=fold)
     out.print(f"{path}\ntry: otolith label {path} YOUR.csv", highlight=False)
 
 
@@ -332,13 +351,35 @@ def demo(
 
 
 def _run(
-    path: Path, change: list[str] | None, seed: int | None, folder: Path | None, data: Path, shared: Path | None
+    path: Path,
+    change: list[str] | None,
+    seed: int | None,
+    folder: Path | None,
+    data: Path,
+    shared: Path | None,
+    variant: str | None,
 ) -> Run:
     from otolith import recipe as recipes
     from otolith.stages import Run
 
-    loaded = recipes.load(path, change or (), seed)
+    loaded = recipes.load(path, change or (), seed, variant)
     return Run(loaded, folder or Path("runs") / loaded.name, data, shared)
+
+
+def _download(dataset: Dataset, folder: Path, accept: bool) -> None:
+    from otolith.download import accepted, fetch, terms
+
+    if dataset.remotes and not (accept or accepted(dataset, folder)) and sys.stdin.isatty():
+        console.print(terms(dataset), markup=False, highlight=False)
+        accept = typer.confirm("Do you accept it?", err=True)
+    with _progress(DownloadColumn(), TransferSpeedColumn()) as bar:
+        tasks: dict[str, TaskID] = {}
+        for name, done, total, note in fetch(dataset, folder, accept=accept):
+            if name not in tasks:
+                tasks[name] = bar.add_task(f"downloading {name}")
+            bar.update(tasks[name], completed=done, total=total)
+            if note:
+                bar.console.print(note, markup=False, highlight=False)
 
 
 def _pretrain(job: Run, *, everyone: bool = False) -> None:
@@ -395,9 +436,9 @@ def _report(job: Run, picture: bytes | None = None) -> None:
 
 
 @contextlib.contextmanager
-def _progress() -> Iterator[Progress]:
+def _progress(*amounts: ProgressColumn) -> Iterator[Progress]:
     """Bars for long work; Ctrl-C inside ends the command with a word on how to go on."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), *(amounts or (MofNCompleteColumn(),)))
     try:
         with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as bars:
             yield bars

@@ -1,6 +1,7 @@
 """The stages of a run, each a function or a generator of what happens: the CLI draws bars of it, Python code need not.
 
 <data>/<dataset>/                      a prepared corpus (store.py)
+<data>/.downloads/<dataset>/           official files that were downloaded (download.py)
 <run>/recipe.toml                      the recipe as it was run
 <run>/encoders/<hash>.safetensors      pretrained encoders, one for each group of training people
 <run>/rows/<fingerprint>.json          result rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -18,13 +18,16 @@ class Remote(NamedTuple):
         url: where it lies.
         name: of the file once downloaded.
         bytes: its size, where known.
-        sha256: hexadecimal, where known; without it a download is checked for size and for being a whole archive only.
+        sha256: hexadecimal, where known; without it the first download is checked by what else is known, and remembered.
+        members: of an archive that has no one hash: name -> (bytes, sha256) of the official files in it, or in archives
+            inside it; a name may leave out folders that come before it.
     """
 
     url: str
     name: str
     bytes: int | None = None
     sha256: str | None = None
+    members: Mapping[str, tuple[int, str]] = {}
 
 
 @dataclasses.dataclass(frozen=True)

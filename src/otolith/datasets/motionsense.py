@@ -3,16 +3,17 @@
 Card
     people 24 (`sub_1` .. `sub_24`); recordings 360 (15 trials a person)
     classes downstairs, upstairs, walking, jogging, standing, sitting
-    channels total acceleration in g (gravity + userAcceleration, both published in g), rotation rate in rad/s
+    channels subset A: total acceleration in g (gravity + userAcceleration, both published in g), rotation rate in rad/s;
+    subset B: total acceleration in g, as the accelerometer gave it, alone
     rate 50 Hz; placement front trouser pocket
     licence MIT, as the repository's
-    source GitHub mmalekzadeh/motion-sense, folder A_DeviceMotion_data
+    source GitHub mmalekzadeh/motion-sense, folders A_DeviceMotion_data and B_Accelerometer_data
     cite Malekzadeh et al., "Mobile Sensor Data Anonymization", IoTDI 2019
 
 Layout
     `A_DeviceMotion_data/<act>_<trial>/sub_<n>.csv`, comma separated with a header; the first, unnamed column counts
     time steps from 0 and is a line number, not a clock. Trials: dws 1 2 11, ups 3 4 12, wlk 7 8 15, jog 9 16,
-    std 6 14, sit 5 13.
+    std 6 14, sit 5 13. `B_Accelerometer_data` holds the same trials with the columns x, y, z.
 
 Quirks
     `sit_5/sub_1.csv` and `sit_13/sub_1.csv` are the same file in the public release: a split by trial leaks it, a split
@@ -22,16 +23,15 @@ Quirks
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from otolith.datasets.card import Dataset
+from otolith.datasets.card import Dataset, Remote
+from otolith.datasets.official import find, named_numbers
 from otolith.files import Archive
 from otolith.recording import ACCELEROMETER, GYROSCOPE, Part, Recording, Span
 
@@ -43,80 +43,54 @@ ACTIVITIES = {
     "std": "standing",
     "sit": "sitting",
 }
-COLUMNS = [f"{kind}.{axis}" for kind in ("gravity", "userAcceleration", "rotationRate") for axis in "xyz"]
+COLUMNS = {
+    "A": [f"{kind}.{axis}" for kind in ("gravity", "userAcceleration", "rotationRate") for axis in "xyz"],
+    "B": ["x", "y", "z"],
+}
 RATE_HZ = 50.0
-_MEMBER = re.compile(r"(?:^|/)([a-z]{3})_(\d+)/sub_(\d+)\.csv$")
-_NOT_OURS = re.compile("__MACOSX|B_Accelerometer_data|C_Gyroscope_data")  # siblings of folder A, laid out as it is
+FOLDERS = {"A": "A_DeviceMotion_data", "B": "B_Accelerometer_data", "C": "C_Gyroscope_data"}  # all laid out alike
+_MEMBER = r"(?:^|/)([a-z]{3})_(\d+)/sub_(\d+)\.csv$"
 
 
 def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
     """One part a file, in order of person and trial.
 
     Args:
-        source: `A_DeviceMotion_data.zip`, the extracted folder, or a folder that holds either.
+        source: `A_DeviceMotion_data.zip` or `B_Accelerometer_data.zip`, the extracted folder, or a folder that holds either.
         placement: `pocket`.
-        subset: `all`.
+        subset: `A`, or `B` for the accelerometer alone.
 
     Raises:
         FileNotFoundError: no official file is there.
         ValueError: a file of an unknown activity.
     """
-    del placement, subset
-    if source is None:
-        raise FileNotFoundError(f"MotionSense needs its official files: {DATASET.expects}; pass --source DIR")
-    path = source / "A_DeviceMotion_data.zip"
-    path = path if path.is_file() else source
-    with Archive(path) as archive:
-        names = archive.names
-    members = sorted(
-        (int(match[3]), match[1], int(match[2]), name)
-        for name in names
-        if (match := _MEMBER.search(name)) and not _NOT_OURS.search(name)
-    )
-    if not members:
-        raise FileNotFoundError(
-            f"MotionSense not found in '{source}': expected {DATASET.expects}; found {', '.join(names[:3]) or 'nothing'}; "
-            "pass --source with the folder that holds it"
-        )
+    del placement
+    others = "|".join(folder for name, folder in FOLDERS.items() if name != subset)
+    path, matches = find(source, DATASET, re.compile(f"^(?!.*(?:{others})/).*?{_MEMBER}"))
+    members = sorted((int(match[3]), match[1], int(match[2]), match.string) for match in matches)
     for _, act, _, name in members:
         if act not in ACTIVITIES:
             raise ValueError(f"'{name}': unknown activity '{act}'; expected one of {', '.join(ACTIVITIES)}")
     return [
-        Part(f"{act}_{trial}/sub_{subject}", partial(_read, path, name, act, trial, subject))
+        Part(f"{act}_{trial}/sub_{subject}", partial(_read, path, name, act, trial, subject, subset))
         for subject, act, trial, name in members
     ]
 
 
-def _read(path: Path, member: str, act: str, trial: int, subject: int) -> Iterator[Recording]:
+def _read(path: Path, member: str, act: str, trial: int, subject: int, subset: str) -> Iterator[Recording]:
     with Archive(path) as archive:
-        signal = _signal(archive.read(member), member)
+        signal = named_numbers(archive.read(member), member, COLUMNS[subset]).astype(np.float32)
+    if subset == "A":
+        signal = np.concatenate([signal[:, 0:3] + signal[:, 3:6], signal[:, 6:9]], axis=1)
     yield Recording(
         name=f"{act}_{trial}/sub_{subject}",
         signal=signal,
         rate_hz=RATE_HZ,
-        channels=ACCELEROMETER + GYROSCOPE,
+        channels=(ACCELEROMETER + GYROSCOPE)[: signal.shape[1]],
         subject=str(subject),
         placement="pocket",
         spans=(Span(0.0, len(signal) / RATE_HZ, ACTIVITIES[act]),),
     )
-
-
-def _signal(data: bytes, name: str) -> np.ndarray:
-    """(time, 6) float32: total acceleration in g, rotation rate in rad/s."""
-    try:
-        table = pd.read_csv(io.BytesIO(data), encoding="utf-8-sig", dtype=np.float64)
-    except (ValueError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise ValueError(f"'{name}' cannot be read as numbers: {error}") from error
-    missing = [column for column in COLUMNS if column not in table.columns]
-    if missing:
-        raise ValueError(
-            f"'{name}' has {len(table.columns)} columns and lacks {', '.join(missing)}; "
-            "expected the 12 of folder A_DeviceMotion_data"
-        )
-    if not isinstance(table.index, pd.RangeIndex):  # pandas would shift every value to its neighbour's column
-        raise ValueError(f"the rows of '{name}' hold more values than its header names; download it again")
-    values = table[COLUMNS].to_numpy(np.float32)
-    return np.concatenate([values[:, 0:3] + values[:, 3:6], values[:, 6:9]], axis=1)
 
 
 DATASET = Dataset(
@@ -130,6 +104,14 @@ DATASET = Dataset(
     licence="MIT",
     origin="GitHub mmalekzadeh/motion-sense",
     cite="Malekzadeh et al., IoTDI 2019",
-    expects="A_DeviceMotion_data.zip or A_DeviceMotion_data/<act>_<trial>/sub_<n>.csv",
+    expects="A_DeviceMotion_data.zip or A_DeviceMotion_data/<act>_<trial>/sub_<n>.csv (B_Accelerometer_data for subset B)",
     parts=parts,
+    subsets=("A", "B"),
+    remotes=tuple(
+        Remote(
+            f"https://github.com/mmalekzadeh/motion-sense/raw/master/data/{FOLDERS[name]}.zip", f"{FOLDERS[name]}.zip"
+        )
+        for name in "AB"
+    ),
+    terms="https://github.com/mmalekzadeh/motion-sense",
 )

@@ -2,10 +2,20 @@
 
 from otolith.encoders.contract import Encoder
 from otolith.encoders.cpc import CPC
+from otolith.encoders.deepconvlstm import DeepConvLSTM
+from otolith.encoders.resnet import ResNet
 from otolith.encoders.strided import Strided
 from otolith.encoders.tpn import TPN
+from otolith.encoders.transformer import Transformer
 
-ENCODERS: dict[str, type[Encoder]] = {"cpc": CPC, "strided": Strided, "tpn": TPN}
+ENCODERS: dict[str, type[Encoder]] = {
+    "cpc": CPC,
+    "deepconvlstm": DeepConvLSTM,
+    "resnet": ResNet,
+    "strided": Strided,
+    "tpn": TPN,
+    "transformer": Transformer,
+}
 """Every encoder by name. A new one is one file and one line here; the contract tests find it by themselves."""
 
-__all__ = ["CPC", "ENCODERS", "TPN", "Encoder", "Strided"]
+__all__ = ["CPC", "ENCODERS", "TPN", "DeepConvLSTM", "Encoder", "ResNet", "Strided", "Transformer"]

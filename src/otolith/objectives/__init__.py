@@ -2,10 +2,26 @@
 
 from otolith.objectives.contract import Objective
 from otolith.objectives.cpc import CPC
+from otolith.objectives.cpc_reconstruction import CPCReconstruction
 from otolith.objectives.reconstruction import Reconstruction
 from otolith.objectives.simclr import SimCLR
+from otolith.objectives.transform_discrimination import TransformDiscrimination
 
-OBJECTIVES: dict[str, type[Objective]] = {"cpc": CPC, "reconstruction": Reconstruction, "simclr": SimCLR}
+OBJECTIVES: dict[str, type[Objective]] = {
+    "cpc": CPC,
+    "cpc_reconstruction": CPCReconstruction,
+    "reconstruction": Reconstruction,
+    "simclr": SimCLR,
+    "transform_discrimination": TransformDiscrimination,
+}
 """Every objective by name. A new one is one file and one line here; the contract tests find it by themselves."""
 
-__all__ = ["CPC", "OBJECTIVES", "Objective", "Reconstruction", "SimCLR"]
+__all__ = [
+    "CPC",
+    "OBJECTIVES",
+    "CPCReconstruction",
+    "Objective",
+    "Reconstruction",
+    "SimCLR",
+    "TransformDiscrimination",
+]

@@ -68,7 +68,8 @@ class Decoder(nn.Sequential):
         hidden = self.hidden(len(x), x.device)
         mean = torch.tensor(encoder.mean, device=x.device, dtype=x.dtype)[:, None]
         drawn = self(encoder(torch.where(hidden, mean, x)))[:, :, : self.steps]
-        return ((drawn - target).square() * hidden).sum() / (hidden.sum() * target.shape[1])
+        error = (drawn - target).square() * hidden
+        return error.sum() / (hidden.sum() * target.shape[1])  # type: ignore[no-any-return]
 
     def hidden(self, count: int, device: torch.device) -> Bool[Tensor, "batch 1 time"]:
         """True where the encoder sees the mean instead of the signal."""

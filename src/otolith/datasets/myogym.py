@@ -1,0 +1,156 @@
+"""MyoGym: 10 people, 30 gym exercises and the time between them, a Myo armband on the forearm.
+
+Card
+    people 10 (`1` .. `10`); one file
+    classes the 30 exercises of `EXERCISES`, and null; with the subset `activities` the 30 alone
+    channels acceleration in g, angular rate in deg/s
+    rate 50 Hz; placement forearm (right)
+    licence none stated; the paper calls it open; source University of Oulu, with the paper
+    cite Koskimaki, Siirtola and Roning, "MyoGym: introducing an open gym data set for activity recognition collected
+    using Myo armband", UbiComp 2017 adjunct
+
+Layout
+    `MyoGym.mat` (MATLAB v5): `raw_data` (rows, 17), from 0: EMG clock, EMG of 8 channels, acceleration clock 9,
+    acceleration 10-12, angular rate clock 13, angular rate 14-16; `raw_data_labels` (rows, 2): exercise 1-30 or 99 for
+    null, person. Clocks count microseconds. 2,017,041 rows, features besides.
+
+Quirks
+    The armband sends in packets, and a row was written for every packet of any of its sensors: motion repeats from row to
+    row, and arrives unevenly. Rows are sorted by person and clock, repeats dropped, and the rest laid on a regular
+    clock. Acceleration and angular rate come in one packet, so the former's clock serves both. A clock of 0 stands
+    before the first packet of a sensor: those rows hold no motion.
+    The unit of the angular rate is not in the file; it shows in the values, multiples of 1/16, the armband's step in
+    deg/s.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from otolith.datasets.card import Dataset
+from otolith.datasets.official import find, known_labels, stamped_recordings
+from otolith.files import Archive
+from otolith.recording import ACCELEROMETER, GYROSCOPE, Part, Recording
+
+EXERCISES = {
+    1: "seated cable rows",
+    2: "one-arm dumbbell row",
+    3: "wide-grip pulldown behind the neck",
+    4: "bent over barbell row",
+    5: "reverse grip bent-over row",
+    6: "wide-grip front pulldown",
+    7: "bench press",
+    8: "incline dumbbell flyes",
+    9: "incline dumbbell press",
+    10: "dumbbell flyes",
+    11: "pushups",
+    12: "leverage chest press",
+    13: "close-grip barbell bench press",
+    14: "bar skullcrusher",
+    15: "triceps pushdown",
+    16: "bench dip",
+    17: "overhead triceps extension",
+    18: "tricep dumbbell kickback",
+    19: "spider curl",
+    20: "dumbbell alternate bicep curl",
+    21: "incline hammer curl",
+    22: "concentration curl",
+    23: "cable curl",
+    24: "hammer curl",
+    25: "upright barbell row",
+    26: "side lateral raise",
+    27: "front dumbbell raise",
+    28: "seated dumbbell shoulder press",
+    29: "car drivers",
+    30: "lying rear delt raise",
+}
+NULL = 99
+RATE_HZ = 50.0
+COLUMNS = {"raw_data": 17, "raw_data_labels": 2}
+_MEMBER = re.compile(r"(?:^|/)MyoGym\.mat$")
+
+
+def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
+    """The one file, as one part.
+
+    Args:
+        source: `MyoGym.mat`, a folder or zip file that holds it, or a folder that holds that.
+        placement: `forearm`.
+        subset: `with-null`, or `activities` where the time between exercises is left without a label.
+
+    Raises:
+        FileNotFoundError: the official file is not there.
+    """
+    del placement
+    if source is not None and source.name == "MyoGym.mat":
+        source = source.parent
+    path, matches = find(source, DATASET, _MEMBER)
+    names = EXERCISES if subset == "activities" else {**EXERCISES, NULL: "null"}
+    return [Part("MyoGym.mat", partial(_read, path, matches[0].string, names))]
+
+
+def _read(path: Path, member: str, names: dict[int, str]) -> Iterator[Recording]:
+    """Person after person."""
+    with Archive(path) as archive:
+        values, labels = _arrays(archive.read(member), member)
+    exercise = known_labels(labels[:, 0], [*EXERCISES, NULL], member)
+    person = known_labels(labels[:, 1], range(1, 11), member)
+    signal = values[:, [10, 11, 12, 14, 15, 16]] * np.repeat([1.0, np.pi / 180], 3)
+    for subject in np.unique(person).tolist():
+        mine = (person == subject) & (values[:, 9] > 0)
+        yield from stamped_recordings(
+            f"person{subject}",
+            values[mine, 9] / 1e6,
+            signal[mine],
+            exercise[mine],
+            names,
+            rate_hz=RATE_HZ,
+            channels=ACCELEROMETER + GYROSCOPE,
+            subject=str(subject),
+            placement="forearm",
+        )
+
+
+def _arrays(data: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """(rows, 17) and (rows, 2), float64; nothing but plain numbers of these shapes is read."""
+    from scipy.io import loadmat, whosmat  # half a second to import
+
+    try:  # scipy-stubs know paths alone
+        found = {key: (shape, kind) for key, shape, kind in whosmat(io.BytesIO(data))}  # type: ignore[arg-type]
+        for key, columns in COLUMNS.items():
+            shape, kind = found.get(key, ((), "nothing"))
+            if len(shape) != 2 or shape[1] != columns or not re.fullmatch("double|single|u?int(8|16|32)", kind):
+                raise ValueError(f"its {key} is {kind} {shape}, expected numbers (rows, {columns})")
+        arrays = loadmat(io.BytesIO(data), variable_names=list(COLUMNS))  # type: ignore[arg-type]
+        values, labels = (np.asarray(arrays[key], dtype=np.float64) for key in COLUMNS)
+        if len(values) != len(labels):
+            raise ValueError(f"it has {len(values):,} rows but {len(labels):,} labels")
+    except Exception as error:  # damaged files raise nearly anything, MemoryError included
+        raise ValueError(
+            f"'{name}' is not the official MATLAB file: {type(error).__name__}: {error}; download it again"
+        ) from error
+    return values, labels
+
+
+DATASET = Dataset(
+    name="myogym",
+    title="MyoGym",
+    subjects=10,
+    classes=(*EXERCISES.values(), "null"),
+    rate_hz=RATE_HZ,
+    channels=ACCELEROMETER + GYROSCOPE,
+    placements=("forearm",),
+    licence="none stated, open by its paper",
+    origin="University of Oulu",
+    cite="Koskimaki et al., UbiComp 2017 adjunct",
+    expects="MyoGym.mat",
+    parts=parts,
+    subsets=("with-null", "activities"),
+    terms="https://doi.org/10.1145/3123024.3124400",
+)

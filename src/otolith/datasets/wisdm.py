@@ -1,0 +1,162 @@
+"""WISDM-51: 51 people, 18 activities of about three minutes each, a watch on the wrist and a phone in the pocket.
+
+Card
+    people 51 (1600 .. 1650); one file a person and device
+    classes walking, jogging, stairs, sitting, standing, typing, brushing teeth, eating soup, eating chips, eating pasta,
+    drinking, eating sandwich, kicking, playing catch, dribbling, writing, clapping, folding clothes
+    channels acceleration in g, published in m/s^2. The full release has gyroscope files too, with their own clocks;
+    they are left out
+    rate 20 Hz; placement wrist (LG G Watch, dominant hand) or pocket (phone)
+    licence CC BY 4.0
+    source UCI Machine Learning Repository, data set 507
+    cite Weiss et al., "Smartphone and Smartwatch-Based Biometrics Using Activities of Daily Living", IEEE Access 2019
+
+Layout
+    `wisdm-dataset/raw/{phone,watch}/accel/data_<id>_accel_{phone,watch}.txt`, lines `id,code,timestamp_ns,x,y,z;` with
+    codes A to S without N.
+
+Quirks
+    Time stamps are nanoseconds of the device since it was started: they leap forwards and backwards by hours between
+    activities, so activities are parted before anything is put on a clock. Not everyone did everything (1616 has no
+    jogging, 1618 no catch). In 14 of the first 24 people's 430 watch activities the watch went over to 100 Hz for some
+    seconds, with holes of 0.2 to 0.3 s between. Such an activity is put on the faster clock: thinning it here would
+    alias, whereas `prepare` filters. The phones' files were not at hand when this was written.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from otolith.datasets.card import Dataset, Remote
+from otolith.datasets.official import find
+from otolith.files import Archive
+from otolith.recording import ACCELEROMETER, STANDARD_GRAVITY, Part, Recording, Span, regular_pieces
+
+ACTIVITIES = {
+    "A": "walking",
+    "B": "jogging",
+    "C": "stairs",
+    "D": "sitting",
+    "E": "standing",
+    "F": "typing",
+    "G": "brushing teeth",
+    "H": "eating soup",
+    "I": "eating chips",
+    "J": "eating pasta",
+    "K": "drinking",
+    "L": "eating sandwich",
+    "M": "kicking",
+    "O": "playing catch",
+    "P": "dribbling",
+    "Q": "writing",
+    "R": "clapping",
+    "S": "folding clothes",
+}
+DEVICES = {"wrist": "watch", "pocket": "phone"}
+RATE_HZ = 20.0
+_MAX_RATE_HZ = 500  # more rows in a second than any such device takes
+_MAX_GAP_S = 0.5
+_COLUMNS = {"id": np.int64, "code": str, "time_ns": np.int64, "x": np.float64, "y": np.float64, "z": np.float64}
+
+
+def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
+    """One part a person.
+
+    Args:
+        source: `wisdm-dataset.zip`, the extracted folder, or a folder that holds either.
+        placement: `wrist` (the watch) or `pocket` (the phone).
+        subset: `all`.
+
+    Raises:
+        FileNotFoundError: no official file of that placement is there.
+    """
+    del subset
+    device = DEVICES[placement]
+    path, matches = find(source, DATASET, re.compile(rf"(?:^|/)data_(\d+)_accel_{device}\.txt$"))
+    return [Part(match[1], partial(_read, path, match.string, match[1], placement)) for match in matches]
+
+
+def _read(path: Path, member: str, subject: str, placement: str) -> Iterator[Recording]:
+    """One recording a gap-free stretch of an activity, in the file's order."""
+    with Archive(path) as archive:
+        table = _table(archive.read(member), member, subject)
+    time_s = (table["time_ns"] - table["time_ns"].min()).to_numpy() / 1e9  # whole numbers first: a double ends at 2^53
+    codes = table["code"].to_numpy()
+    signal = table[["x", "y", "z"]].to_numpy() / STANDARD_GRAVITY
+    # Within an activity the clock can still be set back, where a recording was started anew.
+    cuts = np.flatnonzero((codes[1:] != codes[:-1]) | (np.diff(time_s) < -_MAX_GAP_S)) + 1
+    pieces: Counter[str] = Counter()
+    for rows in np.split(np.arange(len(codes)), cuts):
+        code = codes[rows[0]]
+        rate_hz = _rate_hz(time_s[rows], f"'{member}', activity {code}")
+        for piece in regular_pieces(time_s[rows], signal[rows], rate_hz, _MAX_GAP_S):
+            yield Recording(
+                name=f"{subject}/{code}/{pieces[code]}",
+                signal=piece.signal,
+                rate_hz=rate_hz,
+                channels=ACCELEROMETER,
+                subject=subject,
+                placement=placement,
+                spans=(Span(0.0, len(piece.signal) / rate_hz, ACTIVITIES[code]),),
+            )
+            pieces[code] += 1
+
+
+def _table(data: bytes, name: str, subject: str) -> pd.DataFrame:
+    """The rows of a file, with the columns of `_COLUMNS`."""
+    if not data.rstrip().endswith(b";"):
+        raise ValueError(f"'{name}' does not end with a whole line (id,code,timestamp,x,y,z;); download it again")
+    try:  # the semicolon that ends a line begins a comment, as it were
+        table = pd.read_csv(io.BytesIO(data), header=None, comment=";", names=list(_COLUMNS), dtype=_COLUMNS)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"'{name}' cannot be read as lines id,code,timestamp,x,y,z;: {error}") from error
+    if not isinstance(table.index, pd.RangeIndex):  # pandas would take the first of seven values for a row's name
+        raise ValueError(f"the lines of '{name}' hold more than id,code,timestamp,x,y,z;; download it again")
+    if unknown := sorted(set(table["code"].astype(str)) - set(ACTIVITIES)):
+        raise ValueError(f"'{name}': unknown activity {', '.join(unknown)}; expected {', '.join(ACTIVITIES)}")
+    if (others := table["id"][table["id"] != int(subject)]).size:
+        raise ValueError(f"'{name}' holds rows of person {others.iloc[0]}; expected {subject} alone")
+    return table
+
+
+def _rate_hz(time_s: np.ndarray, where: str) -> float:
+    """The nominal 20 Hz, or the rows in the densest second of an activity where these are far more."""
+    stamps = np.unique(time_s)
+    densest = int(np.unique(np.floor(stamps), return_counts=True)[1].max())
+    if densest > _MAX_RATE_HZ or (len(stamps) > 1 and np.median(np.diff(stamps)) > _MAX_GAP_S):
+        raise ValueError(
+            f"{where}: {densest} rows in the densest second; expected about {RATE_HZ:g} by time stamps in nanoseconds"
+        )
+    return RATE_HZ if densest < 1.5 * RATE_HZ else float(densest)
+
+
+DATASET = Dataset(
+    name="wisdm",
+    title="WISDM-51",
+    subjects=51,
+    classes=tuple(ACTIVITIES.values()),
+    rate_hz=RATE_HZ,
+    channels=ACCELEROMETER,
+    placements=tuple(DEVICES),
+    licence="CC BY 4.0",
+    origin="UCI data set 507",
+    cite="Weiss et al., IEEE Access 2019",
+    expects="wisdm-dataset.zip or wisdm-dataset/raw/{phone,watch}/accel/data_<id>_accel_{phone,watch}.txt",
+    parts=parts,
+    remotes=(
+        Remote(
+            "https://archive.ics.uci.edu/static/public/507/"
+            "wisdm+smartphone+and+smartwatch+activity+and+biometrics+dataset.zip",
+            "wisdm-dataset.zip",
+        ),
+    ),
+    terms="https://archive.ics.uci.edu/dataset/507/wisdm+smartphone+and+smartwatch+activity+and+biometrics+dataset",
+)
