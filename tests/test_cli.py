@@ -134,7 +134,7 @@ def test_the_seed_moves_everything(here, otolith, monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["prepare", "pamap"], "unknown corpus 'pamap'; known: motionsense, spar, synthetic"),
+        (["prepare", "pamap"], "unknown corpus 'pamap'; known: capture24, hapt, "),
         (["prepare", "motionsense"], "pass --source DIR"),
         (["prepare", "motionsense", "--source", "absent"], "nothing at 'absent'"),
         (["prepare", "motionsense", "--source", "."], "MotionSense not found in '.': expected A_DeviceMotion_data"),

@@ -131,31 +131,7 @@ def prepare(
 ) -> None:
     """Turn a corpus's official files into a prepared store: one rate, one unit a channel, memory-mapped."""
     del seed
-    from otolith.datasets import DATASETS
-
-    if name not in DATASETS:
-        raise ValueError(f"unknown corpus '{name}'; known: {', '.join(DATASETS)}")
-    if download:
-        source = source or data / ".downloads" / name
-        _download(DATASETS[name], source, accept_licence)
-    from otolith.stages import prepare_dataset
-
-    with _progress() as bar:
-        task = bar.add_task(f"preparing {name}", total=None)
-
-        def watch(recordings: Iterable[Any]) -> Iterator[Any]:
-            for recording in recordings:
-                bar.update(task, advance=1, description=f"preparing {name}: {recording.name}")
-                yield recording
-
-        store = prepare_dataset(name, source, data, rate_hz=rate, watch=watch)
-    hours = sum(entry.steps for entry in store.entries) / store.rate_hz / 3600
-    out.print(
-        f"{data / name}: {len(store.entries)} recordings of {len(store.subjects)} people, {hours:.1f} h at "
-        f"{store.rate_hz:g} Hz, {store.values.nbytes / 1e6:.0f} MB; licence {store.about['licence']}; cite "
-        f"{store.about['cite']}",
-        highlight=False,
-    )
+    _prepare(name, source, data, rate=rate, download=download, accept_licence=accept_licence)
 
 
 @app.command()
@@ -195,6 +171,67 @@ def evaluate(
 ) -> None:
     """Run the protocol: folds by person x windows per class x seeds x modes, one row each."""
     _evaluate(_run(recipe, change, seed, run, data, shared, variant), jobs, allow_seen)
+
+
+@app.command()
+def study(
+    recipe: Annotated[
+        list[Path], typer.Argument(help="Recipes with variants, such as recipes/dont-freeze/pamap2.toml.")
+    ],
+    change: ChangeOption = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option("--source", metavar="NAME=DIR", help="Official files of a corpus that is not prepared yet."),
+    ] = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Bring the official files of corpora that are not prepared yet.")
+    ] = False,
+    accept_licence: Annotated[
+        bool, typer.Option("--accept-licence", help="The corpora's licences are accepted; otherwise a terminal asks.")
+    ] = False,
+    run: Annotated[Path, typer.Option("--out", help="Folder of the study: encoders, rows, page.")] = Path("runs/study"),
+    data: DataOption = Path("data"),
+    page: Annotated[
+        Path | None, typer.Option("--page", help="The page. Default: study.md in the study's folder.")
+    ] = None,
+    table: Annotated[
+        Path | None, typer.Option("--table", help="All rows as CSV. Default: study.csv in the study's folder.")
+    ] = None,
+    title: Annotated[str, typer.Option("--title", help="Of the page.")] = "Results",
+    jobs: JobsOption = 0,
+    only_page: Annotated[
+        bool, typer.Option("--only-page", help="Compute nothing: write the page from the rows that are there.")
+    ] = False,
+) -> None:
+    """Run a whole experiment: prepare, pretrain and evaluate every variant of the recipes; a page with figure and answers.
+
+    One command a target of the paper: otolith study recipes/dont-freeze/pamap2.toml --source pamap2=DIR --source
+    capture24=DIR. It takes hours to days on a GPU; interrupted, it goes on where it stopped.
+    """
+    from otolith import stages
+    from otolith.store import MANIFEST
+
+    runs = stages.study(recipe, run, data, change or ())
+    if not only_page:
+        given = dict(_named(text) for text in source or ())
+        wanted = dict.fromkeys(name for job in runs for name in (job.recipe.dataset, *job.recipe.pretrain_on))
+        for name in wanted:
+            if not (data / name / MANIFEST).exists():
+                _prepare(name, given.get(name), data, download=download, accept_licence=accept_licence)
+        for number, job in enumerate(runs):
+            console.print(f"[bold]{number + 1}/{len(runs)}[/] {job.folder.name}", highlight=False)
+            _pretrain(job)
+            _evaluate(job, jobs)
+    target = page or run / "study.md"
+    rows = stages.study_page(runs, path=target, table=table or run / "study.csv", title=title)
+    out.print(f"{target}: {len(rows):,} rows, {target.with_suffix('.svg').name}", highlight=False)
+
+
+def _named(text: str) -> tuple[str, Path]:
+    name, equals, folder = text.partition("=")
+    if not equals:
+        raise ValueError(f"cannot read --source {text}; expected NAME=DIR, such as pamap2=downloads/pamap2")
+    return name, Path(folder)
 
 
 @app.command()
@@ -364,6 +401,42 @@ def _run(
 
     loaded = recipes.load(path, change or (), seed, variant)
     return Run(loaded, folder or Path("runs") / loaded.name, data, shared)
+
+
+def _prepare(
+    name: str,
+    source: Path | None,
+    data: Path,
+    *,
+    rate: float = 50.0,
+    download: bool = False,
+    accept_licence: bool = False,
+) -> None:
+    from otolith.datasets import DATASETS
+
+    if name not in DATASETS:
+        raise ValueError(f"unknown corpus '{name}'; known: {', '.join(DATASETS)}")
+    if download:
+        source = source or data / ".downloads" / name
+        _download(DATASETS[name], source, accept_licence)
+    from otolith.stages import prepare_dataset
+
+    with _progress() as bar:
+        task = bar.add_task(f"preparing {name}", total=None)
+
+        def watch(recordings: Iterable[Any]) -> Iterator[Any]:
+            for recording in recordings:
+                bar.update(task, advance=1, description=f"preparing {name}: {recording.name}")
+                yield recording
+
+        store = prepare_dataset(name, source, data, rate_hz=rate, watch=watch)
+    hours = sum(entry.steps for entry in store.entries) / store.rate_hz / 3600
+    out.print(
+        f"{data / name}: {len(store.entries)} recordings of {len(store.subjects)} people, {hours:.1f} h at "
+        f"{store.rate_hz:g} Hz, {store.values.nbytes / 1e6:.0f} MB; licence {store.about['licence']}; cite "
+        f"{store.about['cite']}",
+        highlight=False,
+    )
 
 
 def _download(dataset: Dataset, folder: Path, accept: bool) -> None:

@@ -437,25 +437,37 @@ class Gain:
 
 
 def gains(rows: pd.DataFrame, mode: str, over: str) -> list[Gain]:
-    """Paired comparisons at every number of shots.
+    """Paired comparisons of two modes at every number of shots; see `paired`."""
+    return paired(rows[rows["mode"] == mode], rows[rows["mode"] == over], mode, over)
+
+
+def paired(rows: pd.DataFrame, others: pd.DataFrame, mode: str, over: str, *, pool: bool = False) -> list[Gain]:
+    """Compares rows with others of the same corpus, shots, seed, fold and test people; one `Gain` a number of shots.
 
     The bootstrap (10,000 draws, percentile) draws groups of test people, not single rows: seeds that tested the same
     people are no independent evidence. So with one partition into 5 folds it draws 5 groups, and the interval is as wide
     as that deserves.
+
+    Args:
+        rows: of what is compared; several rows may meet one of `others` (objectives that share a control).
+        others: of what it is compared with.
+        mode: name of the first, for the `Gain`.
+        over: name of the second.
+        pool: all shots as one, with `shots` None.
     """
     keys = ["dataset", "shots", "seed", "fold", "test_subjects"]
-    both = rows[rows["mode"] == mode].merge(rows[rows["mode"] == over], on=keys, suffixes=("", "_over"))
-    both = both.assign(difference=both["macro_f1"] - both["macro_f1_over"])
+    both = rows.merge(others, on=keys, suffixes=("", "_over"))
+    both = both.assign(difference=both["macro_f1"] - both["macro_f1_over"], pooled=0)
     found = []
-    for shots, part in both.groupby("shots", dropna=False):
+    for shots, part in both.groupby("pooled" if pool else "shots", dropna=False):
         difference = part["difference"].to_numpy()
-        groups = part.groupby("test_subjects")["difference"].mean().to_numpy()
+        groups = part.groupby(["dataset", "test_subjects"])["difference"].mean().to_numpy()
         low = high = p = float("nan")
         if len(groups) > 1 and np.ptp(groups) > 0:
             drawn = np.random.default_rng(0).choice(groups, (10_000, len(groups))).mean(axis=1)
             low, high = map(float, np.quantile(drawn, [0.025, 0.975]))
         if len(difference) >= 6 and np.any(difference):
             p = float(stats.wilcoxon(difference).pvalue)
-        count = None if pd.isna(shots) else int(shots)
+        count = None if pool or pd.isna(shots) else int(shots)
         found.append(Gain(mode, over, count, float(groups.mean()), low, high, p, len(difference)))
     return found

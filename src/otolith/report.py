@@ -41,7 +41,7 @@ COLOURS = {
 CLASSES = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#b8a800", "#6a3d9a", "#8c510a", "#666666"]
 """Colours told apart with any eyesight (Okabe and Ito), extended."""
 
-_STYLE: Any = {
+STYLE: Any = {
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -53,6 +53,7 @@ _STYLE: Any = {
     "legend.frameon": False,
     "svg.hashsalt": "otolith",  # equal input, equal bytes
 }
+"""What all figures look like."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -89,11 +90,11 @@ class Embedding:
 def table(rows: pd.DataFrame) -> pd.DataFrame:
     """Macro F1 with its interval, a line a mode and a column a number of shots; text, ready to print."""
     found = summary(rows)
-    shots = sorted(found["shots"].unique(), key=_by_shots)
+    shots = sorted(found["shots"].unique(), key=by_shots)
     lines = {}
-    for mode in [mode for mode in TITLES if mode in set(found["mode"])]:
+    for mode in _arms(found):
         of_mode = found[found["mode"] == mode]
-        lines[TITLES[mode]] = {_shots(n): _cell(of_mode[_same(of_mode["shots"], n)]) for n in shots}
+        lines[_title(mode)] = {shots_in_words(n): _cell(of_mode[same_shots(of_mode["shots"], n)]) for n in shots}
     result: pd.DataFrame = pd.DataFrame.from_dict(lines, orient="index")
     return result
 
@@ -105,11 +106,11 @@ def markdown(rows: pd.DataFrame) -> str:
     parts = [
         f"Macro F1 on people never seen, by labelled windows a class; {rows['fold'].nunique()} folds by person, "
         f"{rows['seed'].nunique()} seeds; mean \u00b1 half of the 95 % interval over seeds.",
-        _markdown_table(table(rows)),
+        markdown_table(table(rows)),
     ]
     if "finetune" in set(rows["mode"]):
         parts += ["Paired gains in points, with 95 % bootstrap intervals over groups of test people:"]
-        parts += [_markdown_table(_gain_table(rows))]
+        parts += [markdown_table(_gain_table(rows))]
     parts += ["\n".join(f"- {text}" for text in findings(rows)), f"Made by {made}."]
     return "\n\n".join(parts) + "\n"
 
@@ -131,8 +132,8 @@ def findings(rows: pd.DataFrame) -> list[str]:
     ours = [mode for mode in ("finetune", "frozen") if mode in modes]
     if "forest" in modes and ours:
         parts = []
-        for n in sorted(found["shots"].unique(), key=_by_shots):
-            here = found[_same(found["shots"], n) & found["mode"].isin(ours)]
+        for n in sorted(found["shots"].unique(), key=by_shots):
+            here = found[same_shots(found["shots"], n) & found["mode"].isin(ours)]
             best = here.loc[here["macro_f1"].idxmax(), "mode"]
             gain = next(g for g in gains(rows, best, "forest") if g.shots == _plain(n))
             parts.append(f"{_gain_in_words(gain)} ({TITLES[best]})")
@@ -145,29 +146,36 @@ def findings(rows: pd.DataFrame) -> list[str]:
             )
     best_line = found.loc[found["macro_f1"].idxmax()]
     said.append(
-        f"Averages hide people: with {_shots(best_line['shots'])} windows a class, {TITLES[best_line['mode']]} reaches "
-        f"{best_line['macro_f1']:.2f} on average and {best_line['worst_subject']:.2f} for the person it serves worst."
+        f"Averages hide people: with {shots_in_words(best_line['shots'])} windows a class, {_title(best_line['mode'])} "
+        f"reaches {best_line['macro_f1']:.2f} on average and {best_line['worst_subject']:.2f} for the person served worst."
     )
     return said
 
 
 def curve(rows: pd.DataFrame) -> Figure:
     """Macro F1 against windows a class, with intervals."""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 4.0), layout="constrained")
         axes = figure.add_subplot()
         found = summary(rows)
-        shots = sorted(found["shots"].unique(), key=_by_shots)
-        for mode in [mode for mode in TITLES if mode in set(found["mode"])]:
+        shots = sorted(found["shots"].unique(), key=by_shots)
+        for number, mode in enumerate(arms := _arms(found)):
             line = found[found["mode"] == mode].set_index("shots").reindex(shots)
-            x = np.arange(len(shots)) + 0.04 * (list(TITLES).index(mode) - 2)
+            x = np.arange(len(shots)) + 0.04 * (number - (len(arms) - 1) / 2)
             middle = line["macro_f1"].to_numpy(float)
             spread = np.nan_to_num(line["high"].to_numpy(float) - middle)
             style = "--s" if mode == "forest" else "-o"
             axes.errorbar(
-                x, middle, yerr=spread, fmt=style, color=COLOURS[mode], capsize=3, label=TITLES[mode], markersize=5
+                x,
+                middle,
+                yerr=spread,
+                fmt=style,
+                color=COLOURS.get(mode, CLASSES[number % len(CLASSES)]),
+                capsize=3,
+                label=_title(mode),
+                markersize=5,
             )
-        axes.set_xticks(range(len(shots)), [_shots(n) for n in shots])
+        axes.set_xticks(range(len(shots)), [shots_in_words(n) for n in shots])
         axes.set(
             xlabel="labelled windows a class", ylabel="macro F1, people never seen", title="Few labels, new people"
         )
@@ -180,13 +188,13 @@ def gain_figure(rows: pd.DataFrame) -> Figure | None:
     pairs = [("finetune", over) for over in ("frozen", "scratch", "forest") if over in set(rows["mode"])]
     if not pairs or "finetune" not in set(rows["mode"]):
         return None
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 3.4), layout="constrained")
         axes = figure.add_subplot()
         names: list[str] = []
         for number, (mode, over) in enumerate(pairs):
-            found = sorted(gains(rows, mode, over), key=lambda gain: _by_shots(gain.shots))
-            names = [_shots(gain.shots) for gain in found]
+            found = sorted(gains(rows, mode, over), key=lambda gain: by_shots(gain.shots))
+            names = [shots_in_words(gain.shots) for gain in found]
             x = np.arange(len(found)) + 0.12 * (number - (len(pairs) - 1) / 2)
             middle = np.array([100 * gain.gain for gain in found])
             ends = np.nan_to_num([[100 * (g.gain - g.low) for g in found], [100 * (g.high - g.gain) for g in found]])
@@ -204,11 +212,11 @@ def gain_figure(rows: pd.DataFrame) -> Figure | None:
 
 def confusion_figure(rows: pd.DataFrame, modes: Sequence[str], classes: Sequence[str], shots: Any) -> Figure:
     """Confusion matrices side by side, summed over folds and seeds; rows are the truth and sum to 100 %."""
-    with matplotlib.rc_context({**_STYLE, "axes.grid": False}):
+    with matplotlib.rc_context({**STYLE, "axes.grid": False}):
         figure = Figure(figsize=(5.2 * len(modes), 4.8), layout="constrained")
         for number, mode in enumerate(modes):
             axes = figure.add_subplot(1, len(modes), number + 1)
-            chosen = rows[(rows["mode"] == mode) & _same(rows["shots"], shots)]
+            chosen = rows[(rows["mode"] == mode) & same_shots(rows["shots"], shots)]
             total = np.sum([json.loads(text) for text in chosen["confusion"]], axis=0).astype(float)
             share = 100 * total / np.maximum(total.sum(axis=1, keepdims=True), 1)
             axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
@@ -219,7 +227,7 @@ def confusion_figure(rows: pd.DataFrame, modes: Sequence[str], classes: Sequence
                         axes.text(j, i, f"{share[i, j]:.0f}", ha="center", va="center", color=ink, fontsize=8)
             axes.set_xticks(range(len(classes)), classes, rotation=40, ha="right")
             axes.set_yticks(range(len(classes)), classes if number == 0 else [""] * len(classes))
-            axes.set(xlabel="predicted", title=f"{TITLES[mode]}, {_shots(shots)} a class")
+            axes.set(xlabel="predicted", title=f"{TITLES[mode]}, {shots_in_words(shots)} a class")
             if number == 0:
                 axes.set_ylabel("true")
         return figure
@@ -227,7 +235,7 @@ def confusion_figure(rows: pd.DataFrame, modes: Sequence[str], classes: Sequence
 
 def embedding_figure(embedding: Embedding) -> Figure:
     """The map twice: coloured by label, and by person."""
-    with matplotlib.rc_context({**_STYLE, "axes.grid": False}):
+    with matplotlib.rc_context({**STYLE, "axes.grid": False}):
         figure = Figure(figsize=(10.4, 4.6), layout="constrained")
         people = sorted(set(embedding.subject.tolist()))
         panels = [(embedding.label, embedding.label_names, "by label"), (embedding.subject, people, "by person")]
@@ -243,7 +251,7 @@ def embedding_figure(embedding: Embedding) -> Figure:
 
 def history_figure(history: Sequence[Sequence[Any]]) -> Figure:
     """Pretraining losses by epoch."""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 2.8), layout="constrained")
         axes = figure.add_subplot()
         epoch = [line[0] for line in history]
@@ -282,7 +290,7 @@ def write(
     classes = list(json.loads(rows["f1_by_class"].iloc[0]))
     modes = [mode for mode in ("finetune", "frozen", "forest") if mode in set(rows["mode"])]
     compared = modes[:1] + modes[-1:] if len(modes) > 1 else modes
-    shots = sorted(rows["shots"].unique(), key=_by_shots)
+    shots = sorted(rows["shots"].unique(), key=by_shots)
     middle = shots[len(shots) // 2]
     first = rows.iloc[0]
     parts = [
@@ -358,7 +366,8 @@ def write(
     write_text(path, page)
 
 
-def _markdown_table(text: pd.DataFrame) -> str:
+def markdown_table(text: pd.DataFrame) -> str:
+    """A table of text in Markdown, its index as the first column."""
     lines = [["", *text.columns], ["---"] * (len(text.columns) + 1)]
     lines += [[str(name), *cells] for name, cells in zip(text.index, text.to_numpy().tolist(), strict=True)]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
@@ -367,7 +376,7 @@ def _markdown_table(text: pd.DataFrame) -> str:
 def svg(figure: Figure) -> bytes:
     """The figure as SVG; equal figures give equal bytes."""
     buffer = io.BytesIO()
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()
 
@@ -376,21 +385,23 @@ def _gain_table(rows: pd.DataFrame) -> pd.DataFrame:
     lines = {}
     for over in ("frozen", "scratch", "forest"):
         if over in set(rows["mode"]):
-            found = sorted(gains(rows, "finetune", over), key=lambda gain: _by_shots(gain.shots))
+            found = sorted(gains(rows, "finetune", over), key=lambda gain: by_shots(gain.shots))
             lines[f"fine-tuned over {TITLES[over]}"] = {
-                _shots(g.shots): f"{_points(g.gain)} [{_points(g.low)}, {_points(g.high)}], p {_p(g.p)}" for g in found
+                shots_in_words(g.shots): f"{points(g.gain)} [{points(g.low)}, {points(g.high)}], p {_p(g.p)}"
+                for g in found
             }
     result: pd.DataFrame = pd.DataFrame.from_dict(lines, orient="index")
     return result
 
 
 def _gain_in_words(gain: Gain) -> str:
-    size, ends = f"{_points(gain.gain)} points", f"[{_points(gain.low)}, {_points(gain.high)}]"
+    size, ends = f"{points(gain.gain)} points", f"[{points(gain.low)}, {points(gain.high)}]"
     verdict = "gains" if gain.low > 0 else "loses" if gain.high < 0 else "no clear difference,"
-    return f"with {_shots(gain.shots)} windows a class {verdict} {size} {ends}"
+    return f"with {shots_in_words(gain.shots)} windows a class {verdict} {size} {ends}"
 
 
-def _points(share: float) -> str:
+def points(share: float) -> str:
+    """A difference of scores in points, with its sign."""
     return f"{round(100 * share, 1) + 0.0:+.1f}"  # + 0.0 turns -0.0 into 0.0
 
 
@@ -406,19 +417,32 @@ def _cell(lines: pd.DataFrame) -> str:
     return f"{line['macro_f1']:.3f}{half}"
 
 
+def _arms(found: pd.DataFrame) -> list[str]:
+    """The modes that are there in the order of `TITLES`, then arms under names of their own."""
+    present = dict.fromkeys(found["mode"])
+    return [mode for mode in TITLES if mode in present] + [mode for mode in present if mode not in TITLES]
+
+
+def _title(mode: str) -> str:
+    return TITLES.get(mode, mode)
+
+
 def _plain(shots: Any) -> int | None:
     return None if pd.isna(shots) else int(shots)
 
 
-def _same(column: pd.Series, shots: Any) -> pd.Series:
+def same_shots(column: pd.Series, shots: Any) -> pd.Series:
+    """Which values are these shots, where missing stands for all windows."""
     return column.isna() if pd.isna(shots) else (column == shots).fillna(False)
 
 
-def _shots(shots: Any) -> str:
+def shots_in_words(shots: Any) -> str:
+    """A number of shots, or `all`."""
     return "all" if shots is None or pd.isna(shots) else str(int(shots))
 
 
-def _by_shots(shots: Any) -> float:
+def by_shots(shots: Any) -> float:
+    """Key to sort by, all windows last."""
     return float("inf") if shots is None or pd.isna(shots) else float(shots)
 
 

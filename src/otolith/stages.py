@@ -26,10 +26,11 @@ from otolith.datasets import DATASETS
 from otolith.evaluate import Cell, Row, Unit, cells, evaluate, gather, units
 from otolith.files import fingerprint, replacing, write_text
 from otolith.pretrain import Step, pretrain
-from otolith.recipe import Recipe
+from otolith.recipe import Recipe, load, variants
 from otolith.recording import ACCELEROMETER, STANDARD_GRAVITY, Recording
 from otolith.splits import by_subject, draw_shots
 from otolith.store import Store, open_store, prepare
+from otolith.study import write as write_study
 from otolith.transfer import TransferClassifier, embed
 from otolith.windows import Windows, cut, join
 
@@ -285,6 +286,41 @@ class Run:
 
     def _keep_recipe(self) -> None:
         write_text(self.folder / "recipe.toml", self.recipe.text + "\n")
+
+
+def study(recipes: Sequence[Path], folder: Path, data: Path, changes: Sequence[str] = ()) -> list[Run]:
+    """A run for every variant of these recipes, or for the recipe itself where it has none; they share encoders and rows."""
+    runs = []
+    for path in recipes:
+        names: list[str | None] = [*variants(path)]
+        for variant in names or [None]:
+            loaded = load(path, changes, variant=variant)
+            runs.append(Run(loaded, folder / f"{loaded.dataset}-{variant or loaded.name}", data, shared=folder))
+    return runs
+
+
+def study_page(runs: Sequence[Run], *, path: Path, table: Path, title: str) -> pd.DataFrame:
+    """Writes the page of a study from the rows that are there, of the whole plan or of a part of it.
+
+    Raises:
+        FileNotFoundError: there are none.
+    """
+    parts, counts = [], {}
+    for run in runs:
+        variant = run.folder.name.removeprefix(f"{run.recipe.dataset}-")
+        try:
+            planned = run.cells(run.windows(), allow_seen=True)
+        except FileNotFoundError:
+            planned = []  # not pretrained yet
+        there = [cell for cell in planned if (run.rows / f"{cell.fingerprint}.json").exists()]
+        counts[run.recipe.dataset, variant] = (len(there), len(planned))
+        if there:
+            parts.append(gather(run.rows, there).assign(variant=variant))
+    if not parts:
+        raise FileNotFoundError("no result rows of this study yet; run: otolith study RECIPE")
+    rows = pd.concat(parts, ignore_index=True)
+    write_study(rows, counts, path=path, table=table, title=title)
+    return rows
 
 
 def label_file(
