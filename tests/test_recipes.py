@@ -1,0 +1,200 @@
+"""Every recipe that ships, and every variant of it, runs for one step on small files in the official layouts."""
+
+import gzip
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.io import savemat
+
+from otolith import recipe
+from otolith.datasets import DATASETS
+from otolith.stages import Run, prepare_dataset
+
+ROOT = Path(__file__).parents[1]
+EVERY = sorted((ROOT / "recipes").rglob("*.toml"))
+PEOPLE = range(1, 7)
+SHORT = [
+    "pretrain.epochs=1",
+    "pretrain.batch_size=32",
+    "pretrain.share=0.5",
+    "protocol.folds=2",
+    "protocol.seeds=[0]",
+    "protocol.shots=[2]",
+    "transfer.epochs=1",
+    "transfer.hidden=[8]",
+]
+
+
+def motion(person: int, act: int, steps: int, width: int = 3) -> np.ndarray:
+    """(steps, width): gravity, a movement of its own for each act, and noise."""
+    random = np.random.default_rng([person, act])
+    time = np.arange(steps)[:, None] / 50
+    wave = np.sin(2 * np.pi * (0.5 + act) * time + np.arange(width)) * random.uniform(0.2, 0.6)
+    return wave + np.eye(width)[2] + random.normal(scale=0.05, size=(steps, width))
+
+
+def put(path: Path, content: str | bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = content.encode() if isinstance(content, str) else content
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+
+
+def lines(rows: np.ndarray, between: str = ",", end: str = "\n") -> str:
+    file = io.StringIO()
+    np.savetxt(file, rows, fmt="%.9g", delimiter=between, newline=end)
+    return file.getvalue()
+
+
+def capture24(root: Path) -> None:
+    for person in PEOPLE:
+        stamps = np.datetime64("2016-11-13T02:00:00") + np.arange(2000) * np.timedelta64(10, "ms")
+        values = motion(person, 0, 2000)
+        text = "\n".join(f"{str(t).replace('T', ' ')},{x:.4f},{y:.4f},{z:.4f}," for t, (x, y, z) in zip(stamps, values))
+        put(root / f"P{person:03d}.csv.gz", "time,x,y,z,annotation\n" + text + "\n")
+
+
+def nhanes(root: Path) -> None:
+    stamps = np.datetime64("2000-01-07T12:30:00") + np.arange(1600) * np.timedelta64(12500, "us")
+    text = "\n".join(
+        f"{str(t).replace('T', ' ')},{x:.4f},{y:.4f},{z:.4f}" for t, (x, y, z) in zip(stamps, motion(1, 0, 1600))
+    )
+    put(root / "sample.csv.gz", "time,x,y,z\n" + text + "\n")
+
+
+def pamap2(root: Path) -> None:
+    for person in PEOPLE:
+        table = np.full((2400, 54), np.nan)
+        table[:, 0] = np.arange(2400) / 100
+        table[:, 1] = np.repeat([1, 4, 5], 800)
+        for act in range(3):
+            table[act * 800 : (act + 1) * 800, 3:16] = 0.0
+            table[act * 800 : (act + 1) * 800, 4:7] = 9.8 * motion(person, act, 800)
+        table[:, 10:13] = 0.1
+        put(root / "PAMAP2_Dataset" / "Protocol" / f"subject10{person}.dat", lines(table, " ").replace("nan", "NaN"))
+
+
+def mhealth(root: Path) -> None:
+    for person in PEOPLE:
+        table = np.zeros((1200, 24))
+        table[:, 23] = np.repeat([1, 4, 0], 400)
+        for act in range(3):
+            table[act * 400 : (act + 1) * 400, 14:17] = 9.8 * motion(person, act, 400)
+        put(root / "MHEALTHDATASET" / f"mHealth_subject{person}.log", lines(table, "\t"))
+
+
+def myogym(root: Path) -> None:
+    raw, labels = [], []
+    for person in PEOPLE:
+        table = np.zeros((1200, 17))
+        table[:, 9] = table[:, 13] = np.arange(1200) * 20 + person * 1_000_000
+        for act in range(3):
+            table[act * 400 : (act + 1) * 400, 10:13] = motion(person, act, 400)
+        raw.append(table)
+        labels.append(np.stack([np.repeat([1, 2, 99], 400), np.full(1200, person)], axis=1))
+    file = io.BytesIO()
+    savemat(file, {"raw_data": np.concatenate(raw), "raw_data_labels": np.concatenate(labels).astype(float)})
+    put(root / "MyoGym.mat", file.getvalue())
+
+
+def motionsense(root: Path) -> None:
+    header = ["", *(f"attitude.{n}" for n in ("roll", "pitch", "yaw"))]
+    header += [f"{kind}.{axis}" for kind in ("gravity", "rotationRate", "userAcceleration") for axis in "xyz"]
+    for person in PEOPLE:
+        for act, folder in enumerate(("wlk_7", "sit_5", "jog_9")):
+            table = np.zeros((400, 13))
+            table[:, 0], table[:, 4:7] = np.arange(400), motion(person, act, 400)
+            put(root / "A_DeviceMotion_data" / folder / f"sub_{person}.csv", ",".join(header) + "\n" + lines(table))
+
+
+def wisdm(root: Path) -> None:
+    for person in PEOPLE:
+        text = ""
+        for act, code in enumerate("AB"):
+            for step, (x, y, z) in enumerate(9.8 * motion(person, act, 200)):
+                text += f"{1599 + person},{code},{(act * 1000 + step) * 50_000_000},{x:.5f},{y:.5f},{z:.5f};\n"
+        name = f"data_{1599 + person}_accel_watch.txt"
+        put(root / "wisdm-dataset" / "raw" / "watch" / "accel" / name, text)
+
+
+def wharf(root: Path) -> None:
+    for person in PEOPLE:
+        for act, name in enumerate(("Walk", "Drink_glass", "Comb_hair")):
+            codes = np.clip(np.round((motion(person, act, 200) + 1.5) * 21), 0, 63)
+            file = f"Accelerometer-2011-04-11-13-28-18-{name.lower()}-m{person}.txt"
+            put(root / "WHARF Data Set" / "Data" / name / file, lines(codes, " "))
+
+
+def utd_mhad(root: Path) -> None:
+    for person in PEOPLE:
+        for act in range(1, 28):
+            for trial in (1, 2):
+                file = io.BytesIO()
+                savemat(file, {"d_iner": motion(person, act, 160, 6)})
+                put(root / "Inertial" / f"a{act}_s{person}_t{trial}_inertial.mat", file.getvalue())
+
+
+MAKERS: dict[str, Callable[[Path], None]] = {
+    "capture24": capture24,
+    "mhealth": mhealth,
+    "motionsense": motionsense,
+    "myogym": myogym,
+    "nhanes": nhanes,
+    "pamap2": pamap2,
+    "utd-mhad": utd_mhad,
+    "wharf": wharf,
+    "wisdm": wisdm,
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stores of every corpus that a recipe names, from made official files; SPAR from its package."""
+    folder = tmp_path_factory.mktemp("data")
+    for name, make in MAKERS.items():
+        source = tmp_path_factory.mktemp(name)
+        make(source)
+        prepare_dataset(name, source, folder)
+    try:
+        prepare_dataset("spar", None, folder)
+    except FileNotFoundError:
+        pytest.skip("the package seglearn is not installed")
+    return folder
+
+
+def cases() -> list[tuple[Path, str | None]]:
+    return [(path, variant) for path in EVERY for variant in (recipe.variants(path) or [None])]
+
+
+@pytest.mark.parametrize(("path", "variant"), cases(), ids=lambda value: getattr(value, "stem", value))
+def test_every_recipe_runs(
+    path: Path, variant: str | None, data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    loaded = recipe.load(path, SHORT, variant=variant)
+    assert loaded.dataset in DATASETS
+    future = {"objective.future_steps=8"} if "future_steps" in loaded.objective else set()
+    loaded = recipe.load(path, [*SHORT, *future], variant=variant)
+    shared = tmp_path_factory.getbasetemp() / "shared"
+    run = Run(loaded, shared / f"{path.stem}-{variant}", data, shared)
+    for _ in run.pretrain():
+        pass
+    total, rows = run.evaluate()
+    made = [next(rows) for _ in range(min(total, len(loaded.protocol["modes"])))]
+    assert {row.mode for row in made} == set(loaded.protocol["modes"])
+    assert all(0 <= row.macro_f1 <= 1 and not row.test_seen_in_pretraining for row in made)
+
+
+def test_the_papers_experiment_is_there_for_each_of_its_targets() -> None:
+    for target in ("myogym", "pamap2", "motionsense", "mhealth"):
+        path = ROOT / "recipes" / "dont-freeze" / f"{target}.toml"
+        pretexts = {"cpc", "reconstruction", "cpc_reconstruction", "transform_discrimination", "simclr"}
+        assert pretexts | {f"{name}-target" for name in pretexts} <= set(recipe.variants(path))
+        for pretext in pretexts:
+            external = recipe.load(path, variant=pretext)
+            assert external.pretrain_on == ("capture24",) and external.dataset == target
+            assert (external.pretrain["draw"], external.pretrain["share"]) == ("variance", 0.1)
+            assert external.protocol["shots"] == [2, 5, 10, 50, 100, None] and external.protocol["folds"] == 5
+            assert external.objective["name"] == pretext
+            assert recipe.load(path, variant=f"{pretext}-target").pretrain_on == (target,)
