@@ -52,14 +52,17 @@ def capture24(root: Path) -> None:
     for person in PEOPLE:
         stamps = np.datetime64("2016-11-13T02:00:00") + np.arange(2000) * np.timedelta64(10, "ms")
         values = motion(person, 0, 2000)
-        text = "\n".join(f"{str(t).replace('T', ' ')},{x:.4f},{y:.4f},{z:.4f}," for t, (x, y, z) in zip(stamps, values))
+        text = "\n".join(
+            f"{str(t).replace('T', ' ')},{x:.4f},{y:.4f},{z:.4f}," for t, (x, y, z) in zip(stamps, values, strict=True)
+        )
         put(root / f"P{person:03d}.csv.gz", "time,x,y,z,annotation\n" + text + "\n")
 
 
 def nhanes(root: Path) -> None:
     stamps = np.datetime64("2000-01-07T12:30:00") + np.arange(1600) * np.timedelta64(12500, "us")
     text = "\n".join(
-        f"{str(t).replace('T', ' ')},{x:.4f},{y:.4f},{z:.4f}" for t, (x, y, z) in zip(stamps, motion(1, 0, 1600))
+        f"{str(t).replace('T', ' ')},{x:.4f},{y:.4f},{z:.4f}"
+        for t, (x, y, z) in zip(stamps, motion(1, 0, 1600), strict=True)
     )
     put(root / "sample.csv.gz", "time,x,y,z\n" + text + "\n")
 
