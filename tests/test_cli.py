@@ -123,6 +123,36 @@ def test_an_encoder_that_saw_everybody_cannot_be_scored_on_them(here, otolith, m
     assert status == 1 and "was pretrained on test people (synthetic:" in text
 
 
+def test_a_study_runs_every_variant_and_writes_its_page(here, otolith, monkeypatch) -> None:
+    monkeypatch.chdir(here)
+    text = RECIPE.replace("folds = 3", "folds = 2").replace("[0, 1]", "[0]").replace('name = "small"', "")
+    Path("base.toml").write_text(text)
+    variants = '[variants.simclr]\n[variants.reconstruction]\nobjective = { name = "reconstruction" }\n'
+    Path("two.toml").write_text('extends = "base.toml"\n' + variants)
+    assert "no result rows of this study yet" in otolith("study", "two.toml", "--only-page")[1]
+    assert (
+        "no prepared corpus" not in otolith("study", "two.toml", "--data", "empty", "--jobs", "1", "--out", "runs/e")[1]
+    )
+    assert Path("empty/synthetic/manifest.json").exists(), "a corpus that finds its own files is prepared on the way"
+    status, said = otolith("study", "two.toml", "--jobs", "1", "--page", "docs/page.md", "--table", "results/t.csv")
+    assert status == 0 and "docs/page.md: 24 rows, page.svg" in said
+    rows = pd.read_csv("results/t.csv")
+    assert set(rows["variant"]) == {"simclr", "reconstruction"} and set(rows["mode"]) == {
+        "frozen",
+        "finetune",
+        "forest",
+    }
+    assert rows["fingerprint"].nunique() == 20  # the forest's 4 rows serve both variants
+    page = Path("docs/page.md").read_text()
+    assert "| synthetic, reconstruction | 12 of 12 | synthetic | strided |" in page
+    assert "### Which objective is best?" in page and Path("docs/page.svg").exists()
+    before = {path: path.stat().st_mtime_ns for path in Path("runs/study/rows").iterdir()}
+    next(iter(before)).unlink()
+    assert otolith("study", "two.toml", "--only-page")[0] == 0
+    assert " 11 of 12 " in Path("runs/study/study.md").read_text()
+    assert "cannot read --source here; expected NAME=DIR" in otolith("study", "two.toml", "--source", "here")[1]
+
+
 def test_the_seed_moves_everything(here, otolith, monkeypatch) -> None:
     monkeypatch.chdir(here)
     assert otolith("pretrain", "small.toml", "--seed", "5", "--out", "runs/other")[0] == 0
