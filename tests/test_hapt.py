@@ -98,5 +98,5 @@ def test_missing_files_are_named(official: Path, tmp_path: Path, file: str) -> N
     with pytest.raises(FileNotFoundError, match=rf"holds experiment 0[12] but no {file}"):
         DATASET.listed(official)
     (tmp_path / "elsewhere").mkdir()
-    with pytest.raises(FileNotFoundError, match="HAPT not found in .*; found nothing"):
+    with pytest.raises(FileNotFoundError, match=r"HAPT not found in .*; found nothing"):
         DATASET.listed(tmp_path / "elsewhere")

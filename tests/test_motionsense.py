@@ -44,7 +44,10 @@ def official(tmp_path: Path) -> Path:
     }
     files["data_subjects_info.csv"] = "\ufeffcode,weight,height,age,gender\n1,102,188,46,1\n"
     files["__MACOSX/A_DeviceMotion_data/dws_1/sub_1.csv"] = "resource fork"
-    files["B_Accelerometer_data/dws_1/sub_1.csv"] = ",x,y,z\n0,1,2,3\n"
+    for person in PEOPLE[::-1]:
+        for act, trials in TRIALS.items():
+            raw = numbers(person, trials[0])[:, 9:]
+            files[f"B_Accelerometer_data/{act}_{trials[0]}/sub_{person}.csv"] = table(raw, ["", *"xyz"])
     files["C_Gyroscope_data/dws_1/sub_1.csv"] = ",x,y,z\n0,1,2,3\n"
     for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -82,6 +85,36 @@ def test_the_official_layout_is_read_in_order_with_units_and_labels(
         assert recording.channels == DATASETS["motionsense"].channels
     by_name = {recording.name: recording.signal for recording in recordings}
     np.testing.assert_array_equal(by_name["sit_5/sub_1"], by_name["sit_13/sub_1"])
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        lambda root: root,
+        lambda root: root / "B_Accelerometer_data",
+        lambda root: zipped(root).parent,
+        lambda root: (
+            Path(shutil.copytree(root / "B_Accelerometer_data", root / "apart" / "B_Accelerometer_data")).parent
+        ),
+    ],
+    ids=["folder above", "folder", "folder that holds a zip", "folder above it alone"],
+)
+def test_subset_b_is_the_accelerometer_alone(official: Path, source: Callable[[Path], Path]) -> None:
+    recordings = list(DATASET.read(source(official), subset="B"))
+    expected = [(p, act, TRIALS[act][0]) for p in PEOPLE for act in sorted(TRIALS)]
+    assert [r.name for r in recordings] == [f"{act}_{trial}/sub_{person}" for person, act, trial in expected]
+    for recording, (person, act, trial) in zip(recordings, expected, strict=True):
+        np.testing.assert_allclose(recording.signal, numbers(person, trial)[:, 9:], atol=1e-6)
+        assert recording.channels == ("acc_x", "acc_y", "acc_z")
+        assert recording.spans == ((0.0, STEPS / 50, ACTIVITIES[act]),)
+
+
+def test_the_wrong_folder_for_a_subset_is_refused(official: Path) -> None:
+    with pytest.raises(ValueError, match=r"dws_1/sub_1\.csv' has 13 columns and lacks x, y, z"):
+        next(DATASET.read(official / "A_DeviceMotion_data", subset="B"))
+    shutil.rmtree(official / "B_Accelerometer_data")
+    with pytest.raises(FileNotFoundError, match=r"MotionSense not found in .*\(B_Accelerometer_data for subset B\)"):
+        DATASET.listed(official, subset="B")
 
 
 def test_columns_are_found_by_name_in_any_order_and_behind_a_byte_order_mark(official: Path) -> None:

@@ -72,7 +72,7 @@ def test_columns_are_found_by_name() -> None:
         named_numbers(table, "t", ["a", "c"])
     with pytest.raises(ValueError, match="the rows of 't' hold more values than its header names"):
         named_numbers(b"a,b\n1,2,3\n", "t", ["a"])
-    with pytest.raises(ValueError, match="'t' cannot be read as numbers: .*two"):
+    with pytest.raises(ValueError, match=r"'t' cannot be read as numbers: .*two"):
         named_numbers(b"a\ntwo\n", "t", ["a"])
 
 
@@ -92,11 +92,11 @@ def test_runs_of_labels_become_spans() -> None:
 
 
 def test_stamped_rows_are_cut_at_gaps_and_labelled_by_the_nearest_row() -> None:
-    steps = np.array([0, 1, 2, 3, 4, 30, 31, 32, 33.4])  # of a clock at 10 Hz; the last stamp is late
+    steps = np.array([0, 1, 2, 3, 4, 30, 30.7, 32, 32.6])  # of a clock at 10 Hz; some are early or late
     time_s = 100 + steps / 10
     signal = np.stack([steps, -steps, steps], axis=1)
     signal[2] = np.nan  # bridged; its label counts all the same
-    labels = np.array([1, 1, 2, 2, 2, 2, 0, 0, 1])
+    labels = np.array([1, 1, 2, 2, 2, 2, 0, 1, 2])
     shuffle = np.random.default_rng(0).permutation(10)
     values = [
         np.append(time_s, np.nan)[shuffle],  # a row without a stamp is no row
@@ -107,10 +107,18 @@ def test_stamped_rows_are_cut_at_gaps_and_labelled_by_the_nearest_row() -> None:
     first, second = stamped_recordings("p", *values, {1: "walk", 2: "run"}, **options)
     assert (first.name, second.name) == ("p/0", "p/1")
     np.testing.assert_allclose(first.signal[:, 0], [0, 1, 2, 3, 4], atol=1e-4)
-    np.testing.assert_allclose(second.signal[:, 1], [-30, -31, -32, -33], atol=1e-4)
+    np.testing.assert_allclose(second.signal[:, 1], [-30, -31, -32, -32.6], atol=1e-4)
     assert first.spans == ((0, 0.2, "walk"), (0.2, 0.5, "run"))
-    assert second.spans == ((0, 0.1, "run"), (0.3, 0.4, "walk"))
+    assert second.spans == ((0, 0.1, "run"), (0.2, 0.3, "walk"), (0.3, 0.4, "run"))
     assert (second.subject, second.placement, second.rate_hz) == ("7", "wrist", 10.0)
     values[1][:, 1] = np.nan
     with pytest.raises(ValueError, match="'p' holds no row with a time stamp and a whole signal"):
         next(stamped_recordings("p", *values, {}, **options))
+
+
+def test_of_rows_with_one_stamp_the_first_counts() -> None:
+    time_s = np.tile(np.arange(50) / 10, 3)
+    signal = np.repeat([[0.0], [5.0], [9.0]], 50, axis=0)
+    options = {"rate_hz": 10.0, "channels": ("acc_x",), "subject": "7", "placement": "wrist"}
+    (recording,) = stamped_recordings("p", time_s, signal, np.repeat([1, 2, 3], 50), {1: "walk"}, **options)
+    assert (recording.signal == 0).all() and recording.spans == ((0, 5, "walk"),)

@@ -127,5 +127,5 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
 def test_sizes_and_hashes_are_those_published(shared_data: Path) -> None:
     lines = (shared_data / "pamap2" / "OFFICIAL_SHA256SUMS.txt").read_text().splitlines()
     published = [line.split() for line in lines]
-    assert SHA256 == {name: digest for digest, name, _ in published}
-    assert BYTES == {name: int(size) for _, name, size in published}
+    assert {name: digest for digest, name, _ in published} == SHA256
+    assert {name: int(size) for _, name, size in published} == BYTES

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from otolith.datasets.ucihar import ACTIVITIES, DATASET, SIGNALS
+from otolith.datasets.ucihar import ACTIVITIES, DATASET
 
+SIGNALS = [f"{kind}_{axis}" for kind in ("total_acc", "body_gyro") for axis in "xyz"]
 RUNS = {  # split: (person, activity of each window) of each run of overlapping windows
     "train": [(1, [5, 5, 4]), (1, [1]), (3, [6, 6])],
     "test": [(2, [2, 2]), (24, [3])],
@@ -98,7 +99,11 @@ def test_a_zip_file_and_a_folder_that_holds_it_are_read_alike(official: Path) ->
         ("Inertial Signals/total_acc_y_train.txt", lambda t: t[:-20], "holds 76[67] values in 6 rows; expected 128"),
         ("Inertial Signals/body_gyro_z_train.txt", lambda t: t[: t.rindex("\n", 0, -1) + 1], r"\[5, 6\] windows"),
         ("Inertial Signals/body_gyro_z_train.txt", lambda t: "", "cannot be read as 128 columns"),
-        ("Inertial Signals/total_acc_x_train.txt", lambda t: "nan" + t[18:], "train/subject1/window0': time step 0"),
+        (
+            "Inertial Signals/total_acc_x_train.txt",
+            lambda t: "nan" + t[t.index(" ", 3) :],
+            "train/subject1/window0': time step 0",
+        ),
         ("y_train.txt", lambda t: t.replace("4", "7"), "has the label 7; expected one of 1, 2, 3"),
         ("subject_train.txt", lambda t: t.replace("3", "31"), "has the label 31; expected one of 1, 2"),
         ("subject_train.txt", lambda t: t.replace("3", "three"), "cannot be read as 1 columns"),
@@ -118,5 +123,5 @@ def test_missing_files_are_named(official: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"lacks body_gyro_y_train\.txt, y_test\.txt; expected UCI HAR Dataset"):
         DATASET.listed(official)
     (tmp_path / "elsewhere").mkdir()
-    with pytest.raises(FileNotFoundError, match="UCI HAR not found in .*; found nothing"):
+    with pytest.raises(FileNotFoundError, match=r"UCI HAR not found in .*; found nothing"):
         DATASET.listed(tmp_path / "elsewhere")

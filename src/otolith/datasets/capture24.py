@@ -103,6 +103,8 @@ def read_rows(
     """
     stretch = 0
     for table in _chunks(path, member, annotated=labels is not None):
+        if table.empty:  # only ever the first, of a file that is a header alone
+            raise ValueError(f"'{member}' holds no rows; download it again")
         time_s = _seconds(table["time"], member)
         steps = np.diff(time_s)
         if len(steps) and not 0.9 < np.median(steps) * rate_hz < 1.1:
@@ -127,8 +129,6 @@ def read_rows(
                 placement="wrist",
             )
             stretch += 1
-    if stretch == 0:
-        raise ValueError(f"'{member}' holds no rows; download it again")
 
 
 def _chunks(path: Path, member: str, *, annotated: bool) -> Iterator[pd.DataFrame]:

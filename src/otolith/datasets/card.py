@@ -19,15 +19,15 @@ class Remote(NamedTuple):
         name: of the file once downloaded.
         bytes: its size, where known.
         sha256: hexadecimal, where known; without it the first download is checked by what else is known, and remembered.
-        members: of an archive that has no one hash: name -> (bytes, sha256) of the official files in it, or in archives
-            inside it; a name may leave out folders that come before it.
+        members: of an archive that has no one hash: name -> sha256 of the official files in it, or in archives inside it;
+            a name may leave out folders that come before it.
     """
 
     url: str
     name: str
     bytes: int | None = None
     sha256: str | None = None
-    members: Mapping[str, tuple[int, str]] = {}
+    members: Mapping[str, str] = {}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,7 @@ Card
     people 10 (`1` .. `10`); one file
     classes the 30 exercises of `EXERCISES`, and null; with the subset `activities` the 30 alone
     channels acceleration in g, angular rate in deg/s
-    rate 50 Hz; placement forearm (right)
+    rate 50 Hz; placement forearm
     licence none stated; the paper calls it open; source University of Oulu, with the paper
     cite Koskimaki, Siirtola and Roning, "MyoGym: introducing an open gym data set for activity recognition collected
     using Myo armband", UbiComp 2017 adjunct

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -63,9 +62,7 @@ def numbers(data: bytes, name: str, columns: int, use: Sequence[int] | None = No
         ValueError: something is not a number, or a row holds more or fewer values; the last of a file cut off does.
     """
     try:
-        table = pd.read_csv(
-            io.BytesIO(data), sep=r"\s+", header=None, usecols=use, dtype=np.float64, quoting=csv.QUOTE_NONE
-        )
+        table = pd.read_csv(io.BytesIO(data), sep=r"\s+", header=None, usecols=use, dtype=np.float64)
     except ValueError as error:  # pandas' own errors are kinds of it
         raise ValueError(f"'{name}' cannot be read as {columns} columns of numbers: {error}") from error
     space = np.frombuffer(data, np.uint8) <= ord(" ")
@@ -93,7 +90,7 @@ def named_numbers(data: bytes, name: str, columns: Sequence[str]) -> np.ndarray:
         ValueError: a column is missing, something is not a number, or rows hold more values than the header names.
     """
     try:
-        table = pd.read_csv(io.BytesIO(data), encoding="utf-8-sig", dtype=np.float64)
+        table = pd.read_csv(io.BytesIO(data), dtype=np.float64)
     except ValueError as error:
         raise ValueError(f"'{name}' cannot be read as numbers: {error}") from error
     missing = [column for column in columns if column not in table.columns]

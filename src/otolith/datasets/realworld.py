@@ -1,4 +1,4 @@
-"""RealWorld (HAR): 15 people, 8 activities outdoors and at home, phones and a watch on seven places of the body.
+"""RealWorld (HAR): 15 people, 8 activities, phones and a watch on seven places of the body.
 
 Card
     people 15 (`1` .. `15`); about 10 minutes of each activity, less of jumping
@@ -14,8 +14,8 @@ Layout
     attr_x, attr_y, attr_z.
 
 Quirks
-    Climbing was interrupted for persons 4, 7 and 14: their archives hold a further archive for each session, numbered
-    (the first not always), and so are the files from the second on. Other files carry a 2 without there being a first.
+    Climbing was interrupted for persons 4, 7 and 14: their archives hold a further archive for each session, and the
+    files carry its number from the second on. Other files carry a 2 without there being a first.
     Person 2 has no climbing up at the forearm, person 6 no jumping at the thigh. The two sensors have clocks of their
     own, the same of one device: angular rate is interpolated at the acceleration's stamps and nothing is kept where
     only one of them ran.
@@ -72,8 +72,7 @@ def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
         if activity not in ACTIVITIES:
             raise ValueError(f"'{match.string}': unknown activity '{activity}'; expected {', '.join(ACTIVITIES)}")
         if position == placement:
-            of_folder = re.findall(r"_(\d+)_csv", match.string)  # where the file does not say which session it is
-            session = sessions.setdefault((int(person), activity, int(number or (of_folder or ["1"])[-1])), {})
+            session = sessions.setdefault((int(person), activity, int(number or 1)), {})
             if sensor in session:
                 raise ValueError(f"'{match.string}' and '{session[sensor]}' are of one session; keep one of them")
             session[sensor] = match.string
@@ -99,10 +98,12 @@ def _read(
 ) -> Iterator[Recording]:
     with Archive(path) as archive:
         acc, gyro = (_rows(archive.read(member), member) for member in (acc_member, gyro_member))
-    signal = [acc[:, 1:] / STANDARD_GRAVITY, _interpolated(acc[:, 0], gyro[:, 0], gyro[:, 1:])]
+    # Milliseconds since 1970 are whole numbers; seconds since then would be rounded by a tenth of a microsecond.
+    time_s, gyro_s = ((rows[:, 0] - acc[0, 0]) / 1000 for rows in (acc, gyro))
+    signal = [acc[:, 1:] / STANDARD_GRAVITY, _interpolated(time_s, gyro_s, gyro[:, 1:])]
     yield from stamped_recordings(
         f"proband{person}/{activity}/{number}",
-        acc[:, 0],
+        time_s,
         np.concatenate(signal, axis=1),
         np.zeros(len(acc), dtype=np.int64),
         {0: ACTIVITIES[activity]},
@@ -114,13 +115,13 @@ def _read(
 
 
 def _rows(data: bytes, name: str) -> np.ndarray:
-    """(time, 4): seconds and three axes."""
+    """(time, 4): milliseconds since 1970 and three axes."""
     rows = named_numbers(data, name, COLUMNS)
     if len(rows) == 0 or not np.isfinite(rows).all():
         raise ValueError(
             f"'{name}' has no rows, or one with a value missing: it was cut off or altered; download it again"
         )
-    return rows * [1e-3, 1.0, 1.0, 1.0]
+    return rows
 
 
 def _interpolated(at_s: np.ndarray, time_s: np.ndarray, values: np.ndarray) -> np.ndarray:

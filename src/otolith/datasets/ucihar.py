@@ -15,9 +15,8 @@ Layout
 Quirks
     Windows overlap by half, so most time steps are published twice. A window continues the one before it where the person
     is the same and its first 64 time steps are the last 64 of that one; such runs become one recording each, without
-    repeats. Windows that span two activities were left out by the publishers, which is where runs end. A run's first
-    window lends its label to all its time steps, every other one to its last 64. The sessions are HAPT's: never pretrain on
-    one and test on the other.
+    repeats; a run ends where the publishers left windows out. A run's first window lends its label to all its time steps,
+    every other one to its last 64. The sessions are HAPT's: never pretrain on one and test on the other.
 """
 
 from __future__ import annotations

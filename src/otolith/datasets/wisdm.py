@@ -112,15 +112,13 @@ def _read(path: Path, member: str, subject: str, placement: str) -> Iterator[Rec
 
 def _table(data: bytes, name: str, subject: str) -> pd.DataFrame:
     """The rows of a file, with the columns of `_COLUMNS`."""
-    if not data.rstrip().endswith(b";"):
-        raise ValueError(f"'{name}' does not end with a whole line (id,code,timestamp,x,y,z;); download it again")
     try:  # the semicolon that ends a line begins a comment, as it were
         table = pd.read_csv(io.BytesIO(data), header=None, comment=";", names=list(_COLUMNS), dtype=_COLUMNS)
     except (ValueError, OverflowError) as error:
         raise ValueError(f"'{name}' cannot be read as lines id,code,timestamp,x,y,z;: {error}") from error
-    if not isinstance(table.index, pd.RangeIndex):  # pandas would take the first of seven values for a row's name
-        raise ValueError(f"the lines of '{name}' hold more than id,code,timestamp,x,y,z;; download it again")
-    if unknown := sorted(set(table["code"].astype(str)) - set(ACTIVITIES)):
+    if table.empty or not data.rstrip().endswith(b";"):
+        raise ValueError(f"'{name}' does not end with a whole line id,code,timestamp,x,y,z;; download it again")
+    if unknown := sorted(set(table["code"].fillna("none")) - set(ACTIVITIES)):
         raise ValueError(f"'{name}': unknown activity {', '.join(unknown)}; expected {', '.join(ACTIVITIES)}")
     if (others := table["id"][table["id"] != int(subject)]).size:
         raise ValueError(f"'{name}' holds rows of person {others.iloc[0]}; expected {subject} alone")
