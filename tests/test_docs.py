@@ -33,7 +33,7 @@ def test_every_command_in_the_documents_exists() -> None:
         ROOT / "README.md",
         ROOT / "CONTRIBUTING.md",
         *sorted((ROOT / "docs").glob("*.md")),
-        *(ROOT / "recipes").iterdir(),
+        *sorted((ROOT / "recipes").rglob("*.toml")),
     ]:
         for name in re.findall(r"(?:^|`|\s{2})otolith ([a-z]+)", path.read_text(encoding="utf-8"), re.MULTILINE):
             assert name in known, f"{path.name} names 'otolith {name}'"

@@ -125,19 +125,25 @@ def test_what_was_not_run_is_not_answered(rows: pd.DataFrame) -> None:
 
 
 def test_the_page_its_figure_and_its_table(rows: pd.DataFrame, tmp_path: Path) -> None:
-    planned = {(dataset, variant): (60, 90) for dataset in ("spar", "wharf") for variant in SCORES}
-    planned["spar", "cpc"] = (0, 0)
+    planned = {(dataset, variant): 90 for dataset in ("wharf", "spar") for variant in SCORES}
+    planned["spar", "cpc"] = 30
     page, table = tmp_path / "docs" / "page.md", tmp_path / "results" / "rows.csv"
-    study.write(rows, planned, path=page, table=table, title="What was found")
+    study.write(rows, planned, path=page, title="What was found")
+    study.write_table(rows, planned, table)
     text = page.read_text()
     assert text.startswith("# What was found\n") and "](page.svg)" in text and "commit abc" in text
     ran = text[text.index("## What was run") :]
-    assert cell(ran, "spar, cpc", 1) == "not run" and cell(ran, "wharf, simclr", 1) == "60 of 90"
+    assert cell(ran, "spar, cpc", 1) == "not run (30)" and cell(ran, "spar, reconstruction", 1) == "60 of 90"
     assert cell(ran, "wharf, simclr", 4) == "epochs 7"
     assert float(cell(text, "simclr, finetune", 1)[:5]) == pytest.approx(0.6, abs=0.03)
     assert float(cell(text, "forest", 2)[:5]) == pytest.approx(0.8, abs=0.03)
     assert len(pd.read_csv(table)) == len(rows)
     picture = (tmp_path / "docs" / "page.svg").read_text()
     assert picture.startswith("<?xml") and "</svg>" in picture
-    study.write(rows.sample(frac=1, random_state=0), planned, path=page, table=tmp_path / "again.csv", title="x")
+    study.write_table(rows.sample(frac=1, random_state=0), planned, tmp_path / "again.csv")
     assert (tmp_path / "again.csv").read_text() == table.read_text()
+    study.write(*study.read_table(table), path=tmp_path / "again.md", title="What was found")
+    assert cell(text, "simclr, finetune", 1) in (tmp_path / "again.md").read_text()
+    (tmp_path / "odd.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match="lacks the columns dataset, macro_f1, planned, variant"):
+        study.read_table(tmp_path / "odd.csv")

@@ -6,6 +6,7 @@ test people. An answer whose variants were not run is left out, and the page say
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from otolith.evaluate import Gain, paired, summary
+from otolith.evaluate import Gain, Row, paired, summary
 from otolith.files import write_text
 from otolith.report import STYLE, by_shots, markdown_table, points, same_shots, shots_in_words, svg
 
@@ -66,12 +67,12 @@ def curves(rows: pd.DataFrame) -> Figure:
         return figure
 
 
-def page(rows: pd.DataFrame, planned: Mapping[tuple[str, str], tuple[int, int]], *, title: str, figure: str) -> str:
+def page(rows: pd.DataFrame, planned: Mapping[tuple[str, str], int], *, title: str, figure: str) -> str:
     """The page in Markdown.
 
     Args:
         rows: from `evaluate.gather`, of all variants, with a column `variant`.
-        planned: rows that are there and rows planned, by (dataset, variant).
+        planned: number of rows planned, by (dataset, variant).
         title: of the page.
         figure: address of the figure, relative to the page.
     """
@@ -116,15 +117,34 @@ def answers(rows: pd.DataFrame) -> list[tuple[str, str]]:
     return [(question, text) for question, text in found if text]
 
 
-def write(
-    rows: pd.DataFrame, planned: Mapping[tuple[str, str], tuple[int, int]], *, path: Path, table: Path, title: str
-) -> None:
-    """Writes the page, its figure (`<page>.svg`) and the table of all rows, each atomically."""
+def write(rows: pd.DataFrame, planned: Mapping[tuple[str, str], int], *, path: Path, title: str) -> None:
+    """Writes the page and its figure (`<page>.svg`), each atomically."""
     figure = path.with_suffix(".svg")
     write_text(figure, svg(curves(rows)).decode())
-    kept = rows.sort_values(["dataset", "variant", "mode", "shots", "seed", "fold"])
-    write_text(table, kept.to_csv(index=False, lineterminator="\n"))
     write_text(path, page(rows, planned, title=title, figure=figure.name))
+
+
+def write_table(rows: pd.DataFrame, planned: Mapping[tuple[str, str], int], path: Path) -> None:
+    """Writes all rows as CSV, from which `read_table` gives the same page again; `planned` becomes a column."""
+    keys = list(zip(rows["dataset"], rows["variant"], strict=True))
+    kept = rows.assign(planned=[planned[key] for key in keys])
+    order = {key: place for place, key in enumerate(planned)}
+    kept = kept.assign(_=[order[key] for key in keys]).sort_values(["_", "mode", "shots", "seed", "fold"])
+    write_text(path, kept.drop(columns="_").to_csv(index=False, lineterminator="\n"))
+
+
+def read_table(path: Path) -> tuple[pd.DataFrame, dict[tuple[str, str], int]]:
+    """Rows and planned numbers, as `write_table` wrote them.
+
+    Raises:
+        ValueError: the file is no such table.
+    """
+    words = {field.name: str for field in dataclasses.fields(Row) if field.type == "str"}
+    rows = pd.read_csv(path, dtype={**words, "shots": "Int64"}, keep_default_na=False, na_values={"shots": [""]})
+    if missing := {"dataset", "variant", "planned", "macro_f1"} - set(rows.columns):
+        raise ValueError(f"'{path}' lacks the columns {', '.join(sorted(missing))}; otolith study writes such tables")
+    groups = rows.groupby(["dataset", "variant"], sort=False)["planned"].first()
+    return rows.drop(columns="planned"), {(str(a), str(b)): int(n) for (a, b), n in groups.items()}
 
 
 def _scores(rows: pd.DataFrame) -> list[str]:
@@ -307,13 +327,15 @@ def _placement(rows: pd.DataFrame) -> str:
     return markdown_table(_frame(lines)) if lines else ""
 
 
-def _ran(rows: pd.DataFrame, planned: Mapping[tuple[str, str], tuple[int, int]]) -> str:
+def _ran(rows: pd.DataFrame, planned: Mapping[tuple[str, str], int]) -> str:
     lines = {}
-    for (target, variant), (done, of) in planned.items():
-        here = rows[(rows["dataset"] == target) & (rows["variant"] == variant) & (rows["objective"] != "-")]
+    for (target, variant), of in planned.items():
+        here = rows[(rows["dataset"] == target) & (rows["variant"] == variant)]
+        done = len(here)
+        here = here[here["objective"] != "-"]
         settings = json.loads(here["pretraining"].iloc[0]).get("pretrain", {}) if len(here) else {}
         lines[f"{target}, {variant}"] = {
-            "rows": f"{done} of {of}" if of else "not run",
+            "rows": f"{done} of {of}" if done else f"not run ({of})",
             "pretrained on": here["pretrained_on"].iloc[0] if len(here) else "-",
             "encoder": here["encoder"].iloc[0] if len(here) else "-",
             "pretraining": ", ".join(f"{key} {value}" for key, value in settings.items()),
