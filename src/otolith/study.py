@@ -291,7 +291,7 @@ def _practices(rows: pd.DataFrame) -> str:
 def _controls(rows: pd.DataFrame) -> str:
     lines, said = {}, []
     for target, here in rows.groupby("dataset", sort=False):
-        ours = here[here["objective"] != "-"]
+        ours = here[(here["objective"] != "-") & ~((here["variant"] == "practices") & (here["mode"] == "finetune"))]
         for mode in ("forest", "supervised", "scratch"):
             other = _control(here, mode)
             cells = {}
