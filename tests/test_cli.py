@@ -146,8 +146,11 @@ def test_a_study_runs_every_variant_and_writes_its_page(here, otolith, monkeypat
     page = Path("docs/page.md").read_text()
     assert "| synthetic, reconstruction | 12 of 12 | synthetic | strided |" in page
     assert "### Which objective is best?" in page and Path("docs/page.svg").exists()
-    before = {path: path.stat().st_mtime_ns for path in Path("runs/study/rows").iterdir()}
-    next(iter(before)).unlink()
+    status, _ = otolith("study", "--from", "results/t.csv", "--page", "again/page.md", "--table", "again/t.csv")
+    assert status == 0 and Path("again/page.md").read_text() == page
+    assert Path("again/t.csv").read_text() == Path("results/t.csv").read_text()
+    assert "no recipe given" in otolith("study")[1]
+    next(Path("runs/study/rows").iterdir()).unlink()
     assert otolith("study", "two.toml", "--only-page")[0] == 0
     assert " 11 of 12 " in Path("runs/study/study.md").read_text()
     assert "cannot read --source here; expected NAME=DIR" in otolith("study", "two.toml", "--source", "here")[1]

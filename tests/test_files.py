@@ -1,6 +1,7 @@
 """Files: written whole or not at all; archives checked before anything is read from them."""
 
 import hashlib
+import io
 import os
 import signal
 import stat
@@ -11,7 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from otolith.files import Archive, canonical_json, fingerprint, recover, replacing, replacing_folder, sha256, write_text
+from otolith.files import (
+    Archive,
+    canonical_json,
+    claimed,
+    fingerprint,
+    listing,
+    recover,
+    replacing,
+    replacing_folder,
+    sha256,
+    unnested,
+    write_text,
+)
 
 MEMBERS = {"a/one.csv": b"1,2,3\n" * 400, "a/two.bin": bytes(range(256)) * 8, "read me.txt": b"hello"}
 
@@ -164,6 +177,8 @@ def test_hashes_are_those_of_the_standard_library_and_blind_to_key_order(tmp_pat
     data = os.urandom(1 << 10) * 1025  # more than one block
     (tmp_path / "a").write_bytes(data)
     assert sha256(tmp_path / "a") == hashlib.sha256(data).hexdigest()
+    for start, count in ((0, 1 << 20), (5, 7), (1000, (1 << 20) + 3), (len(data) - 3, 9), (0, 0)):
+        assert sha256(tmp_path / "a", start, count) == hashlib.sha256(data[start : start + count]).hexdigest()
     assert canonical_json({"b": [1, 2.5], "a": "é"}) == r'{"a":"\u00e9","b":[1,2.5]}'
     assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1}) != fingerprint({"a": 1, "b": 3})
     with pytest.raises(ValueError, match="JSON"):
@@ -262,3 +277,128 @@ def test_a_member_that_declares_too_many_bytes_is_refused_before_it_is_read(tmp_
     message = r"member 'bomb' of .* declares 3,000,000,000 bytes, more than 1,073,741,824"
     with Archive(path) as archive, pytest.raises(ValueError, match=message):
         archive.read("bomb")
+
+
+def test_blocks_of_a_member_are_its_bytes(tmp_path: Path) -> None:
+    path = make_zip(tmp_path / "a.zip", MEMBERS)
+    (tmp_path / "a").write_bytes(MEMBERS["a/one.csv"])
+    for source, name in ((path, "a/one.csv"), (tmp_path, "a")):
+        with Archive(source) as archive:
+            blocks = list(archive.blocks(name, 1000))
+            assert [len(block) for block in blocks] == [1000, 1000, 400] and b"".join(blocks) == MEMBERS["a/one.csv"]
+            assert archive.size(name) == 2400
+
+
+def test_a_missing_file_of_a_folder_is_called_that(tmp_path: Path) -> None:
+    with Archive(tmp_path) as archive, pytest.raises(FileNotFoundError, match="absent"):
+        archive.read("absent")
+
+
+CLAIMING = """
+import sys
+from pathlib import Path
+from otolith.files import claimed
+with claimed(Path(sys.argv[1])):
+    print("claimed", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("end", ["killed", "ended"])
+def test_a_folder_that_another_process_has_claimed_is_free_when_that_has_ended(tmp_path: Path, end: str) -> None:
+    folder = tmp_path / "new" / "work"
+    command = [sys.executable, "-c", CLAIMING, str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "claimed\n"
+        with pytest.raises(ValueError, match="work' is in use by another process; wait until it"), claimed(folder):
+            raise AssertionError("two at once")
+        if end == "killed":
+            process.kill()
+        process.communicate()
+    for _ in range(2):
+        with claimed(folder):
+            assert folder.is_dir()
+
+
+def test_a_listing_tells_whether_any_file_but_hidden_ones_was_exchanged(tmp_path: Path) -> None:
+    for name in ("b.csv", "a/deep.csv", ".hidden", ".work/000.f32", "a/.part"):
+        write_text(tmp_path / name, "1234")
+        os.utime(tmp_path / name, ns=(5, 7_000))
+    first = listing(tmp_path)
+    assert first == [("a/deep.csv", 4, 7_000), ("b.csv", 4, 7_000)]
+    assert listing(tmp_path / "b.csv") == [(".", 4, 7_000)]
+    write_text(tmp_path / ".work" / "001.f32", "x")
+    assert listing(tmp_path) == first
+    os.utime(tmp_path / "b.csv", ns=(5, 7_001))
+    assert listing(tmp_path) != first
+    assert listing(tmp_path / "absent") == []
+
+
+def zipped(members: dict[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return stream.getvalue()
+
+
+INNER = zipped(MEMBERS)
+
+
+@pytest.mark.parametrize("given", ["zip", "folder"])
+def test_zip_files_in_a_zip_file_are_taken_out_for_as_long_as_they_are_needed(tmp_path: Path, given: str) -> None:
+    outer = {"x.zip": INNER, "top/Y.ZIP": INNER, "top/deep/z.zip": INNER, "__MACOSX/x.zip": b"", "readme.txt": b"1"}
+    write_text(tmp_path / "source" / "notes.txt", "beside it")
+    made = make_zip(tmp_path / "source" / "outer.zip", outer)
+    before = tree(tmp_path)
+    path = made if given == "zip" else made.parent
+    with pytest.raises(KeyboardInterrupt), unnested(path, tmp_path / "data" / "corpus") as folder:
+        assert folder is not None and folder.parent == tmp_path / "data" and folder.name.startswith(".corpus.")
+        assert tree(folder) == {"x.zip": INNER, "top-Y.ZIP": INNER}
+        assert read_all(folder / "x.zip") == MEMBERS
+        raise KeyboardInterrupt
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("kind", ["none", "plain zip", "folder of two", "folder of none", "absent", "other file"])
+def test_where_no_zip_file_lies_in_the_one_zip_file_the_path_stays(tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "source"
+    folder.mkdir()
+    path: Path | None = folder
+    if kind == "plain zip":
+        path = make_zip(folder / "a.zip", MEMBERS | {"a/b/deep.zip": INNER, "x.zip.txt": b"", "zip": b""})
+    elif kind == "folder of two":
+        make_zip(folder / "a.zip", {"x.zip": INNER})
+        make_zip(folder / "b.zip", {"x.zip": INNER})
+    elif kind != "folder of none":
+        path = {"none": None, "absent": folder / "absent.zip", "other file": Path(__file__)}[kind]
+    with unnested(path, tmp_path / "data" / "corpus") as found:
+        assert found == path
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("outer", "message"),
+    [
+        ({"x.zip": INNER, "../y.zip": INNER}, r"member named '\.\./y\.zip', which would leave its folder: refused"),
+        ({"x.zip": INNER, "y.zip": INNER}, r"the zip files in '.*outer\.zip' declare [\d,]+ bytes, more than 1,000"),
+    ],
+)
+def test_hostile_zip_files_in_zip_files_are_refused_before_anything_is_written(
+    tmp_path: Path, outer: dict[str, bytes], message: str
+) -> None:
+    assert len(INNER) < 1000 < 2 * len(INNER)
+    path = make_zip(tmp_path / "outer.zip", outer)
+    with pytest.raises(ValueError, match=message), unnested(path, tmp_path / "data" / "corpus", max_bytes=1000):
+        raise AssertionError("went on")
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_damaged_inner_zip_file_leaves_nothing(tmp_path: Path) -> None:
+    path = make_zip(tmp_path / "outer.zip", {"x.zip": INNER}, zipfile.ZIP_STORED)
+    data = bytearray(path.read_bytes())
+    data[100] ^= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(ValueError, match=r"member 'x\.zip' of .* is damaged"), unnested(path, tmp_path / "d" / "c"):
+        raise AssertionError("went on")
+    assert not list((tmp_path / "d").iterdir())

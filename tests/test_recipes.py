@@ -159,9 +159,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, make in MAKERS.items():
         source = tmp_path_factory.mktemp(name)
         make(source)
-        prepare_dataset(name, source, folder)
+        list(prepare_dataset(name, source, folder))
     try:
-        prepare_dataset("spar", None, folder)
+        list(prepare_dataset("spar", None, folder))
     except FileNotFoundError:
         pytest.skip("the package seglearn is not installed")
     return folder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -121,6 +121,17 @@ def prepare(
     rate: Annotated[
         float, typer.Option("--rate", help="Rate of the store in Hz; recordings are resampled once, here.")
     ] = 50.0,
+    placement: Annotated[
+        str | None, typer.Option("--placement", help="Where the sensor sat. Default: the first `datasets` lists.")
+    ] = None,
+    subset: Annotated[
+        str | None, typer.Option("--subset", help="Part of the corpus, as docs/datasets.md names them.")
+    ] = None,
+    channels: Annotated[
+        str | None,
+        typer.Option("--channels", metavar="NAME,...", help="Which, such as acc_x,acc_y,acc_z. Default: all."),
+    ] = None,
+    jobs: JobsOption = 0,
     download: Annotated[
         bool, typer.Option("--download", help="First bring the official files, to DIR or DATA/.downloads/NAME.")
     ] = False,
@@ -131,7 +142,8 @@ def prepare(
 ) -> None:
     """Turn a corpus's official files into a prepared store: one rate, one unit a channel, memory-mapped."""
     del seed
-    _prepare(name, source, data, rate=rate, download=download, accept_licence=accept_licence)
+    what = {"placement": placement, "subset": subset, "channels": channels.split(",") if channels else None}
+    _prepare(name, source, data, jobs, download=download, accept_licence=accept_licence, rate_hz=rate, **what)
 
 
 @app.command()
@@ -156,6 +168,36 @@ def pretrain(
 
 
 @app.command()
+def search(
+    recipe: RecipeArgument,
+    change: ChangeOption = None,
+    seed: SeedOption = None,
+    run: OutOption = None,
+    variant: VariantOption = None,
+    shared: SharedOption = None,
+    data: DataOption = Path("data"),
+    trials: Annotated[int, typer.Option("--trials", min=1, help="Trials to finish, of all processes together.")] = 20,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="An Optuna storage for many machines. Default: search.db in the run's folder."
+        ),
+    ] = None,
+    by: Annotated[
+        str, typer.Option("--by", help="loss: the pretext's, on validation people; transfer: macro F1 on --on.")
+    ] = "loss",
+    on: Annotated[
+        str | None, typer.Option("--on", metavar="CORPUS", help="A further prepared corpus with labels, to judge on.")
+    ] = None,
+) -> None:
+    """Search the settings of pretraining: trials drawn by Optuna; writes recipe-best.toml, search.csv, search.png.
+
+    Searches what the recipe's section \\[search] names, else the paper's ranges. The first fold's test people have no say.
+    """
+    _search(_run(recipe, change, seed, run, data, shared, variant), trials=trials, storage=storage, by=by, on=on)
+
+
+@app.command()
 def evaluate(
     recipe: RecipeArgument,
     change: ChangeOption = None,
@@ -176,8 +218,8 @@ def evaluate(
 @app.command()
 def study(
     recipe: Annotated[
-        list[Path], typer.Argument(help="Recipes with variants, such as recipes/dont-freeze/pamap2.toml.")
-    ],
+        list[Path] | None, typer.Argument(help="Recipes with variants, such as recipes/dont-freeze/pamap2.toml.")
+    ] = None,
     change: ChangeOption = None,
     source: Annotated[
         list[str] | None,
@@ -202,6 +244,10 @@ def study(
     only_page: Annotated[
         bool, typer.Option("--only-page", help="Compute nothing: write the page from the rows that are there.")
     ] = False,
+    read: Annotated[
+        Path | None,
+        typer.Option("--from", help="Compute nothing: write the page from a table that a study has written."),
+    ] = None,
 ) -> None:
     """Run a whole experiment: prepare, pretrain and evaluate every variant of the recipes; a page with figure and answers.
 
@@ -210,20 +256,25 @@ def study(
     """
     from otolith import stages
     from otolith.store import MANIFEST
+    from otolith.study import read_table, write, write_table
 
-    runs = stages.study(recipe, run, data, change or ())
-    if not only_page:
+    runs = stages.study(recipe or (), run, data, change or ())
+    if not (runs or read):
+        raise ValueError("no recipe given; for example: otolith study recipes/dont-freeze/pamap2.toml")
+    if not (only_page or read):
         given = dict(_named(text) for text in source or ())
         wanted = dict.fromkeys(name for job in runs for name in (job.recipe.dataset, *job.recipe.pretrain_on))
         for name in wanted:
             if not (data / name / MANIFEST).exists():
-                _prepare(name, given.get(name), data, download=download, accept_licence=accept_licence)
+                _prepare(name, given.get(name), data, jobs, download=download, accept_licence=accept_licence)
         for number, job in enumerate(runs):
             console.print(f"[bold]{number + 1}/{len(runs)}[/] {job.folder.name}", highlight=False)
             _pretrain(job)
             _evaluate(job, jobs)
     target = page or run / "study.md"
-    rows = stages.study_page(runs, path=target, table=table or run / "study.csv", title=title)
+    rows, planned = read_table(read) if read else stages.study_rows(runs)
+    write_table(rows, planned, table or run / "study.csv")
+    write(rows, planned, path=target, title=title)
     out.print(f"{target}: {len(rows):,} rows, {target.with_suffix('.svg').name}", highlight=False)
 
 
@@ -357,7 +408,8 @@ def demo(
 
     data = run / "data"
     console.print("[bold]1/5[/] prepare SPAR: 10 people, 7 shoulder exercises, wrist, 50 Hz", highlight=False)
-    stages.prepare_dataset("spar", None, data)
+    for _ in stages.prepare_dataset("spar", None, data):
+        pass
     job = stages.Run(recipes.load(Path(__file__).with_name("demo.toml"), seed=seed), run, data)
     console.print("[bold]2/5[/] pretrain without labels, once a fold, never on its test people", highlight=False)
     _pretrain(job)
@@ -407,11 +459,14 @@ def _prepare(
     name: str,
     source: Path | None,
     data: Path,
+    jobs: int,
     *,
-    rate: float = 50.0,
     download: bool = False,
     accept_licence: bool = False,
+    **what: Any,
 ) -> None:
+    from joblib import cpu_count
+
     from otolith.datasets import DATASETS
 
     if name not in DATASETS:
@@ -420,16 +475,13 @@ def _prepare(
         source = source or data / ".downloads" / name
         _download(DATASETS[name], source, accept_licence)
     from otolith.stages import prepare_dataset
+    from otolith.store import open_store
 
     with _progress() as bar:
         task = bar.add_task(f"preparing {name}", total=None)
-
-        def watch(recordings: Iterable[Any]) -> Iterator[Any]:
-            for recording in recordings:
-                bar.update(task, advance=1, description=f"preparing {name}: {recording.name}")
-                yield recording
-
-        store = prepare_dataset(name, source, data, rate_hz=rate, watch=watch)
+        for part in prepare_dataset(name, source, data, jobs=jobs or min(8, cpu_count()), **what):
+            bar.update(task, completed=part.done, total=part.of, description=f"preparing {name}: {_plain(part.name)}")
+    store = open_store(data / name, verify=False)
     hours = sum(entry.steps for entry in store.entries) / store.rate_hz / 3600
     out.print(
         f"{data / name}: {len(store.entries)} recordings of {len(store.subjects)} people, {hours:.1f} h at "
@@ -476,6 +528,26 @@ def _pretrain(job: Run, *, everyone: bool = False) -> None:
                 bar.console.print(f"    {text}, {step.seconds:.0f} s", highlight=False)
     folder = job.encoders
     out.print(f"{folder}: {len(list(folder.glob('*.safetensors')))} encoders", highlight=False)
+
+
+def _search(job: Run, *, trials: int, **how: Any) -> None:
+    from otolith import search
+
+    with _progress() as bar:
+        task = bar.add_task("searching", total=trials)
+        for trial in search.search(job, trials=trials, **how):
+            text = f"trial {trial.number} {trial.state}: {search.in_words(trial.settings)}"
+            if trial.step is not None:
+                held = "" if trial.step.validation is None else f", validation {trial.step.validation:.3f}"
+                loss = f", loss {sum(trial.step.losses.values()):.3f}" if trial.step.losses else ""
+                text += f"; epoch {trial.step.epoch}{loss}{held}"
+            elif not trial.done:
+                value = "" if trial.value is None else f", {trial.value:.4f}"
+                bar.console.print(f"    {text}{value}", highlight=False, markup=False)
+            bar.update(task, completed=trial.finished, description=_plain(text))
+    best = job.folder / "recipe-best.toml"
+    said = [line.removeprefix("# ") for line in best.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
+    out.print("\n".join([*said, str(best)]), highlight=False, markup=False)
 
 
 def _evaluate(job: Run, jobs: int, allow_seen: bool = False) -> None:

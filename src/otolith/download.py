@@ -173,8 +173,8 @@ def _check(path: Path, remote: Remote, known: str | None) -> None:
             raise ValueError(f"'{path}' lacks {', '.join(sorted(missing)[:3])}")
 
 
-def _official(archive: zipfile.ZipFile, members: Mapping[str, tuple[int, str]]) -> set[str]:
-    """Those of `members` that lie in the archive or in archives inside it; each must have its size and hash."""
+def _official(archive: zipfile.ZipFile, members: Mapping[str, str]) -> set[str]:
+    """Those of `members` that lie in the archive or in archives inside it; each must have its hash."""
     found: set[str] = set()
     for info in archive.infolist():
         name = next((name for name in members if f"/{info.filename}".endswith(f"/{name}")), None)
@@ -183,7 +183,7 @@ def _official(archive: zipfile.ZipFile, members: Mapping[str, tuple[int, str]]) 
             with archive.open(info) as file:
                 while block := file.read(1 << 20):
                     digest.update(block)
-            if (info.file_size, digest.hexdigest()) != members[name]:
+            if digest.hexdigest() != members[name]:
                 raise ValueError(f"its member '{info.filename}' is not the published one")
             found.add(name)
         elif info.filename.lower().endswith(".zip"):

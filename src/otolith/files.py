@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import json
 import os
 import re
 import shutil
+import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -45,14 +46,8 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     A folder cannot take another's place in one step, so the older one steps aside first; `recover` brings it back where
     a process was killed between the two steps.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
     recover(folder)
-    for stale in _parts(folder):
-        if not _alive(stale):
-            shutil.rmtree(stale, ignore_errors=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.{os.getpid()}-", suffix=".part", dir=folder.parent))
-    part.chmod(0o777 & ~_umask())
-    try:
+    with _temporary(folder) as part:
         yield part
         for file in part.rglob("*"):
             if file.is_file():
@@ -63,8 +58,49 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
             folder.replace(_aside(folder))
         part.replace(folder)
         shutil.rmtree(_aside(folder), ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _temporary(folder: Path) -> Iterator[Path]:
+    """Yields a new folder beside `folder`, removed when the block ends; clears those that dead processes left there."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    for stale in _parts(folder):
+        if not _alive(stale):
+            shutil.rmtree(stale, ignore_errors=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.{os.getpid()}-", suffix=".part", dir=folder.parent))
+    part.chmod(0o777 & ~_umask())
+    try:
+        yield part
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Inside, `folder` (made if need be) is this process's. The system frees it however the process ends.
+
+    Windows, and file systems without locks, keep nobody out.
+
+    Raises:
+        ValueError: another process has claimed it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"'{folder}' is in use by another process; wait until it has ended") from None
+        except OSError:
+            pass  # a file system without locks
+        yield
+    finally:
+        os.close(handle)
 
 
 def recover(folder: Path) -> None:
@@ -119,13 +155,66 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
-def sha256(path: Path) -> str:
-    """SHA-256 (hexadecimal) of a file, read in blocks."""
+def sha256(path: Path, start: int = 0, count: int | None = None) -> str:
+    """SHA-256 (hexadecimal) of a file, or of `count` bytes of it from byte `start` on; read in blocks."""
     digest = hashlib.sha256()
+    left = sys.maxsize if count is None else count
     with path.open("rb") as file:
-        while block := file.read(_BLOCK):
+        file.seek(start)
+        while block := file.read(min(_BLOCK, left)):
             digest.update(block)
+            left -= len(block)
     return digest.hexdigest()
+
+
+def listing(path: Path) -> list[tuple[str, int, int]]:
+    """Name, size and time of change (ns) of a file, or of all files below a folder but hidden ones, sorted.
+
+    Where two listings are equal, nobody has exchanged a file; nothing is read to know that.
+    """
+    rows = []
+    for file in [path] if path.is_file() else path.rglob("*"):
+        name = file.relative_to(path)
+        if file.is_file() and not any(part.startswith(".") for part in name.parts):
+            stat = file.stat()
+            rows.append((name.as_posix(), stat.st_size, stat.st_mtime_ns))
+    return sorted(rows)
+
+
+@contextlib.contextmanager
+def unnested(path: Path | None, beside: Path, max_bytes: int = 8 << 30) -> Iterator[Path | None]:
+    """Yields a folder with the zip files that lie inside a zip file, as in many downloads; or `path`, where none do.
+
+    Only members at the top level or one folder deep are taken out, into one folder that is removed when the block ends;
+    archives that lie deeper belong to a corpus's own layout, and its reader knows them. What else lies in the outer zip
+    file is left there.
+
+    Args:
+        path: a zip file, a folder with one zip file in it, or anything else, which is yielded as it is.
+        beside: the temporary folder is made beside this path, as `replacing_folder` makes its own.
+        max_bytes: inner zip files that together declare more are refused before anything is written.
+
+    Raises:
+        ValueError: a zip file is truncated, corrupt or hostile, or too large.
+    """
+    outer = [] if path is None else sorted(path.glob("*.zip")) if path.is_dir() else [path]
+    if len(outer) != 1 or outer[0].suffix.lower() != ".zip" or not outer[0].is_file():
+        yield path
+        return
+    with Archive(outer[0], max_bytes) as archive:
+        inner = [
+            name for name in archive.names if re.fullmatch(r"(?!__MACOSX/)(?:[^/]+/)?[^/]+\.zip", name, re.IGNORECASE)
+        ]
+        if not inner:
+            yield path
+            return
+        if (total := sum(map(archive.size, inner))) > max_bytes:
+            raise ValueError(f"the zip files in '{outer[0]}' declare {total:,} bytes, more than {max_bytes:,}")
+        with _temporary(beside) as folder:
+            for name in inner:
+                with (folder / re.sub(r"[/\\]", "-", name)).open("wb") as file:
+                    file.writelines(archive.blocks(name))
+            yield folder
 
 
 class Archive:
@@ -164,24 +253,34 @@ class Archive:
                 self._zip.close()
                 raise ValueError(f"'{path}' has a member named '{name}', which would leave its folder: refused")
 
-    @functools.cached_property
+    @cached_property
     def names(self) -> list[str]:
         """All members, sorted."""
         if self._zip is None:
             return sorted(p.relative_to(self.path).as_posix() for p in self.path.rglob("*") if p.is_file())
         return sorted(info.filename for info in self._zip.infolist() if not info.is_dir())
 
+    def size(self, name: str) -> int:
+        """Bytes of one member, as the archive declares them."""
+        return (self.path / name).stat().st_size if self._zip is None else self._zip.getinfo(name).file_size
+
     def read(self, name: str) -> bytes:
         """The bytes of one member, its checksum verified where the archive has one."""
+        return b"".join(self.blocks(name, max(1, self.size(name))))
+
+    def blocks(self, name: str, size: int = _BLOCK) -> Iterator[bytes]:
+        """The bytes of one member, up to `size` at a time; its checksum, if any, is verified with the last of them."""
         if self._zip is None:
-            return (self.path / name).read_bytes()
-        declared = self._zip.getinfo(name).file_size
-        if declared > self.max_member_bytes:
+            with (self.path / name).open("rb") as file:
+                yield from iter(partial(file.read, size), b"")
+            return
+        if (declared := self.size(name)) > self.max_member_bytes:
             raise ValueError(
                 f"member '{name}' of '{self.path}' declares {declared:,} bytes, more than {self.max_member_bytes:,}"
             )
         try:
-            return self._zip.read(name)
+            with self._zip.open(name) as member:
+                yield from iter(partial(member.read, size), b"")
         except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError, _zlib_error()) as error:
             raise ValueError(f"member '{name}' of '{self.path}' is damaged: {error}; download it again") from error
 

@@ -74,6 +74,7 @@ def pretrain(
     patience: int | None = 5,
     draw: Draw = "uniform",
     share: float = 1.0,
+    replacement: bool = False,
     precision: str = "32-true",
     accelerator: str = "auto",
     report_every: int = 10,
@@ -94,6 +95,7 @@ def pretrain(
         patience: epochs without a better validation loss before stopping; None: never stop early.
         draw: how an epoch draws its windows; see `sampling.weights`.
         share: part of the windows an epoch draws.
+        replacement: whether an epoch can draw a window more than once.
         precision: Fabric's: `32-true`, `bf16-mixed`, ...
         accelerator: Fabric's: `auto`, `cpu`, `cuda`, `mps`.
         report_every: steps between two records; an epoch's end is always reported.
@@ -128,7 +130,9 @@ def pretrain(
     train = _place(train, fabric.device)
     validation = None if validation is None else _place(validation, fabric.device)
     weight = weights(train, draw)
-    drawn = min(max(2, round(share * len(train))), int((weight > 0).sum()))
+    drawn = max(2, round(share * len(train)))
+    if not replacement:
+        drawn = min(drawn, int((weight > 0).sum()))
     least = 2 * fabric.world_size  # every device trains on at least 2 windows a batch
     if batch_size < least:
         raise ValueError(f"batch_size is {batch_size} over {fabric.world_size} devices; expected at least {least}")
@@ -139,11 +143,10 @@ def pretrain(
         if 0 < count < least:
             raise ValueError(f"{count} windows {what} over {fabric.world_size} devices; expected at least {least}")
     per_epoch = max(1, drawn // batch_size)
-    loop = [epochs, batch_size, lr, weight_decay, patience, draw, share, precision, seed, fabric.world_size]
+    loop = [epochs, batch_size, lr, weight_decay, patience, draw, share, replacement, precision, seed]
     held_content = None if validation is None else validation.unlabelled().content
-    identity = fingerprint(
-        [_description(objective), _description(objective.encoder), train.unlabelled().content, held_content, loop]
-    )
+    trained = [_description(objective), _description(objective.encoder), train.unlabelled().content, held_content]
+    identity = fingerprint([*trained, loop, fabric.world_size])
     run = _Run(objective, fabric, lr=lr, weight_decay=weight_decay, seed=seed)
     if resume is not None and resume.exists():
         run.load(resume, identity)
@@ -175,7 +178,7 @@ def pretrain(
 
     while not stopped():
         generator = torch.Generator().manual_seed(_mix(seed, _ORDER, run.epoch))
-        order = draw_windows(weight, drawn, generator=generator)[: per_epoch * batch_size]
+        order = draw_windows(weight, drawn, generator=generator, replacement=replacement)[: per_epoch * batch_size]
         left = order[run.step * batch_size :]
         run.model.train()
         for batch in _shared_batches(train, left, batch_size, fabric):

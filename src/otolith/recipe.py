@@ -15,6 +15,9 @@
     [transfer]                       # arguments of transfer.TransferClassifier
     [transfer.finetune]              # further ones for one mode
     [transfer.supervised]            # an arm under a name of its own: mode = "scratch", and what differs
+    [search]                         # what `otolith search` may change: ranges and choices, by setting
+    "pretrain.lr" = { low = 5e-5, high = 5e-3, log = true }
+    "encoder.name" = ["tpn", "resnet"]
     [variants.cpc.objective]         # what differs in a variant of the experiment; a section with a name replaces its own
 
 TOML has no word for nothing, so the strings "none" and "all" stand for Python's None.
@@ -49,6 +52,13 @@ else:
 
 Table = dict[str, Any]
 
+_GIVEN = {
+    "encoder": ("channels", "mean", "std"),
+    "objective": ("encoder",),
+    "pretrain": ("objective", "train", "validation", "seed", "resume"),
+}
+"""Arguments that no recipe sets, as they follow from the run."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
@@ -66,6 +76,7 @@ class Recipe:
     protocol: Table
     transfer: Table
     overrides: dict[str, Table]
+    search: Table
     text: str
 
     def build_encoder(self, train: Windows, seed: int) -> Encoder:
@@ -113,6 +124,23 @@ def load(path: Path, changes: Sequence[str] = (), seed: int | None = None, varia
         raise ValueError(f"recipe '{path}': {error}") from error
 
 
+def changed(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
+    """The recipe with other settings, such as `{"pretrain.lr": 1e-4}`, checked as in a file, and without its `search`.
+
+    Another encoder or objective starts from its own defaults.
+    """
+    tree = {**tomllib.loads(recipe.text), "name": recipe.name}
+    tree.pop("search", None)
+    for section in ("encoder", "objective"):
+        name = settings.get(f"{section}.name", tree[section]["name"])
+        if name != tree[section]["name"]:
+            tree[section] = {"name": name}
+    for key, value in settings.items():
+        section, _, name = key.partition(".")
+        tree.setdefault(section, {})[name] = value
+    return _check(_nones(tree), recipe.name)
+
+
 def variants(path: Path) -> list[str]:
     """Names of a recipe's variants, in the file's order; empty if it has none. Errors as `load`."""
     found = _read(path).get("variants", {})
@@ -146,9 +174,11 @@ def _merged(tree: Table, over: Table) -> Table:
 
 
 def _check(tree: Table, default_name: str) -> Recipe:
-    text = _as_toml(tree)
     tree = dict(tree)
-    sections = ("windows", "unlabelled", "encoder", "objective", "pretrain", "protocol", "transfer")
+    if isinstance(tree.get("search"), dict):
+        tree["search"] = _dotted(tree["search"])
+    text = _as_toml(tree)
+    sections = ("windows", "unlabelled", "encoder", "objective", "pretrain", "protocol", "transfer", "search")
     _known(tree, ["name", "dataset", "pretrain_on", "seed", *sections], "the top level")
     for section in sections:
         if not isinstance(tree.setdefault(section, {}), dict):
@@ -176,11 +206,9 @@ def _check(tree: Table, default_name: str) -> Recipe:
             **_typed(tree["unlabelled"], [cut], "unlabelled", skip=("store", "label")),
             "label": None,
         },
-        encoder=_member(tree["encoder"], ENCODERS, "encoder", skip=("channels", "mean", "std")),
-        objective=_member(tree["objective"], OBJECTIVES, "objective", skip=("encoder",)),
-        pretrain=_typed(
-            tree["pretrain"], [pretrain], "pretrain", skip=("objective", "train", "validation", "seed", "resume")
-        ),
+        encoder=_member(tree["encoder"], ENCODERS, "encoder", skip=_GIVEN["encoder"]),
+        objective=_member(tree["objective"], OBJECTIVES, "objective", skip=_GIVEN["objective"]),
+        pretrain=_typed(tree["pretrain"], [pretrain], "pretrain", skip=_GIVEN["pretrain"]),
         protocol=_typed(
             tree["protocol"],
             [units, cells],
@@ -192,6 +220,7 @@ def _check(tree: Table, default_name: str) -> Recipe:
             arm: _typed(table, [TransferClassifier], f"transfer.{arm}", skip=("encoder", "seed"))
             for arm, table in arms.items()
         },
+        search=_searched(tree["search"], tree["encoder"]["name"], tree["objective"]["name"]),
         text=text,
     )
 
@@ -239,6 +268,56 @@ def _member(table: Table, family: Mapping[str, Callable[..., Any]], what: str, s
     return {"name": name, **_typed(rest, [family[name]], what, skip=skip)}
 
 
+def _dotted(table: Table) -> Table:
+    """`{"pretrain": {"lr": ...}}`, as TOML reads dots without quotes around them, -> `{"pretrain.lr": ...}`."""
+    flat: Table = {}
+    for key, value in table.items():
+        if "." not in key and isinstance(value, dict):
+            flat |= {f"{key}.{name}": inner for name, inner in value.items()}
+        else:
+            flat[key] = value
+    return flat
+
+
+def _searched(table: Table, encoder: str, objective: str) -> Table:
+    """Choices (a list) and ranges (low, high, log) by setting, each checked against the signatures of whatever may be
+    chosen to have it."""
+    families: dict[str, Mapping[str, Callable[..., Any]]] = {"encoder": ENCODERS, "objective": OBJECTIVES}
+    own = {"encoder": encoder, "objective": objective}
+    space: Table = {}
+    for key in sorted(table, key=lambda key: not key.endswith(".name")):  # names first: the rest depends on them
+        what = table[key]
+        section, _, name = key.partition(".")
+        _known([section], _GIVEN, "[search]")
+        limits = isinstance(what, dict)
+        if limits:
+            _known(what, ("low", "high", "log"), f"[search] {key}")
+        if not (limits and {"low", "high"} <= set(what)) and not (isinstance(what, list) and what):
+            raise ValueError(
+                f"[search] {key} is {what!r}; expected a list of choices, or a range such as {{ low = 1e-4, high = 1e-2, "
+                "log = true }"
+            )
+        values = [what["low"], what["high"]] if limits else what
+        if name == "name" and section in families:
+            _known(values, families[section], f"[search] {key}")
+        else:
+            functions: list[Callable[..., Any]] = [pretrain]
+            if section in families:
+                functions = [families[section][member] for member in space.get(f"{section}.name", [own[section]])]
+            values = [_typed({name: value}, functions, f"search.{section}", _GIVEN[section])[name] for value in values]
+        if len(set(map(str, values))) < len(values):
+            raise ValueError(f"[search] {key} names a value twice: {values}")
+        space[key] = values
+        if limits:
+            low, high = values
+            log = what.get("log", False)
+            numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+            if not numbers or not low < high or not isinstance(log, bool) or (log and low <= 0):
+                raise ValueError(f"[search] {key} is {what!r}; expected numbers with low < high, and low > 0 for log")
+            space[key] = {"low": low, "high": high, "log": log}
+    return space
+
+
 def _typed(table: Table, functions: Sequence[Callable[..., Any]], what: str, skip: Sequence[str]) -> Table:
     """The table with its values checked against the functions' annotations."""
     hints: dict[str, Any] = {}
@@ -261,10 +340,11 @@ def _typed(table: Table, functions: Sequence[Callable[..., Any]], what: str, ski
 
 def _as_toml(tree: Table, path: str = "") -> str:
     """The recipe as it was run, changes and all."""
-    lines = [f"{key} = {_value(value)}" for key, value in tree.items() if not isinstance(value, dict)]
+    names = {key: f'"{key}"' if "." in key else key for key in tree}
+    lines = [f"{names[key]} = {_value(value)}" for key, value in tree.items() if not isinstance(value, dict)]
     for key, value in tree.items():
         if isinstance(value, dict):
-            lines += ["", f"[{path}{key}]", _as_toml(value, f"{path}{key}.")]
+            lines += ["", f"[{path}{names[key]}]", _as_toml(value, f"{path}{names[key]}.")]
     return "\n".join(lines)
 
 

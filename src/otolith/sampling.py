@@ -6,11 +6,13 @@ A `Batch` has no field for labels, so no objective can read them.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -35,6 +37,7 @@ class Batch(NamedTuple):
 
 
 _AHEAD = 1024  # windows gathered at a time
+_PIECE = 1 << 20  # keys made at a time
 
 Draw = Literal["uniform", "subject", "variance"]
 
@@ -43,37 +46,58 @@ def weights(windows: Windows, draw: Draw) -> Float[Tensor, " windows"]:
     """(windows,) unnormalised probability of each window, float64.
 
     `uniform`: equal. `subject`: equal for people, however long they were recorded. `variance`: the sum over channels of
-    the window's variance (Fortes Rey et al. 2023, arXiv 2307.01168); a window without movement is never drawn.
+    the window's variance (Fortes Rey et al. 2023, arXiv 2307.01168); a window without movement is never drawn. Where the
+    store does not know the variance of such windows, it is taken from the signal.
     """
     if draw == "uniform":
         return torch.ones(len(windows), dtype=torch.float64)
     if draw == "subject":
         subject = torch.from_numpy(windows.subject)
         return 1.0 / torch.bincount(subject)[subject].to(torch.float64)
+    if windows.variance is not None:
+        return torch.from_numpy(windows.variance).to(torch.float64)
     blocks = torch.arange(len(windows), device=windows.offset.device).split(4096)
     spread = [windows.gather(block).var(dim=2, correction=0).sum(dim=1) for block in blocks]
     return torch.cat(spread).to("cpu", torch.float64)
 
 
-def draw_windows(weight: Float[Tensor, " windows"], count: int, *, generator: torch.Generator) -> Int[Tensor, " drawn"]:
-    """Draws without replacement, in random order, with probability proportional to weight: Gumbel top-k.
+def draw_windows(
+    weight: Float[Tensor, " windows"], count: int, *, generator: torch.Generator, replacement: bool = False
+) -> Int[Tensor, " drawn"]:
+    """Draws in random order, with probability proportional to weight.
+
+    Without replacement each draw is proportional to weight among what is left: the largest of log weight + Gumbel noise
+    (Vieira 2014), in float64, where hardly any two keys are equal. The keys are made in place, piece by piece, and only
+    those about to be drawn are sorted. With replacement: the inverse of the cumulated weights.
 
     Args:
         weight: unnormalised probabilities; 0 is never drawn.
-        count: how many; fewer come back if fewer have a positive weight.
+        count: how many; without replacement, fewer come back if fewer have a positive weight.
         generator: the randomness.
+        replacement: whether a window can be drawn more than once.
 
     Raises:
         ValueError: a weight is negative or not finite, or all are 0.
     """
-    if not bool(torch.isfinite(weight).all()) or bool((weight < 0).any()):
+    if not bool((weight >= 0).all() and (weight < math.inf).all()):
         raise ValueError("a sampling weight is negative or not finite")
     possible = int((weight > 0).sum())
     if possible == 0:
         raise ValueError("every window has weight 0: no signal moves, so nothing can be drawn by variance")
-    uniform = torch.rand(len(weight), generator=generator, dtype=torch.float64)
-    key = weight.log() - (-uniform.clamp_min(1e-300).log()).log()
-    return key.topk(min(count, possible)).indices
+    if replacement:
+        cumulated = (weight / weight.max()).cumsum_(0)
+        place = torch.rand(count, generator=generator, dtype=torch.float64) * cumulated[-1]
+        # A place that was rounded up to the very end belongs to the last window that has any weight.
+        last = int(torch.searchsorted(cumulated, cumulated[-1]))
+        return torch.searchsorted(cumulated, place, right=True).clamp_max(last)
+    key = torch.rand(len(weight), generator=generator, dtype=torch.float64)
+    for noise, own in zip(key.split(_PIECE), weight.split(_PIECE), strict=True):
+        noise.clamp_min_(1e-300).log_().neg_().log_().neg_().add_(own.log())
+    left = len(key) - max(1, min(count, possible))
+    rough = key.to(torch.float32).numpy()  # rounding keeps the order: the drawn ones are among the roughly largest
+    rough.partition(left)
+    drawn = (key >= float(np.nextafter(rough[left], -np.float32(np.inf)))).nonzero()[:, 0]
+    return drawn[key[drawn].argsort(descending=True)[:count]]
 
 
 @contextlib.contextmanager

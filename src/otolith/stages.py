@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,13 +24,12 @@ import pandas as pd
 from otolith import checkpoint, predict, report
 from otolith.datasets import DATASETS
 from otolith.evaluate import Cell, Row, Unit, cells, evaluate, gather, units
-from otolith.files import fingerprint, replacing, write_text
+from otolith.files import fingerprint, listing, replacing, unnested, write_text
 from otolith.pretrain import Step, pretrain
 from otolith.recipe import Recipe, load, variants
-from otolith.recording import ACCELEROMETER, STANDARD_GRAVITY, Recording
+from otolith.recording import ACCELEROMETER, STANDARD_GRAVITY
 from otolith.splits import by_subject, draw_shots
-from otolith.store import Store, open_store, prepare
-from otolith.study import write as write_study
+from otolith.store import Prepared, open_store, preparing
 from otolith.transfer import TransferClassifier, embed
 from otolith.windows import Windows, cut, join
 
@@ -41,14 +40,31 @@ def prepare_dataset(
     data: Path,
     *,
     rate_hz: float = 50.0,
-    watch: Callable[[Iterable[Recording]], Iterable[Recording]] = iter,
-) -> Store:
-    """Official files -> a prepared store in `data/name`. `watch` sees every recording pass."""
+    placement: str | None = None,
+    subset: str | None = None,
+    channels: Sequence[str] | None = None,
+    jobs: int = 1,
+) -> Iterator[Prepared]:
+    """Official files -> a prepared store in `data/name`, part by part; when the generator is exhausted, it is there.
+
+    Interrupted, it goes on where it stopped if the official files, by names, sizes and times, are still the same. Arguments
+    and errors as `Dataset.listed` and `store.prepare`.
+    """
     dataset = DATASETS[name]
+    placement, subset = placement or dataset.placements[0], subset or dataset.subsets[0]
     about = {"title": dataset.title, "licence": dataset.licence, "origin": dataset.origin, "cite": dataset.cite}
-    return prepare(
-        watch(dataset.read(source)), data / name, dataset=name, labels=dataset.classes, rate_hz=rate_hz, about=about
-    )
+    read = [placement, subset, list(channels or dataset.channels), [] if source is None else listing(source)]
+    with unnested(source, data / name) as files:
+        yield from preparing(
+            dataset.listed(files, placement=placement, subset=subset, channels=channels),
+            data / name,
+            dataset=name,
+            labels=dataset.classes,
+            rate_hz=rate_hz,
+            about=about | {"subset": subset},
+            source_key=fingerprint(read),
+            jobs=jobs,
+        )
 
 
 class Encoding(NamedTuple):
@@ -299,8 +315,9 @@ def study(recipes: Sequence[Path], folder: Path, data: Path, changes: Sequence[s
     return runs
 
 
-def study_page(runs: Sequence[Run], *, path: Path, table: Path, title: str) -> pd.DataFrame:
-    """Writes the page of a study from the rows that are there, of the whole plan or of a part of it.
+def study_rows(runs: Sequence[Run]) -> tuple[pd.DataFrame, dict[tuple[str, str], int]]:
+    """The rows of a study that are there, of the whole plan or of a part of it; and how many are planned, by corpus and
+    variant.
 
     Raises:
         FileNotFoundError: there are none.
@@ -313,14 +330,16 @@ def study_page(runs: Sequence[Run], *, path: Path, table: Path, title: str) -> p
         except FileNotFoundError:
             planned = []  # not pretrained yet
         there = [cell for cell in planned if (run.rows / f"{cell.fingerprint}.json").exists()]
-        counts[run.recipe.dataset, variant] = (len(there), len(planned))
+        protocol = {name: value.default for name, value in inspect.signature(cells).parameters.items()}
+        protocol |= {name: value.default for name, value in inspect.signature(units).parameters.items()}
+        protocol |= run.recipe.protocol
+        rows = protocol["folds"] * len(protocol["seeds"]) * len(protocol["shots"]) * len(protocol["modes"])
+        counts[run.recipe.dataset, variant] = rows
         if there:
             parts.append(gather(run.rows, there).assign(variant=variant))
     if not parts:
         raise FileNotFoundError("no result rows of this study yet; run: otolith study RECIPE")
-    rows = pd.concat(parts, ignore_index=True)
-    write_study(rows, counts, path=path, table=table, title=title)
-    return rows
+    return pd.concat(parts, ignore_index=True), counts
 
 
 def label_file(

@@ -28,9 +28,9 @@ COLOURS = {
     "transform_discrimination": "#cc79a7",
 }
 CONTROLS = {
-    "scratch": ("from scratch", "#444444", ":"),
-    "supervised": ("from scratch, augmented", "#999999", ":"),
-    "forest": ("random forest", "#117733", "--"),
+    "scratch": ("from scratch", "#555555", ":"),
+    "supervised": ("from scratch, augmented", "#aaaaaa", ":"),
+    "forest": ("random forest", "#000000", "-."),
 }
 
 
@@ -63,7 +63,8 @@ def curves(rows: pd.DataFrame) -> Figure:
             axes.set_xticks(range(len(shots)), [shots_in_words(n) for n in shots])
             axes.set(title=target, xlabel="labelled windows a class", ylabel="macro F1, people never seen")
             if number == 0:
-                axes.legend(fontsize=8)
+                handles = axes.get_legend_handles_labels()
+        figure.legend(*handles, loc="outside lower center", ncols=3, fontsize=8)
         return figure
 
 
@@ -108,6 +109,7 @@ def answers(rows: pd.DataFrame) -> list[tuple[str, str]]:
             _variants(rows, "target"),
         ),
         ("Does it beat uniform sampling?", _variants(rows, "uniform")),
+        ("Do frozen features beat those of a random encoder?", _random(rows)),
         ("Which objective is best?", _best(rows)),
         ("Do several corpora help?", _variants(rows, "corpora", "one-corpus")),
         ("Do the practices between the poles, or keeping the objective, help?", _practices(rows)),
@@ -258,6 +260,10 @@ def _variants(rows: pd.DataFrame, *suffixes: str) -> str:
     return markdown_table(_frame(lines)) if lines else ""
 
 
+def _random(rows: pd.DataFrame) -> str:
+    return _over_control(rows, "frozen", "random-frozen")
+
+
 def _best(rows: pd.DataFrame) -> str:
     plain = rows[rows["variant"].isin(list(COLOURS)) & (rows["mode"] == "finetune")]
     if plain["variant"].nunique() < 2:
@@ -316,14 +322,19 @@ def _controls(rows: pd.DataFrame) -> str:
 
 
 def _placement(rows: pd.DataFrame) -> str:
+    return _over_control(rows, "finetune", "scratch")
+
+
+def _over_control(rows: pd.DataFrame, mode: str, control: str) -> str:
+    """Each plain objective against the same network without pretraining."""
     lines = {}
     for target, here in rows.groupby("dataset", sort=False):
         for variant in COLOURS:
-            tuned = here[(here["variant"] == variant) & (here["mode"] == "finetune")]
-            encoders = set(tuned["encoder"])
-            scratch = here[(here["mode"] == "scratch") & here["encoder"].isin(encoders)].drop_duplicates("fingerprint")
-            if gains := _sorted(paired(tuned, scratch, variant, "scratch")):
-                lines[f"{target}: {variant} over scratch"] = {shots_in_words(g.shots): _cell(g) for g in gains}
+            ours = here[(here["variant"] == variant) & (here["mode"] == mode)]
+            alike = here["encoder"].isin(set(ours["encoder"]))
+            other = here[(here["mode"] == control) & alike].drop_duplicates("fingerprint")
+            if gains := _sorted(paired(ours, other, variant, control)):
+                lines[f"{target}: {variant} over {control}"] = {shots_in_words(g.shots): _cell(g) for g in gains}
     return markdown_table(_frame(lines)) if lines else ""
 
 

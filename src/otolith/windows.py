@@ -89,6 +89,8 @@ class Windows:
         start_s: (windows,) seconds from the recording's first time step.
         dataset: the corpus's name.
         identity: a hash of the store and of how it was cut; result rows name it.
+        variance: (windows,) float32, the sum over channels of each window's variance in the store's units, where the store
+            knows it without reading the signal; else None.
         paired: vectors of another modality, (windows, dim) each.
         present: which windows have them, (windows,) each.
         mapped: the stores' memory maps, so that another process can map the files again instead of being sent a copy of
@@ -106,6 +108,7 @@ class Windows:
     start_s: np.ndarray
     dataset: str
     identity: str
+    variance: np.ndarray | None = None
     paired: dict[str, Tensor] = dataclasses.field(default_factory=dict)
     present: dict[str, Tensor] = dataclasses.field(default_factory=dict)
     mapped: tuple[np.memmap, ...] = ()
@@ -154,6 +157,7 @@ class Windows:
             subject=self.subject[rows],
             recording=self.recording[rows],
             start_s=self.start_s[rows],
+            variance=None if self.variance is None else self.variance[rows],
             paired={name: vectors[where] for name, vectors in self.paired.items()},
             present={name: mask[where] for name, mask in self.present.items()},
         )
@@ -296,13 +300,18 @@ def cut(
     if label is not None and not store.labels:
         raise ValueError(f"'{store.dataset}' has no labels; cut it with label=None")
     subject_names = store.subjects
-    offset, y, subject, recording, start = [], [], [], [], []
+    in_blocks = length % store.block_steps == 0 and hop % store.block_steps == 0
+    offset, y, subject, recording, start, variance = [], [], [], [], [], []
     for number, entry in enumerate(store.entries):
         first = np.arange(0, entry.steps - length + 1, hop, dtype=np.int64)
         if label is not None:
             target = _labels(entry.steps, entry.spans, first, length, label, len(store.labels))
             first, target = first[target >= 0], target[target >= 0]
             y.append(target)
+        if in_blocks:
+            mean, squares = store.moments(entry)[:, columns]
+            blocks = first // store.block_steps
+            variance.append(_variance(mean, squares, blocks, length // store.block_steps, store.block_steps))
         offset.append(entry.start + first[:, None] + columns * entry.steps)
         start.append(first / store.rate_hz)
         recording.append(np.full(len(first), number))
@@ -326,6 +335,7 @@ def cut(
         start_s=np.concatenate(start),
         dataset=store.dataset,
         identity=fingerprint(how),
+        variance=np.concatenate(variance) if in_blocks else None,
         mapped=(store.values,),
     )
 
@@ -349,6 +359,7 @@ def join(parts: Sequence[Windows]) -> Windows:
     before = np.cumsum([0] + [sum(len(values) for values in part.values) for part in parts]).tolist()
     people = np.cumsum([0] + [len(part.subject_names) for part in parts]).tolist()
     recordings = np.cumsum([0] + [int(part.recording.max(initial=-1)) + 1 for part in parts]).tolist()
+    known = [part.variance for part in parts if part.variance is not None]
     return Windows(
         values=tuple(values for part in parts for values in part.values),
         offset=torch.cat([part.offset + first for part, first in zip(parts, before, strict=False)]),
@@ -361,6 +372,7 @@ def join(parts: Sequence[Windows]) -> Windows:
         start_s=np.concatenate([part.start_s for part in parts]),
         dataset="+".join(names),
         identity=fingerprint([part.identity for part in parts]),
+        variance=np.concatenate(known) if len(known) == len(parts) else None,
         mapped=tuple(array for part in parts for array in part.mapped),
     )
 
@@ -375,6 +387,23 @@ def _columns(store: Store, names: tuple[str, ...]) -> np.ndarray:
     if len(set(names)) != len(names):
         raise ValueError(f"a channel is asked for twice: {', '.join(names)}")
     return np.array([store.channels.index(name) for name in names], dtype=np.int64)
+
+
+def _variance(mean: np.ndarray, squares: np.ndarray, first: np.ndarray, count: int, steps: int) -> np.ndarray:
+    """(windows,) sum over channels of the variance of windows of `count` blocks, from (channels, blocks) moments.
+
+    Chan, Golub and LeVeque 1979: the squares within the blocks, plus those of the blocks' means about the window's. Nothing
+    large is subtracted, so gravity costs no digits.
+    """
+    out = np.empty(len(first), dtype=np.float32)
+    size = max(1, (1 << 20) // count)  # windows at a time, to bound the memory
+    for at in range(0, len(first), size):
+        blocks = first[at : at + size, None] + np.arange(count)
+        means = mean[:, blocks].astype(np.float64)
+        means -= means.mean(axis=2, keepdims=True)
+        total = squares[:, blocks].sum(axis=(0, 2), dtype=np.float64) + steps * np.einsum("cwb,cwb->w", means, means)
+        out[at : at + size] = total / (count * steps)
+    return out
 
 
 def _labels(
