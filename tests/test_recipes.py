@@ -92,7 +92,7 @@ def myogym(root: Path) -> None:
     raw, labels = [], []
     for person in PEOPLE:
         table = np.zeros((1200, 17))
-        table[:, 9] = table[:, 13] = np.arange(1200) * 20 + person * 1_000_000
+        table[:, 9] = table[:, 13] = np.arange(1200) * 20_000 + person * 100_000_000
         for act in range(3):
             table[act * 400 : (act + 1) * 400, 10:13] = motion(person, act, 400)
         raw.append(table)

@@ -1,5 +1,6 @@
 """Search: which settings are tried, what they are judged by, whose recordings have a say, and that nothing is lost."""
 
+import dataclasses
 import inspect
 import json
 import math
@@ -123,6 +124,16 @@ def test_short_windows_leave_out_what_does_not_fit_them(data: Path) -> None:
     assert fitting("reconstruction", data, seconds=0.8)["encoder.name"] == [n for n in ENCODERS if n != "tpn"]
     with pytest.raises(ValueError, match=r"no encoder fits: .*shorten those"):
         fitting("cpc", data, seconds=0.3)
+
+
+def test_a_value_is_tried_beside_others_of_the_space(data: Path, tmp_path: Path) -> None:
+    changes = "search={encoder.dropout=[0.0, 0.1], objective.future_steps=[16, 32]}", "encoder={name='cpc'}"
+    job = run(data, tmp_path, *changes, "objective={name='cpc', future_steps=64}", "unlabelled.seconds=1.0")
+    train = job.unlabelled["motionsense"]
+    assert search.space(job.recipe, train) == job.recipe.search  # 64 steps ahead do not fit, but nobody searches them
+    fits = run(data, tmp_path, *changes[1:], "search={objective.future_steps=[16, 64]}", "objective={name='cpc'}")
+    with pytest.raises(ValueError, match="future_steps = 64 does not fit cpc and cpc"):
+        search.space(fits.recipe, train)
 
 
 def test_settings_that_the_drawn_encoder_lacks_are_not_drawn(data: Path, tmp_path: Path) -> None:
@@ -361,11 +372,10 @@ def test_the_targets_test_people_have_no_say(data: Path, tmp_path: Path) -> None
     job = run(
         data, tmp_path, "pretrain_on=['synthetic']", "search={objective.temperature=[0.1, 0.5]}", "pretrain.epochs=1"
     )
+    job = dataclasses.replace(job, shared=tmp_path / "shared")
     list(search.search(job, trials=1))
     unit = job.plan(job.windows())[0]
-    assert [path.name for path in job.encoders.iterdir()] == [
-        path.name for path in [next(iter(job.encoders.iterdir()))]
-    ], "one fold's encoder"
+    assert len(list(job.encoders.iterdir())) == 1, "one fold's encoder, where runs share theirs"
     head = " ".join(line[2:] for line in (job.folder / "recipe-best.toml").read_text().splitlines() if line[0:1] == "#")
     say = sorted(unit.split.train + unit.split.validation)
     assert f"of synthetic {', '.join(say)}." in head and f"{', '.join(unit.split.test)}, the test people" in head
@@ -427,6 +437,9 @@ def test_a_search_that_is_stopped_takes_its_trial_up_again(
     records.close()  # as Ctrl-C does
     assert [trial.state.name for trial in the_study(job).trials] == ["COMPLETE", "FAIL", "WAITING"]
     assert len(list(job.encoders.glob("*.state"))) == 1
+    assert len(table(job)) == 1 and recipe.load(job.folder / "recipe-best.toml").name == "small", (
+        "what there is, is told"
+    )
     found = list(search.search(job, trials=5))
     assert found[0].number == 2 and found[0].settings == seen.settings
     assert found[0].step is not None and found[0].step.epoch == 2, "from where its training stopped"
@@ -467,9 +480,11 @@ def test_a_killed_search_takes_its_trial_up_again(
     _, errors = killed.communicate(timeout=120)
     assert killed.returncode == -signal.SIGKILL, errors
     assert [trial.state.name for trial in the_study(job).trials] == ["COMPLETE", "RUNNING"]
+    for state in job.encoders.glob("*.state"):
+        state.unlink()  # as for another machine
     found = list(search.search(job, trials=3))
     assert [trial.state.name for trial in the_study(job).trials] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
-    assert found[0].step is not None and found[0].step.epoch == 2
+    assert found[0].step is not None and found[0].step.epoch == 1
     rows = table(job)
     assert list(rows.loc[rows["state"] == "complete", "value"]) == list(table(unbroken[0])["value"][:3])
 

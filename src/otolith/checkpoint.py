@@ -166,7 +166,7 @@ def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def code_version() -> str:
     """Identity of the code that results depend on: a hash of Otolith's own sources, without the surface modules."""
     root = Path(otolith.__file__).parent
-    surface = {"cli.py", "stages.py", "report.py", "predict.py", "recipe.py"}
+    surface = {"cli.py", "stages.py", "report.py", "predict.py", "recipe.py", "search.py", "study.py"}
     files = sorted(path for path in root.rglob("*.py") if path.name not in surface)
     return fingerprint({path.relative_to(root).as_posix(): sha256(path) for path in files})[:16]
 

@@ -340,11 +340,10 @@ def _typed(table: Table, functions: Sequence[Callable[..., Any]], what: str, ski
 
 def _as_toml(tree: Table, path: str = "") -> str:
     """The recipe as it was run, changes and all."""
-    names = {key: f'"{key}"' if "." in key else key for key in tree}
-    lines = [f"{names[key]} = {_value(value)}" for key, value in tree.items() if not isinstance(value, dict)]
+    lines = [f"{key} = {_value(value)}" for key, value in tree.items() if not isinstance(value, dict)]
     for key, value in tree.items():
         if isinstance(value, dict):
-            lines += ["", f"[{path}{names[key]}]", _as_toml(value, f"{path}{names[key]}.")]
+            lines += ["", f"[{path}{key}]", _as_toml(value, f"{path}{key}.")]
     return "\n".join(lines)
 
 

@@ -80,14 +80,6 @@ class Trial(NamedTuple):
     done: bool = False
 
 
-class _OneUnit(Run):
-    """A run of the first fold and seed alone: what a trial pretrains."""
-
-    def plan(self, windows: Windows) -> list[Unit]:
-        """The first of the plan."""
-        return super().plan(windows)[:1]
-
-
 def search(
     job: Run, *, trials: int = 20, storage: str | None = None, by: Judge = "loss", on: str | None = None
 ) -> Iterator[Trial]:
@@ -95,9 +87,9 @@ def search(
 
     A trial pretrains the encoder of the plan's first fold and seed: on all people of other corpora, and of the recipe's
     own corpus on that fold's training and validation people, never on its test people. Settings are drawn by a tree of
-    Parzen estimators (the first ten at random). Judged by loss, a trial ends early when after some epoch, not among
-    the first tenth, its best loss is worse than the median of the others' at that epoch (of at least five). A trial whose process died is failed and its settings are tried
-    again, from where its training stopped.
+    Parzen estimators (the first ten at random). Judged by loss, a trial ends early when after some epoch, not among the
+    first tenth, its best loss is worse than the median of the others' at that epoch (of at least five). A trial whose
+    process died is failed and its settings are tried again, from where its training stopped.
 
     Args:
         job: the recipe and its folder.
@@ -247,7 +239,7 @@ def _try(
     try:
         settings = _draw(study, trial, job.recipe, found)
         recipe = changed(job.recipe, settings)
-        run = _OneUnit(recipe, job.folder / "search", job.data, job.shared or job.folder)
+        run = Run(recipe, job.folder / "search", job.data, job.shared or job.folder)
         made = run.pretraining(unit)
         before = study.trials[trial.user_attrs["again"]].intermediate_values if "again" in trial.user_attrs else {}
         for epoch, loss in before.items():  # of the same settings in a process that died
@@ -256,7 +248,7 @@ def _try(
         if windows is None and made.validation is not None:
             guess = chance(recipe.objective["name"], len(made.validation), _of_pretrain(recipe, "batch_size"))
         finished = _finished(study)
-        for *_, step in run.pretrain():
+        for *_, step in run.pretrain(of=[unit]):
             if time.time() - beat > _BEAT_S:
                 beat = time.time()
                 trial.set_user_attr("beat", beat)

@@ -53,13 +53,15 @@ def prepare_dataset(
     dataset = DATASETS[name]
     placement, subset = placement or dataset.placements[0], subset or dataset.subsets[0]
     about = {"title": dataset.title, "licence": dataset.licence, "origin": dataset.origin, "cite": dataset.cite}
+    usual = (placement, subset) == (dataset.placements[0], dataset.subsets[0])
     read = [placement, subset, list(channels or dataset.channels), [] if source is None else listing(source)]
+    source, data = source and source.resolve(), data.resolve()  # worker processes may have another working directory
     with unnested(source, data / name) as files:
         yield from preparing(
             dataset.listed(files, placement=placement, subset=subset, channels=channels),
             data / name,
             dataset=name,
-            labels=dataset.classes,
+            labels=dataset.classes if usual else (),  # others have fewer or further classes: those that are met
             rate_hz=rate_hz,
             about=about | {"subset": subset},
             source_key=fingerprint(read),
@@ -173,9 +175,15 @@ class Run:
         """Where the encoder for a unit lies."""
         return self.pretraining(unit).path
 
-    def pretrain(self, *, everyone: bool = False) -> Iterator[Encoding]:
-        """Pretrains what is not there yet: an encoder for each group of training people, or one on everybody."""
-        of = [None] if everyone else self.plan(self.windows())
+    def pretrain(self, *, everyone: bool = False, of: Sequence[Unit | None] | None = None) -> Iterator[Encoding]:
+        """Pretrains what is not there yet: an encoder for each group of training people, or one on everybody.
+
+        Args:
+            everyone: the one on everybody.
+            of: the encoders for these units alone.
+        """
+        if of is None:
+            of = [None] if everyone else self.plan(self.windows())
         wanted = {job.path: job for job in map(self.pretraining, of)}
         self._keep_recipe()
         for index, (path, job) in enumerate(wanted.items()):

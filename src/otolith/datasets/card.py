@@ -38,7 +38,8 @@ class Dataset:
         name: what commands and recipes call it.
         title: what people call it.
         subjects: number of people.
-        classes: label names, in the order of their numbers; empty for an unlabelled corpus.
+        classes: label names of the default placement and subset, in the order of their numbers; empty for an unlabelled
+            corpus.
         rate_hz: native rate.
         channels: all that its recordings can have.
         placements: where sensors sit; the first is the default.
