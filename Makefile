@@ -29,6 +29,7 @@ benchmarks: $(VENV)/installed  ## Ratios, measured side by side
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[demo,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps projectaria-tools
 	@touch $@
 
 clean:

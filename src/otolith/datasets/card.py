@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from otolith.recording import Part, Recording
+from otolith.recording import Companion, Part, Recording
 
 
 class Remote(NamedTuple):
@@ -52,6 +52,8 @@ class Dataset:
         subsets: official parts of the corpus that can be asked for by name; the first is the default.
         remotes: the official files to download; empty where that cannot be done for the user.
         terms: address of the licence or of the corpus's page.
+        companions: (source; placement; subset) -> what lies beside the recordings that `parts` gives, in their order: words,
+            pictures, other sensors. None: nothing does. Recordings without a companion are left out.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Dataset:
     subsets: tuple[str, ...] = ("all",)
     remotes: tuple[Remote, ...] = ()
     terms: str = ""
+    companions: Callable[[Path | None, str, str], Iterator[Companion]] | None = None
 
     def listed(
         self,
