@@ -25,7 +25,6 @@ Quirks
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterator
 from functools import partial
@@ -34,6 +33,7 @@ from pathlib import Path
 import numpy as np
 
 from otolith.datasets.card import Dataset
+from otolith.datasets.matlab import matrices
 from otolith.datasets.official import find, known_labels, stamped_recordings
 from otolith.files import Archive
 from otolith.recording import ACCELEROMETER, GYROSCOPE, Part, Recording
@@ -119,22 +119,20 @@ def _read(path: Path, member: str, names: dict[int, str]) -> Iterator[Recording]
 
 def _arrays(data: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
     """(rows, 17) and (rows, 2), float64; nothing but plain numbers of these shapes is read."""
-    from scipy.io import loadmat, whosmat  # half a second to import
-
-    try:  # scipy-stubs know paths alone
-        found = {key: (shape, kind) for key, shape, kind in whosmat(io.BytesIO(data))}  # type: ignore[arg-type]
-        for key, columns in COLUMNS.items():
-            shape, kind = found.get(key, ((), "nothing"))
-            if len(shape) != 2 or shape[1] != columns or not re.fullmatch("double|single|u?int(8|16|32)", kind):
-                raise ValueError(f"its {key} is {kind} {shape}, expected numbers (rows, {columns})")
-        arrays = loadmat(io.BytesIO(data), variable_names=list(COLUMNS))  # type: ignore[arg-type]
-        values, labels = (np.asarray(arrays[key], dtype=np.float64) for key in COLUMNS)
-        if len(values) != len(labels):
-            raise ValueError(f"it has {len(values):,} rows but {len(labels):,} labels")
-    except Exception as error:  # damaged files raise nearly anything, MemoryError included
+    found = matrices(data, name, COLUMNS)
+    for key, columns in COLUMNS.items():
+        if key not in found or found[key].ndim != 2 or found[key].shape[1] != columns:
+            here = found[key].shape if key in found else "missing or not of numbers"
+            raise ValueError(
+                f"'{name}' is not the official MATLAB file: its {key} is {here}, expected numbers (rows, {columns}); "
+                "download it again"
+            )
+    values, labels = (found[key].astype(np.float64) for key in COLUMNS)
+    if len(values) != len(labels):
         raise ValueError(
-            f"'{name}' is not the official MATLAB file: {type(error).__name__}: {error}; download it again"
-        ) from error
+            f"'{name}' is not the official MATLAB file: it has {len(values):,} rows but {len(labels):,} labels; "
+            "download it again"
+        )
     return values, labels
 
 
