@@ -19,6 +19,8 @@ SCORES = {  # variant: mode: macro F1 at 2 and at 50 windows a class
         "scratch": (0.50, 0.70),
         "forest": (0.65, 0.80),
         "supervised": (0.52, 0.72),
+        "frozen-logistic": (0.58, 0.78),
+        "random-logistic": (0.55, 0.80),
     },
     "reconstruction": {"finetune": (0.50, 0.85), "frozen": (0.55, 0.70)},
     "simclr-uniform": {"finetune": (0.55, 0.80), "frozen": (0.35, 0.75)},
@@ -39,7 +41,7 @@ def rows() -> pd.DataFrame:
         for variant, arms in SCORES.items():
             for mode, scores in arms.items():
                 wobble = random.normal(scale=0.004, size=5)
-                pretrained = mode not in ("scratch", "forest", "supervised")
+                pretrained = mode not in ("scratch", "forest", "supervised", "random-logistic")
                 for shots, score in zip((2, 50), scores, strict=True):
                     for fold in range(5):
                         for seed in range(3):
@@ -99,6 +101,10 @@ def test_every_question_is_answered_by_the_differences_that_were_put_in(rows: pd
     assert gain(cell(target, "spar: simclr over simclr-target, finetune", 1))[0] == pytest.approx(-2, abs=1)
     uniform = found["Does it beat uniform sampling?"]
     assert gain(cell(uniform, "wharf: simclr over simclr-uniform, finetune", 1))[0] == pytest.approx(5, abs=1)
+    random = found["Do frozen features beat those of a random encoder?"]
+    middle, low, high = gain(cell(random, "spar: simclr over random-logistic", 1))
+    assert middle == pytest.approx(3, abs=1) and low > 0
+    assert gain(cell(random, "spar: simclr over random-logistic", 2))[0] == pytest.approx(-2, abs=1)
     best = found["Which objective is best?"]
     assert "reconstruction 2, simclr 2 times" in best or "simclr 2, reconstruction 2 times" in best
     assert cell(best, "spar", 1).startswith("simclr, over reconstruction") and cell(best, "spar", 2).startswith(
