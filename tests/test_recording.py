@@ -5,7 +5,16 @@ import re
 import numpy as np
 import pytest
 
-from otolith.recording import ACCELEROMETER, GYROSCOPE, STANDARD_GRAVITY, Recording, Span, regular_pieces, resample
+from otolith.recording import (
+    ACCELEROMETER,
+    GYROSCOPE,
+    STANDARD_GRAVITY,
+    Recording,
+    Span,
+    regular_pieces,
+    resample,
+    resample_sinc,
+)
 
 
 def make(**changes: object) -> Recording:
@@ -177,3 +186,35 @@ def test_a_clock_that_is_regular_already_keeps_every_row() -> None:
 )
 def test_nothing_in_nothing_out(rows: np.ndarray) -> None:
     assert regular_pieces(np.arange(float(len(rows))), rows, 50.0) == []
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "length", "values", "total"),
+    [
+        (1000, 250, (0.009239, 0.086745, 0.770821, 0.588020), 34.918167),
+        (999, 251, (0.009229, 0.086659, 0.770260, 0.595117), 34.922135),
+        (800, 313, (0.007384, 0.069432, 0.647330, 0.684837), 43.605051),
+        (200, 1250, (0.001760, 0.017373, 0.175104, 0.982743), 174.399632),
+        (20, 12500, (0.000012, 0.001367, 0.017596, 0.175030), 1743.929131),
+    ],
+)
+def test_the_sinc_resampler_gives_what_torchaudio_gives(
+    rate_hz: int, length: int, values: tuple[float, ...], total: float
+) -> None:
+    time, channel = np.arange(5000)[:, None], np.arange(6)[None]
+    signal = np.sin(2 * np.pi * 0.7 * (channel + 1) * time / 1000)
+    out = resample_sinc(signal, rate_hz, 50)
+    assert out.shape == (length, 6) and out.dtype == np.float64
+    np.testing.assert_allclose(out[[0, 1, 10, 100], 0], values, atol=1e-6)
+    assert out.sum() == pytest.approx(total, abs=1e-5)
+    np.testing.assert_allclose(resample_sinc(signal.astype(np.float32), rate_hz, 50), out, atol=1e-6)
+
+
+def test_the_sinc_resampler_agrees_with_the_other_one_within_and_works_in_blocks() -> None:
+    time = np.arange(60_000) / 1000
+    signal = np.stack([np.sin(2 * np.pi * 3 * time), np.cos(2 * np.pi * 7 * time)], axis=1).astype(np.float32)
+    ours, other = resample_sinc(signal, 1000, 50), resample(signal, 1000, 50)
+    assert ours.shape == other.shape == (3000, 2)
+    np.testing.assert_allclose(ours[50:-50], other[50:-50], atol=0.01)
+    assert resample_sinc(signal, 50.0, 50.0) is signal
+    assert resample_sinc(signal[:1], 1000, 50).shape == (1, 2)
