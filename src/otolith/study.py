@@ -266,8 +266,8 @@ def _random(rows: pd.DataFrame) -> str:
     if parts[1]:
         parts.insert(
             1,
-            "The same under a logistic regression on standardised features. It is the fairer question: the paper's head ends in "
-            "batch normalisation, whose running averages need more steps than few labels give where features are as small as a "
+            "The same under a logistic regression on standardised features, the fairer question: the paper's head ends in batch "
+            "normalisation, whose running averages need more steps than few labels give where features are as small as a "
             "random encoder's.",
         )
     return "\n\n".join(part for part in parts if part)
