@@ -19,8 +19,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from otolith.files import fingerprint
+from otolith.paired import Vectors
 from otolith.recording import UNITS
-from otolith.store import Store
+from otolith.store import Entry, Store
+
+LATE_S = 0.1
+"""How much later a recording may end than a window asked for by its start; the window is moved back by that."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -271,6 +275,8 @@ def cut(
     overlap: float = 0.5,
     channels: Sequence[str] | None = None,
     label: Literal["majority", "last"] | None = "majority",
+    labels: Sequence[str] | None = None,
+    starts: Mapping[str, Sequence[float]] | None = None,
 ) -> Windows:
     """Cuts every recording of a store into windows; none crosses from one recording into the next.
 
@@ -281,6 +287,10 @@ def cut(
         channels: which, in which order; default all.
         label: a window's label is that of most of its time steps (`majority`) or of its last (`last`); windows without
             one are dropped. None keeps every window and no label.
+        labels: only windows that have one of these by that rule (by `majority`, if `label` is None); they alone are the
+            windows' `label_names` then, in the store's order. None: all.
+        starts: where windows begin, in seconds, by the recording's name, instead of regularly; recordings that are not
+            named give none. None: regularly.
 
     Returns:
         The windows, in order of recording and time.
@@ -297,15 +307,20 @@ def cut(
     if not 0 <= overlap < 1:
         raise ValueError(f"overlap is {overlap}; expected 0 <= overlap < 1")
     hop = max(1, round(length * (1 - overlap)))
-    if label is not None and not store.labels:
+    if (label is not None or labels is not None) and not store.labels:
         raise ValueError(f"'{store.dataset}' has no labels; cut it with label=None")
+    wanted = _wanted(store, labels)
     subject_names = store.subjects
-    in_blocks = length % store.block_steps == 0 and hop % store.block_steps == 0
+    if starts is None:
+        firsts = [np.arange(0, entry.steps - length + 1, hop, dtype=np.int64) for entry in store.entries]
+    else:
+        firsts = _firsts(store, starts, length)
+    aligned = hop % store.block_steps == 0 if starts is None else not any((f % store.block_steps).any() for f in firsts)
+    in_blocks = length % store.block_steps == 0 and aligned
     offset, y, subject, recording, start, variance = [], [], [], [], [], []
-    for number, entry in enumerate(store.entries):
-        first = np.arange(0, entry.steps - length + 1, hop, dtype=np.int64)
-        if label is not None:
-            target = _labels(entry.steps, entry.spans, first, length, label, len(store.labels))
+    for number, (entry, first) in enumerate(zip(store.entries, firsts, strict=True)):
+        if label is not None or labels is not None:
+            target = wanted[_labels(entry.steps, entry.spans, first, length, label or "majority", len(store.labels))]
             first, target = first[target >= 0], target[target >= 0]
             y.append(target)
         if in_blocks:
@@ -317,18 +332,26 @@ def cut(
         recording.append(np.full(len(first), number))
         subject.append(np.full(len(first), subject_names.index(entry.subject)))
     if not sum(map(len, offset)):
+        if starts is not None and not sum(map(len, firsts)):
+            raise ValueError(f"starts holds no second at which a window of '{store.dataset}' could begin")
         longest = max(entry.steps for entry in store.entries) / store.rate_hz
+        if labels is not None and length <= longest * store.rate_hz:
+            raise ValueError(f"no window of {seconds:g} s in '{store.dataset}' has a label of {', '.join(labels)}")
         raise ValueError(
             f"no {'labelled ' if label else ''}window of {seconds:g} s fits in '{store.dataset}': its longest "
             f"recording lasts {longest:g} s; choose shorter windows"
         )
     how = {"store": store.hash, "seconds": seconds, "overlap": overlap, "channels": list(names), "label": label}
+    if labels is not None:
+        how["labels"] = [name for name in store.labels if name in labels]
+    if starts is not None:
+        how["starts"] = [first.tolist() for first in firsts]
     return Windows(
         values=(torch.from_numpy(store.values),),
         offset=torch.from_numpy(np.concatenate(offset)),
         contract=contract,
         y=np.concatenate(y) if label is not None else None,
-        label_names=store.labels,
+        label_names=tuple(name for name in store.labels if labels is None or name in labels),
         subject=np.concatenate(subject),
         subject_names=subject_names,
         recording=np.concatenate(recording),
@@ -343,8 +366,11 @@ def cut(
 def join(parts: Sequence[Windows]) -> Windows:
     """The windows of several corpora as one, without labels, for pretraining on all of them; no signal is copied.
 
+    A modality that one of them lacks is absent from its windows.
+
     Raises:
-        ValueError: none, one corpus twice, or corpora cut under different contracts.
+        ValueError: none, one corpus twice, corpora cut under different contracts, or a modality with different numbers of
+            numbers.
     """
     if not parts:
         raise ValueError("no windows to join")
@@ -360,6 +386,7 @@ def join(parts: Sequence[Windows]) -> Windows:
     people = np.cumsum([0] + [len(part.subject_names) for part in parts]).tolist()
     recordings = np.cumsum([0] + [int(part.recording.max(initial=-1)) + 1 for part in parts]).tolist()
     known = [part.variance for part in parts if part.variance is not None]
+    paired, present = _joined_pairs(parts)
     return Windows(
         values=tuple(values for part in parts for values in part.values),
         offset=torch.cat([part.offset + first for part, first in zip(parts, before, strict=False)]),
@@ -373,8 +400,107 @@ def join(parts: Sequence[Windows]) -> Windows:
         dataset="+".join(names),
         identity=fingerprint([part.identity for part in parts]),
         variance=np.concatenate(known) if len(known) == len(parts) else None,
+        paired=paired,
+        present=present,
         mapped=tuple(array for part in parts for array in part.mapped),
     )
+
+
+def _joined_pairs(parts: Sequence[Windows]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    paired: dict[str, Tensor] = {}
+    present: dict[str, Tensor] = {}
+    for name in dict.fromkeys(name for part in parts for name in part.paired):
+        dims = {part.dataset: part.paired[name].shape[1] for part in parts if name in part.paired}
+        if len(set(dims.values())) > 1:
+            said = ", ".join(f"{dim} in '{corpus}'" for corpus, dim in dims.items())
+            raise ValueError(f"'{name}' has different numbers of numbers: {said}; pair them by the same encoder")
+        dim = next(iter(dims.values()))
+        absent = [torch.zeros(len(part), dim, device=part.device) for part in parts]
+        paired[name] = torch.cat([part.paired.get(name, none) for part, none in zip(parts, absent, strict=True)])
+        present[name] = torch.cat(
+            [part.present.get(name, none[:, 0] > 0) for part, none in zip(parts, absent, strict=True)]
+        )
+    return paired, present
+
+
+def attach(
+    windows: Windows, store: Store, vectors: Mapping[str, Vectors], *, fraction: float = 1.0, seed: int = 0
+) -> Windows:
+    """The same windows, each with its vector of every modality, where it has one.
+
+    Args:
+        windows: of one corpus.
+        store: what they were cut from.
+        vectors: by the name under which objectives ask for them.
+        fraction: share of recordings that keep their pairs, each by a draw of its own; all windows of another lose every
+            modality. The recordings of a smaller share are among those of a larger one.
+        seed: of these draws.
+
+    Returns:
+        The windows with `paired` and `present`, which replace earlier ones; `identity` and `content` tell them apart.
+
+    Raises:
+        ValueError: windows, store and vectors are not of one corpus and preparation; or `fraction` is no share.
+    """
+    if not 0 <= fraction <= 1:
+        raise ValueError(f"fraction is {fraction}; expected 0 to 1")
+    if windows.dataset != store.dataset or len(windows.values) != 1:
+        raise ValueError(
+            f"the windows are of '{windows.dataset}' and the store of '{store.dataset}'; join after pairing"
+        )
+    for name, own in vectors.items():
+        if own.store != store.hash:
+            raise ValueError(
+                f"vectors '{name}' were made for another preparation of '{store.dataset}'; run again: "
+                f"otolith pair {store.dataset} --source DIR"
+            )
+    chosen = np.random.default_rng(seed).random(len(store.entries)) < fraction
+    seconds = windows.contract.steps / windows.contract.rate_hz
+    paired, present = {}, {}
+    for name, own in vectors.items():
+        values, there = own.of(windows.recording, windows.start_s, seconds)
+        there &= chosen[windows.recording]
+        values[~there] = 0
+        paired[name] = torch.from_numpy(values).to(windows.device)
+        present[name] = torch.from_numpy(there).to(windows.device)
+    pairs = [[name, own.content] for name, own in vectors.items()]
+    return dataclasses.replace(
+        windows,
+        paired=paired,
+        present=present,
+        identity=fingerprint({"windows": windows.identity, "pairs": pairs, "fraction": fraction, "seed": seed}),
+    )
+
+
+def _wanted(store: Store, labels: Sequence[str] | None) -> np.ndarray:
+    """New number of each label number of the store, -1: dropped; the last entry is that of windows without a label."""
+    if labels is None:
+        return np.append(np.arange(len(store.labels)), -1)
+    if isinstance(labels, str) or not labels or (unknown := [name for name in labels if name not in store.labels]):
+        asked = ", ".join(unknown) if labels and not isinstance(labels, str) else repr(labels)
+        raise ValueError(f"'{store.dataset}' has no label {asked}; it has {', '.join(store.labels)}")
+    kept = np.array([name in labels for name in store.labels] + [False])
+    return np.where(kept, np.cumsum(kept) - 1, -1)
+
+
+def _firsts(store: Store, starts: Mapping[str, Sequence[float]], length: int) -> list[np.ndarray]:
+    """(windows,) first time step of each window asked for, ascending, each once, of every recording."""
+    if unknown := set(starts) - {entry.name for entry in store.entries}:
+        raise ValueError(f"starts names '{min(unknown)}', which is no recording of '{store.dataset}'")
+    return [
+        _first_steps(store, entry, np.asarray(starts.get(entry.name, ()), float), length) for entry in store.entries
+    ]
+
+
+def _first_steps(store: Store, entry: Entry, start_s: np.ndarray, length: int) -> np.ndarray:
+    late = entry.steps - length
+    wrong = ~((start_s >= 0) & (start_s * store.rate_hz <= late + max(1.0, LATE_S * store.rate_hz))) | (late < 0)
+    if wrong.any():
+        raise ValueError(
+            f"a window of {length / store.rate_hz:g} s from {start_s[wrong][0]:g} s on does not fit in recording "
+            f"'{entry.name}' of {entry.steps / store.rate_hz:g} s; leave it out of starts"
+        )
+    return np.unique(np.rint(start_s * store.rate_hz).astype(np.int64).clip(max=late))
 
 
 def _columns(store: Store, names: tuple[str, ...]) -> np.ndarray:

@@ -1,0 +1,20 @@
+"""Vectors of other modalities beside recordings: words, pictures, other sensors, through frozen encoders, made once."""
+
+from otolith.paired.image import ImageEncoder, image_encoder
+from otolith.paired.text import TextEncoder, clean_narration, text_encoder
+from otolith.paired.vectors import Progress, Vectors, compute, folder_of, load, modalities, pair
+
+__all__ = [
+    "ImageEncoder",
+    "Progress",
+    "TextEncoder",
+    "Vectors",
+    "clean_narration",
+    "compute",
+    "folder_of",
+    "image_encoder",
+    "load",
+    "modalities",
+    "pair",
+    "text_encoder",
+]

@@ -1,0 +1,520 @@
+"""Companions of recordings -> vectors on disk, made once, and the vector of any window.
+
+    <data>/.paired/<dataset>/<modality>.safetensors   a vector for each narration (text), picture (video) or time of a track,
+                                                      and its place in time; the header names store, encoder, weights
+    <data>/.paired/<dataset>/.cache/                  what is finished, by content: narrations of a recording, pictures of
+                                                      a minute; a killed run goes on from there. It can be deleted
+
+A cache entry's name is a hash of what was encoded (words; the pictures' file and times) and of the encoder's weights and
+settings, so that nothing is made twice and nothing stale is ever used, whatever was renamed, moved or prepared again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import safetensors
+from safetensors.numpy import save_file
+
+from otolith.datasets.card import Dataset
+from otolith.files import claimed, fingerprint, replacing, unnested
+from otolith.paired.image import ImageEncoder
+from otolith.paired.text import TextEncoder, clean_narration
+from otolith.recording import Companion, Footage, Narration, Track
+from otolith.store import Store, open_store
+
+FORMAT = 1
+_CHUNK = 600  # pictures that are encoded and kept at a time: a minute of them
+_MODALITY = re.compile(r"[a-z0-9][\w-]*", re.ASCII | re.IGNORECASE)
+_BLOCK = 4096  # windows looked up at a time
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Vectors:
+    """One modality's vectors beside a store's recordings.
+
+    Attributes:
+        modality: its name, such as `text`.
+        recording: (vectors,) number among `store.entries`, ascending.
+        start_s: (vectors,) from when each is valid, in seconds from the recording's first time step; ascending in a
+            recording.
+        stop_s: (vectors,) until when; a picture's and a track's are equal to their start.
+        vectors: (vectors, dim) float32.
+        reduce: what a window is given: `mean`, of all vectors that begin inside; `cover`, the one that overlaps it most.
+        store: hash of the store.
+        about: how they were made: `encoder` and `sha256` of its weights, where there is one; `dim`, `fps`.
+    """
+
+    modality: str
+    recording: np.ndarray
+    start_s: np.ndarray
+    stop_s: np.ndarray
+    vectors: np.ndarray
+    reduce: Literal["mean", "cover"]
+    store: str
+    about: dict[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    @property
+    def dim(self) -> int:
+        """Numbers in a vector."""
+        return int(self.vectors.shape[1])
+
+    @functools.cached_property
+    def content(self) -> str:
+        """A hash of the vectors, their places, and what a window is given of them."""
+        digest = hashlib.sha256(f"{self.modality} {self.reduce} {self.vectors.shape}".encode())
+        for array in (self.recording, self.start_s, self.stop_s, self.vectors):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+    def of(self, recording: np.ndarray, start_s: np.ndarray, seconds: float) -> tuple[np.ndarray, np.ndarray]:
+        """The vector of each of some windows.
+
+        A window holds its start and not its end. Times are compared in whole microseconds, so that a picture taken as a
+        window ends is never in it, however the two were rounded. Of narrations that overlap a window alike, the one
+        whose middle is nearer is taken, then the earlier.
+
+        Args:
+            recording: (windows,) number of the recording.
+            start_s: (windows,) seconds from its first time step.
+            seconds: length of a window.
+
+        Returns:
+            (windows, dim) float32 of length 1, and (windows,) whether there is one; zeros where there is none.
+        """
+        values = np.zeros((len(recording), self.dim), dtype=np.float32)
+        order = np.argsort(recording, kind="stable")
+        numbers, first = np.unique(recording[order], return_index=True)
+        for number, rows in zip(numbers, np.split(order, first[1:]), strict=False):
+            low, high = np.searchsorted(self.recording, [number, number + 1])
+            if low == high:
+                continue
+            start, stop, own = self.start_s[low:high], self.stop_s[low:high], self.vectors[low:high]
+            begin = _microseconds(start_s[rows])
+            end = begin + _microseconds(seconds)
+            if self.reduce == "mean":
+                running = np.zeros((high - low + 1, self.dim))
+                np.cumsum(own, axis=0, dtype=np.float64, out=running[1:])
+                edges = [np.searchsorted(_microseconds(start), edge) for edge in (begin, end)]
+                total = running[edges[1]] - running[edges[0]]
+                total[edges[1] == edges[0]] = 0
+                values[rows] = total / np.linalg.norm(total, axis=1, keepdims=True).clip(1e-12)
+                continue
+            for at in range(0, len(rows), _BLOCK):
+                some = slice(at, at + _BLOCK)
+                chosen = _covering(_microseconds(start), _microseconds(stop), begin[some], end[some])
+                there = chosen >= 0
+                values[rows[some][there]] = own[chosen[there]]
+        values /= np.linalg.norm(values, axis=1, keepdims=True).clip(1e-12)
+        return values, np.asarray(values.any(axis=1))
+
+
+def _microseconds(seconds: Any) -> Any:
+    return np.rint(np.asarray(seconds, dtype=np.float64) * 1e6).astype(np.int64)
+
+
+def _covering(start: np.ndarray, stop: np.ndarray, begin: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """(windows,) number of the stretch that overlaps each window most, -1: none; `start` ascends, stretches may overlap."""
+    stop = np.maximum(stop, start + 1)  # a moment counts where it lies inside
+    first = np.searchsorted(np.maximum.accumulate(stop), begin, side="right")  # all before have ended
+    count = np.maximum(np.searchsorted(start, end) - first, 0)
+    window = np.repeat(np.arange(len(begin)), count)
+    item = np.arange(len(window)) + np.repeat(first - np.cumsum(count) + count, count)
+    overlap = np.minimum(stop[item], end[window]) - np.maximum(start[item], begin[window])
+    apart = np.abs(start[item] + stop[item] - begin[window] - end[window])
+    best = np.lexsort((item, apart, -overlap, window))
+    best = best[overlap[best] > 0]
+    owner, at = np.unique(window[best], return_index=True)
+    chosen = np.full(len(begin), -1)
+    chosen[owner] = item[best[at]]
+    return chosen
+
+
+class Progress(NamedTuple):
+    """What `compute` reports: how far it is.
+
+    Attributes:
+        done: recordings that are done, of those with a companion.
+        of: recordings in the store, which may be more.
+        recording: the one at hand.
+        made: vectors made so far.
+        kept: vectors taken over from earlier runs so far.
+    """
+
+    done: int
+    of: int
+    recording: str
+    made: int
+    kept: int
+
+
+def folder_of(data: Path, dataset: str) -> Path:
+    """Where a corpus's paired vectors lie."""
+    return data / ".paired" / dataset
+
+
+def modalities(folder: Path) -> list[str]:
+    """The modalities that were computed, sorted."""
+    return sorted(path.stem for path in folder.glob("*.safetensors") if not path.name.startswith("."))
+
+
+def pair(
+    dataset: Dataset,
+    source: Path | None,
+    data: Path,
+    *,
+    text: TextEncoder | None,
+    image: ImageEncoder | None,
+    fps: float = 10.0,
+    near_s: float | None = None,
+    placement: str | None = None,
+    subset: str | None = None,
+) -> Iterator[Progress]:
+    """Computes what `compute` does for a prepared corpus, from its official files, into `folder_of(data, dataset.name)`.
+
+    Args:
+        dataset: the corpus.
+        source: its official files, as for preparing.
+        data: folder of the prepared corpora.
+        text: as for `compute`, and so are the following.
+        image: the same.
+        fps: the same.
+        near_s: the same.
+        placement: as the corpus was prepared.
+        subset: as the corpus was prepared, which is the default.
+
+    Raises:
+        FileNotFoundError: the corpus is not prepared, or the official files are not there.
+        ValueError: nothing lies beside its recordings; or as `compute`.
+    """
+    if dataset.companions is None:
+        raise ValueError(f"nothing is known to lie beside the recordings of '{dataset.name}': it cannot be paired")
+    store = open_store(data / dataset.name, verify=False)
+    subset = subset or store.about.get("subset") or dataset.subsets[0]
+    folder = folder_of(data, dataset.name)
+    with unnested(source, folder) as files:
+        companions = dataset.companions(files, placement or dataset.placements[0], subset)
+        yield from compute(companions, store, folder, text=text, image=image, fps=fps, near_s=near_s)
+
+
+def compute(
+    companions: Iterable[Companion],
+    store: Store,
+    folder: Path,
+    *,
+    text: TextEncoder | None,
+    image: ImageEncoder | None,
+    fps: float = 10.0,
+    near_s: float | None = None,
+) -> Iterator[Progress]:
+    """Encodes what lies beside a store's recordings and writes one file a modality, each whole or not at all.
+
+    Narrations are cleaned (`clean_narration`), encoded and become `text`; pictures become `video`; tracks keep their names
+    and numbers. Nothing that an earlier run has finished is computed again, and what comes out does not depend on where
+    that one was interrupted. Companions of recordings that the store lacks are left out.
+
+    Args:
+        companions: any number; each is looked at once.
+        store: the prepared corpus.
+        folder: for the files and the cache.
+        text: encodes narrations; None: they are left out.
+        image: encodes pictures; None: they are left out, and no video is opened.
+        fps: pictures that are looked at in a second.
+        near_s: only pictures within so many seconds of a narration are looked at; None: all.
+
+    Yields:
+        How far it is, after every recording and every minute of pictures. When the generator is exhausted, the files are
+        there.
+
+    Raises:
+        ValueError: narrations, pictures or tracks that do not go with their recording; files that cannot be read; no
+            companion at all; another process that computes in the same folder.
+    """
+    if not (math.isfinite(fps) and fps > 0):
+        raise ValueError(f"fps is {fps}; expected a positive number of pictures a second")
+    work = _Work(store, folder / ".cache", text, image, fps, near_s)
+    numbers = {entry.name: number for number, entry in enumerate(store.entries)}
+    with claimed(folder / ".cache"):
+        done, seen, strange = 0, set[str](), list[str]()
+        for companion in companions:
+            name = companion.recording
+            if name in seen:
+                raise ValueError(f"two companions are for recording '{name}'")
+            seen.add(name)
+            if name not in numbers:
+                strange.append(name)
+                continue
+            for _ in work.take(numbers[name], companion):
+                yield Progress(done, len(numbers), name, work.made, work.kept)
+            done += 1
+            yield Progress(done, len(numbers), name, work.made, work.kept)
+        if not work.found:
+            met = f"; there are companions for others, such as '{strange[0]}'" if strange else ""
+            raise ValueError(
+                f"nothing to pair was found beside the {len(numbers)} recordings of '{store.dataset}'{met}; "
+                "pass the source and the placement with which it was prepared"
+            )
+        for modality in work.found:
+            _save(folder / f"{modality}.safetensors", work.vectors(modality))
+
+
+class _Place(NamedTuple):
+    recording: int
+    start_s: np.ndarray
+    stop_s: np.ndarray
+    vectors: np.ndarray
+
+
+class _Work:
+    """Vectors as they are found, by modality."""
+
+    def __init__(
+        self,
+        store: Store,
+        cache: Path,
+        text: TextEncoder | None,
+        image: ImageEncoder | None,
+        fps: float,
+        near_s: float | None,
+    ) -> None:
+        self.store, self.cache, self.text, self.image, self.fps, self.near_s = store, cache, text, image, fps, near_s
+        self.found: dict[str, list[_Place]] = {}
+        self.words: dict[str, np.ndarray] = {}
+        self.made = self.kept = 0
+
+    def take(self, number: int, companion: Companion) -> Iterator[None]:
+        """Encodes one recording's companion, and pauses after every minute of pictures."""
+        entry = self.store.entries[number]
+        seconds = entry.steps / self.store.rate_hz
+        for narration in companion.narrations:
+            _check_narration(narration, entry.name, seconds)
+        if self.text is not None and companion.narrations:
+            self._narrations(number, companion.narrations, self.text)
+        if self.image is not None and companion.footage is not None:
+            yield from self._pictures(number, companion.footage, companion.narrations, seconds, self.image)
+        for modality, track in companion.tracks.items():
+            self._track(number, modality, track, entry.name)
+
+    def _narrations(self, number: int, narrations: Sequence[Narration], encoder: TextEncoder) -> None:
+        said = sorted((n.start_s, n.stop_s, words) for n in narrations if (words := clean_narration(n.text)))
+        if not said:
+            return
+        new = [words for words in dict.fromkeys(words for *_, words in said) if words not in self.words]
+        if new:
+            key = fingerprint(["text", encoder.sha256, encoder.settings, new])
+            vectors = self._cached(key, len(new), encoder.dim)
+            if vectors is None:
+                vectors = encoder(new)
+                self._keep(key, vectors)
+            self.words |= dict(zip(new, vectors, strict=True))
+        start, stop, _ = zip(*said, strict=True)
+        vectors = np.stack([self.words[words] for *_, words in said])
+        self._add("text", _Place(number, np.array(start), np.array(stop), vectors))
+
+    def _pictures(
+        self, number: int, footage: Footage, narrations: Sequence[Narration], seconds: float, encoder: ImageEncoder
+    ) -> Iterator[None]:
+        name = self.store.entries[number].name
+        if not footage.start_s < min(footage.stop_s, seconds) or footage.stop_s <= 0:
+            raise ValueError(
+                f"the pictures beside '{name}' run from {footage.start_s:.2f} to {footage.stop_s:.2f} s, outside its "
+                f"{seconds:.2f} s: the two clocks do not agree; give their offset"
+            )
+        first = math.ceil(max(footage.start_s, 0.0) * self.fps - 1e-6)
+        ticks = np.arange(first, math.ceil(min(footage.stop_s, seconds) * self.fps - 1e-6))
+        if self.near_s is not None:
+            near = np.zeros(len(ticks), dtype=bool)
+            for narration in narrations:
+                times = ticks / self.fps
+                near |= (times >= narration.start_s - self.near_s) & (times <= narration.stop_s + self.near_s)
+            ticks = ticks[near]
+        for part in np.split(ticks, np.flatnonzero(np.diff(ticks // _CHUNK)) + 1):
+            if not len(part):
+                continue
+            times = part / self.fps
+            where = _microseconds(times - footage.start_s).tolist()  # in the pictures' own time
+            key = fingerprint(["video", encoder.sha256, encoder.settings, footage.key, where])
+            vectors = self._cached(key, len(part), encoder.dim)
+            if vectors is None:
+                try:
+                    vectors = encoder(footage.frames(times.tolist()))
+                except ValueError as error:
+                    raise ValueError(f"pictures beside '{name}': {error}") from error
+                if len(vectors) != len(part):
+                    raise ValueError(f"pictures beside '{name}': {len(vectors)} came where {len(part)} were asked for")
+                self._keep(key, vectors)
+            self._add("video", _Place(number, times, times, vectors))
+            yield
+
+    def _track(self, number: int, modality: str, track: Track, name: str) -> None:
+        here = f"track '{modality}' beside '{name}'"
+        if modality in ("text", "video") or not _MODALITY.fullmatch(modality):
+            raise ValueError(f"{here}: such a name is not free; use letters and digits, but not 'text' or 'video'")
+        time_s, vectors = np.asarray(track.time_s, dtype=np.float64), np.asarray(track.vectors)
+        if vectors.ndim != 2 or vectors.dtype != np.float32 or time_s.shape != vectors.shape[:1]:
+            raise ValueError(
+                f"{here}: {time_s.shape} times and {vectors.dtype} {vectors.shape} vectors; expected float32 (times, dim)"
+            )
+        if not (np.isfinite(time_s).all() and np.isfinite(vectors).all()) or (np.diff(time_s) < 0).any():
+            raise ValueError(f"{here}: times do not ascend, or something is not finite; cut it there")
+        if len(time_s):
+            self._add(modality, _Place(number, time_s, time_s, vectors))
+            self.made += len(time_s)
+
+    def _add(self, modality: str, place: _Place) -> None:
+        places = self.found.setdefault(modality, [])
+        if places and places[0].vectors.shape[1] != place.vectors.shape[1]:
+            names = [self.store.entries[p.recording].name for p in (places[0], place)]
+            raise ValueError(
+                f"'{modality}' has {places[0].vectors.shape[1]} numbers beside '{names[0]}' and "
+                f"{place.vectors.shape[1]} beside '{names[1]}'; expected as many everywhere"
+            )
+        places.append(place)
+
+    def _cached(self, key: str, rows: int, dim: int) -> np.ndarray | None:
+        """What an earlier run has kept; None if it has not, or if the file is damaged."""
+        try:
+            with safetensors.safe_open(self._path(key), framework="np") as file:
+                vectors: np.ndarray = file.get_tensor("vectors")
+        except (OSError, ValueError, KeyError, safetensors.SafetensorError):
+            return None
+        if vectors.shape != (rows, dim) or vectors.dtype != np.float32 or not np.isfinite(vectors).all():
+            return None
+        self.kept += rows
+        return vectors
+
+    def _keep(self, key: str, vectors: np.ndarray) -> None:
+        self.made += len(vectors)
+        with replacing(self._path(key)) as part:
+            save_file({"vectors": vectors}, part)
+
+    def _path(self, key: str) -> Path:
+        return self.cache / key[:2] / f"{key}.safetensors"
+
+    def vectors(self, modality: str) -> Vectors:
+        """All of a modality, in order of recording and time."""
+        places = sorted(self.found[modality], key=lambda place: (place.recording, place.start_s[0]))
+        about: dict[str, Any] = {"dim": int(places[0].vectors.shape[1])}
+        encoder = {"text": self.text, "video": self.image}.get(modality)
+        if encoder is not None:
+            about |= {"encoder": encoder.name, "sha256": encoder.sha256}
+        if modality == "video":
+            about |= {"fps": self.fps} | ({} if self.near_s is None else {"near_s": self.near_s})
+        return Vectors(
+            modality=modality,
+            recording=np.concatenate([np.full(len(place.vectors), place.recording) for place in places]),
+            start_s=np.concatenate([place.start_s for place in places]),
+            stop_s=np.concatenate([place.stop_s for place in places]),
+            vectors=np.concatenate([place.vectors for place in places]),
+            reduce="cover" if modality == "text" else "mean",
+            store=self.store.hash,
+            about=about,
+        )
+
+
+def _check_narration(narration: Narration, name: str, seconds: float) -> None:
+    start, stop, words = narration
+    if not (math.isfinite(start) and math.isfinite(stop) and start <= stop):
+        raise ValueError(
+            f"narration '{words[:60]}' of '{name}' runs from {start} to {stop} s; expected forwards in time"
+        )
+    if stop < 0 or start > seconds:
+        raise ValueError(
+            f"narration '{words[:60]}' at {start:.2f} to {stop:.2f} s lies outside recording '{name}' of {seconds:.2f} s: "
+            "the two clocks do not agree, or it belongs to another recording; give their offset, or remove it"
+        )
+
+
+def _save(path: Path, vectors: Vectors) -> None:
+    header = {
+        "format": FORMAT,
+        "modality": vectors.modality,
+        "reduce": vectors.reduce,
+        "store": vectors.store,
+        "about": vectors.about,
+    }
+    tensors = {
+        "recording": vectors.recording.astype(np.int64),
+        "start_s": vectors.start_s,
+        "stop_s": vectors.stop_s,
+        "vectors": vectors.vectors,
+    }
+    with replacing(path) as part:
+        save_file(
+            {key: np.ascontiguousarray(value) for key, value in tensors.items()},
+            part,
+            metadata={"otolith": json.dumps(header, allow_nan=False)},
+        )
+
+
+def load(folder: Path, modality: str, store: Store) -> Vectors:
+    """Reads a modality's vectors, strictly.
+
+    Args:
+        folder: what `compute` wrote to; for a prepared corpus, `folder_of(data, dataset)`.
+        modality: such as `text`.
+        store: whose recordings they lie beside.
+
+    Raises:
+        FileNotFoundError: they were not computed.
+        ValueError: the file is damaged, or was computed for another preparation of the corpus.
+    """
+    again = f"run again: otolith pair {store.dataset} --source DIR"
+    path = folder / f"{modality}.safetensors"
+    if not path.is_file():
+        there = ", ".join(modalities(folder)) or "nothing"
+        raise FileNotFoundError(
+            f"no vectors '{modality}' of '{store.dataset}' at '{path}' (there is {there}); "
+            f"run: otolith pair {store.dataset} --source DIR"
+        )
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            header = json.loads((file.metadata() or {})["otolith"])
+            arrays = {name: file.get_tensor(name) for name in ("recording", "start_s", "stop_s", "vectors")}
+        if header["format"] != FORMAT:
+            raise ValueError(f"it is of format {header['format']}, and this version reads format {FORMAT}")
+        found = Vectors(
+            **arrays,
+            modality=str(header["modality"]),
+            reduce=header["reduce"],
+            store=str(header["store"]),
+            about=dict(header["about"]),
+        )
+        _check(found, modality, len(store.entries) if header["store"] == store.hash else None)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, safetensors.SafetensorError) as error:
+        why = f"its header lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(f"'{path}' cannot be used: {why}; {again}") from error
+    if found.store != store.hash:
+        raise ValueError(f"'{path}' was made for another preparation of '{store.dataset}'; {again}")
+    return found
+
+
+def _check(found: Vectors, modality: str, recordings: int | None) -> None:
+    if found.modality != modality or found.reduce not in ("mean", "cover"):
+        raise ValueError(f"its header says '{found.modality}', '{found.reduce}'")
+    if found.vectors.ndim != 2 or found.vectors.dtype != np.float32 or found.recording.dtype != np.int64:
+        raise ValueError(
+            f"its vectors are {found.vectors.dtype} {found.vectors.shape}; expected float32 (vectors, dim)"
+        )
+    for array in (found.recording, found.start_s, found.stop_s):
+        if array.shape != (len(found.vectors),) or not np.isfinite(array).all():
+            raise ValueError("vectors and their times do not fit together")
+    if not np.isfinite(found.vectors).all():
+        raise ValueError("it holds vectors that are not finite")
+    forwards = (np.diff(found.start_s) >= 0) | (np.diff(found.recording) > 0)
+    if (np.diff(found.recording) < 0).any() or not forwards.all() or (found.stop_s < found.start_s).any():
+        raise ValueError("its vectors are not in order of time")
+    if recordings is not None and len(found) and not 0 <= found.recording[0] <= found.recording[-1] < recordings:
+        raise ValueError("it names recordings that the store does not have")
