@@ -1,8 +1,9 @@
-"""(batch, channels, time) -> (batch, 256). Encoders know no corpus and no objective."""
+"""(batch, channels, time) -> (batch, dim). Encoders know no corpus and no objective."""
 
 from otolith.encoders.contract import Encoder
 from otolith.encoders.cpc import CPC
 from otolith.encoders.deepconvlstm import DeepConvLSTM
+from otolith.encoders.primus import Primus
 from otolith.encoders.resnet import ResNet
 from otolith.encoders.strided import Strided
 from otolith.encoders.tpn import TPN
@@ -11,6 +12,7 @@ from otolith.encoders.transformer import Transformer
 ENCODERS: dict[str, type[Encoder]] = {
     "cpc": CPC,
     "deepconvlstm": DeepConvLSTM,
+    "primus": Primus,
     "resnet": ResNet,
     "strided": Strided,
     "tpn": TPN,
@@ -18,4 +20,4 @@ ENCODERS: dict[str, type[Encoder]] = {
 }
 """Every encoder by name. A new one is one file and one line here; the contract tests find it by themselves."""
 
-__all__ = ["CPC", "ENCODERS", "TPN", "DeepConvLSTM", "Encoder", "ResNet", "Strided", "Transformer"]
+__all__ = ["CPC", "ENCODERS", "TPN", "DeepConvLSTM", "Encoder", "Primus", "ResNet", "Strided", "Transformer"]

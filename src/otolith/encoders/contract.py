@@ -27,12 +27,15 @@ class Encoder(nn.Module, ABC):
     A constructor keeps each argument as an attribute of the same name; `arguments` reads them back for the checkpoint.
 
     Attributes:
-        dim: size of the vector, 256 for all.
+        dim: size of the vector: 256, but for `primus`, whose published weights give 512.
         min_steps: the shortest window it accepts, in time steps.
+        normalises_itself: whether it normalises each window by its own values, so that it is built without the training
+            corpus's mean and standard deviation.
     """
 
     dim: int = 256
     min_steps: int = 1
+    normalises_itself: bool = False
 
     def __init__(self, channels: int, mean: Sequence[float] | None, std: Sequence[float] | None) -> None:
         super().__init__()

@@ -3,6 +3,7 @@
 from otolith.objectives.contract import Objective
 from otolith.objectives.cpc import CPC
 from otolith.objectives.cpc_reconstruction import CPCReconstruction
+from otolith.objectives.primus import Primus
 from otolith.objectives.reconstruction import Reconstruction
 from otolith.objectives.simclr import SimCLR
 from otolith.objectives.transform_discrimination import TransformDiscrimination
@@ -10,6 +11,7 @@ from otolith.objectives.transform_discrimination import TransformDiscrimination
 OBJECTIVES: dict[str, type[Objective]] = {
     "cpc": CPC,
     "cpc_reconstruction": CPCReconstruction,
+    "primus": Primus,
     "reconstruction": Reconstruction,
     "simclr": SimCLR,
     "transform_discrimination": TransformDiscrimination,
@@ -21,6 +23,7 @@ __all__ = [
     "OBJECTIVES",
     "CPCReconstruction",
     "Objective",
+    "Primus",
     "Reconstruction",
     "SimCLR",
     "TransformDiscrimination",

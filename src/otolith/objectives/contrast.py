@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 
@@ -37,6 +37,19 @@ def gather_rows(x: Float[Tensor, "batch width"]) -> Float[Tensor, "joint width"]
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
         return _GatherRows.apply(x)  # type: ignore[no-any-return, no-untyped-call]
     return x
+
+
+def gather_joint(*parts: Float[Tensor, "batch _"]) -> tuple[Float[Tensor, "joint _"], ...]:
+    """The rows of all devices of each tensor, with gradient, in one exchange; the tensors themselves on one device.
+
+    Rows come in the order of the joint batch, which the training loop deals out in turn: the first rows of all devices, then
+    their second ones. All devices must hold equally many rows.
+    """
+    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        return parts
+    rows: Tensor = gather_rows(torch.cat(parts, dim=1))
+    rows = rows.unflatten(0, (dist.get_world_size(), -1)).transpose(0, 1).flatten(0, 1)
+    return tuple(torch.split(rows, [part.shape[1] for part in parts], dim=1))
 
 
 def nt_xent(
@@ -69,3 +82,40 @@ def info_nce(query: Float[Tensor, "*tasks batch width"], key: Float[Tensor, "*ta
     scores = query @ key.transpose(-1, -2)
     own = torch.arange(scores.shape[-1], device=scores.device).expand(scores.shape[:-1])
     return F.cross_entropy(scores.reshape(-1, scores.shape[-1]), own.reshape(-1))
+
+
+def symmetric_info_nce(
+    query: Float[Tensor, "batch width"],
+    key: Float[Tensor, "*tasks batch width"],
+    temperature: Float[Tensor, ""] | float,
+    counted: Bool[Tensor, "*tasks batch"] | None = None,
+    exists: Bool[Tensor, "*tasks batch"] | None = None,
+) -> Float[Tensor, ""]:
+    """Each row of `query` must find its own row of `key`, and each row of `key` its own of `query`, by cosine over
+    temperature: the sum of both cross-entropies. About 2 log(batch) for random vectors.
+
+    Source: as in CLIP (Radford et al., ICML 2021), but the sum of both directions, not their mean, as in PRIMUS (Das et al.,
+    ICASSP 2025) as published, whose temperature divides.
+
+    Args:
+        query: not normalised.
+        key: not normalised; several tasks share the queries.
+        temperature: divides the cosines.
+        counted: rows whose loss counts: the mean is over these, of all tasks together, and 0, with gradient, if there are
+            none. The others remain as negatives. None: all.
+        exists: false for rows of `key` that are none, and so neither positive nor negative of any query; they must not be
+            counted. None: all are.
+
+    Raises:
+        ValueError: fewer than 2 windows, so that there is nothing to tell apart.
+    """
+    if len(query) < 2:
+        raise ValueError("a contrastive loss needs at least 2 windows in a batch")
+    scores = F.normalize(query.float(), dim=-1) @ F.normalize(key.float(), dim=-1).transpose(-1, -2) / temperature
+    own = scores.diagonal(dim1=-2, dim2=-1)
+    # -1e4 instead of -inf: it is as good as 0 after exp, and rows that find nothing at all remain finite
+    found = scores if exists is None else scores.masked_fill(~exists[..., None, :], -1e4)
+    loss = found.logsumexp(dim=-1) + scores.logsumexp(dim=-2) - 2 * own
+    if counted is None:
+        return loss.mean()
+    return torch.where(counted, loss, 0.0).sum() / counted.sum().clamp_min(1)

@@ -1,0 +1,297 @@
+"""PRIMUS: a window must find its augmented view, the words and pictures beside it, and those of its nearest neighbour."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from otolith.augment import augment, check_steps
+from otolith.encoders import Encoder
+from otolith.objectives.contract import Objective
+from otolith.objectives.contrast import gather_joint, symmetric_info_nce
+from otolith.sampling import Batch
+
+PUBLISHED: tuple[Mapping[str, Any], ...] = ({"name": "scaling", "sd": 0.25}, {"name": "permutation", "pieces": 5})
+PAIRED: Mapping[str, int] = {"video": 512, "text": 512}
+
+_LEAST_TEMPERATURE = 0.01  # as in CLIP: below it, training breaks down
+
+
+class Primus(Objective):
+    """Three terms, each a symmetric InfoNCE (`contrast.symmetric_info_nce`) over the batch of all devices:
+
+        ssl       alpha x NCE(g_ss f(x), g_ss f(h(x)))            x: the window as it is, h: augmentations
+        mm_NAME   (1 - alpha) x NCE(g_mm f(x), vector)            for each paired modality
+        nn_ssl    nearest x alpha x NCE(g_ss f(x), neighbour's g_ss f)
+        nn_NAME   nearest x (1 - alpha) x NCE(g_mm f(x), neighbour's vector)
+
+    Neighbours come from a queue of past windows, one ring a modality and one of `g_ss f(x)`, whose rows are aligned: row i
+    is the same window in each. The queue starts empty and takes up windows that have every modality, after the look-up, in
+    train mode. A window is looked up by the first modality of `lookup` that it has, by cosine, and by `g_ss f(x)` if it has
+    none or `alpha` is 1; what was found there is taken from every ring. A window without a modality has no part in its
+    `mm_NAME`, whose mean is over the windows that have it; a window without neighbours (the queue is empty) has none in
+    `nn_NAME`. A term without any window is 0.
+
+    Temperatures are learned and divide, one for `ssl` and `nn_ssl`, one for the rest; they are held above 0.01. A validation
+    (eval mode) reads the queue and leaves it alone.
+
+    Where a corpus is smaller than the queue, a window's nearest neighbour is, from the second epoch on, the window itself:
+    `max_similarity`, or a smaller queue, prevents that.
+
+    Source: Das, Tang, Kawsar, Malekzadeh, ICASSP 2025 (arXiv 2411.15127). Its settings are the defaults, with augmentations
+    as the paper means them. Beyond it: other modalities than `video` and `text`, heads of their own, several neighbours,
+    limits of similarity, modalities that only some windows have; and a vector that is missing is no negative.
+
+    Args:
+        encoder: what is pretrained.
+        paired: numbers in a vector of each modality, by name.
+        alpha: weight of motion alone against paired modalities; 1: no modality is used, 0: motion alone is not.
+        nearest: weight of the terms of neighbours; 0: none.
+        augmentations: h, applied in order; see `augment.augment`.
+        width: of `g_ss f(x)`; and of `g_mm f(x)` where modalities share it.
+        temperature: of both, at the start.
+        learn_temperature: whether they are learned.
+        neighbours: k; each is a positive in a task of its own, and the mean is over all.
+        min_similarity: cosine below which a neighbour is not used.
+        max_similarity: cosine from which on a window in the queue is passed over, such as 0.9999.
+        queue: how many windows are remembered.
+        heads: "shared": one linear `g_mm` for all modalities, as published; "own": one each, as their sizes differ.
+        lookup: names of modalities, the one to look up by first. None: `video`, `text`, then the others of `paired`.
+
+    Raises:
+        ValueError: an argument that cannot be.
+    """
+
+    kept = ("ssl_head", "mmcl_head")
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        paired: Mapping[str, int] = PAIRED,
+        alpha: float = 0.5,
+        nearest: float = 1.0,
+        augmentations: Sequence[Mapping[str, Any]] = PUBLISHED,
+        width: int = 512,
+        temperature: float = 0.1,
+        learn_temperature: bool = True,
+        neighbours: int = 1,
+        min_similarity: float | None = None,
+        max_similarity: float | None = None,
+        queue: int = 8192,
+        heads: Literal["shared", "own"] = "shared",
+        lookup: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__(encoder)
+        self.paired = dict(paired)
+        _check(self.paired, alpha, nearest, width, temperature, neighbours, queue, heads)
+        for name, limit in (("min_similarity", min_similarity), ("max_similarity", max_similarity)):
+            if limit is not None and not -1 <= limit <= 1:
+                raise ValueError(f"{name} is {limit}; a cosine is in -1 .. 1")
+        first = [name for name in ("video", "text") if name in self.paired]
+        default = first + [name for name in self.paired if name not in first]
+        self.lookup = default if lookup is None else list(lookup)
+        if set(self.lookup) - set(self.paired) or len(set(self.lookup)) < len(self.lookup):
+            raise ValueError(
+                f"lookup is {self.lookup}; expected names of {', '.join(self.paired) or 'none'}, each once"
+            )
+        self.alpha, self.nearest, self.augmentations = alpha, nearest, check_steps(augmentations)
+        self.width, self.temperature, self.learn_temperature = width, temperature, learn_temperature
+        self.neighbours, self.min_similarity, self.max_similarity = neighbours, min_similarity, max_similarity
+        self.queue, self.heads = queue, heads
+        self.ssl_head = nn.Linear(encoder.dim, width)
+        self.mmcl_head: nn.Module
+        if heads == "shared":
+            self.mmcl_head = nn.Linear(encoder.dim, width)
+        else:
+            self.mmcl_head = nn.ModuleDict({name: nn.Linear(encoder.dim, dim) for name, dim in self.paired.items()})
+        self.ssl_temperature = nn.Parameter(torch.tensor(float(temperature)))
+        self.mmcl_temperature = nn.Parameter(torch.tensor(float(temperature)))
+        # What no loss depends on is not trained; several devices would wait for its gradient.
+        for parameter in (
+            self.ssl_head if alpha == 0 else self.mmcl_head if alpha == 1 else nn.Identity()
+        ).parameters():
+            parameter.requires_grad_(False)
+        self.ssl_temperature.requires_grad_(learn_temperature and alpha > 0)
+        self.mmcl_temperature.requires_grad_(learn_temperature and alpha < 1)
+        self.modalities = tuple(self.paired) if alpha < 1 else ()
+        if nearest > 0:
+            for name, dim in self._rings():
+                self.register_buffer(f"queue_{name}", torch.zeros(queue, dim))
+            self.register_buffer("queue_written", torch.zeros((), dtype=torch.long))
+            self.register_buffer("queue_next", torch.zeros((), dtype=torch.long))
+
+    def _rings(self) -> list[tuple[str, int]]:
+        return [("ssl", self.width), *((name, self.paired[name]) for name in self.modalities)]
+
+    def ring(self, name: str) -> Float[Tensor, "written width"]:
+        """The written rows of a modality's ring, or of `ssl`, L2-normalised; the oldest first until the ring is full, then
+        in the order of their places."""
+        return self.get_buffer(f"queue_{name}")[: int(self.get_buffer("queue_written"))]
+
+    def forward(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
+        """The terms whose weight is not 0, see the class.
+
+        Raises:
+            ValueError: vectors of another size than `paired` says, or fewer than 2 windows.
+        """
+        vectors, present = self._vectors(batch)
+        x = batch.x
+        if self.alpha > 0:  # one call for both: twice the rows, half the steps of the recurrence
+            embedded, again = self.encoder(torch.cat([x, augment(x, self.augmentations)])).chunk(2)
+        else:
+            embedded = again = self.encoder(x)
+        with torch.autocast(
+            x.device.type, enabled=False
+        ):  # similarities in bfloat16 are too coarse for a temperature of 0.1
+            return self._losses(embedded.float(), again.float(), vectors, present)
+
+    def _losses(
+        self,
+        embedded: Float[Tensor, "batch dim"],
+        again: Float[Tensor, "batch dim"],
+        vectors: dict[str, Tensor],
+        present: dict[str, Tensor],
+    ) -> dict[str, Float[Tensor, ""]]:
+        names = self.modalities
+        ssl = self.ssl_head(embedded)
+        queries: dict[str, Tensor] = {"ssl": ssl}
+        if isinstance(self.mmcl_head, nn.ModuleDict):
+            queries |= {name: self.mmcl_head[name](embedded) for name in names}
+        elif names:
+            queries |= dict.fromkeys(names, self.mmcl_head(embedded))
+        keys = {"ssl": self.ssl_head(again), **vectors}
+        exists = {"ssl": torch.ones(len(ssl), dtype=torch.bool, device=ssl.device), **present}
+        if self.nearest > 0:
+            place, similarity = self._look_up(ssl.detach(), vectors, present)
+            used = similarity > -2 if self.min_similarity is None else similarity >= self.min_similarity
+            near = {name: self.get_buffer(f"queue_{name}")[place] for name in keys}  # (batch, neighbours, dim) each
+        # Everything that others must see, in one exchange; queries that modalities share are sent once.
+        sent: dict[int, Tensor] = {id(query): query for query in queries.values()}
+        columns = [*sent.values(), *keys.values(), torch.stack(list(exists.values()), dim=1).float()]
+        if self.nearest > 0:
+            columns += [*(rows.flatten(1) for rows in near.values()), used.float()]
+        joint = iter(gather_joint(*columns))
+        whole = {key: next(joint) for key in sent}
+        queries = {name: whole[id(query)] for name, query in queries.items()}
+        keys = {name: next(joint) for name in keys}
+        exists = dict(zip(exists, next(joint).bool().unbind(dim=1), strict=True))
+        weights = {"ssl": self.alpha, **dict.fromkeys(names, 1 - self.alpha)}
+        temperatures = {"ssl": self.ssl_temperature, **dict.fromkeys(names, self.mmcl_temperature)}
+        temperatures = {name: value.clamp_min(_LEAST_TEMPERATURE) for name, value in temperatures.items()}
+        losses: dict[str, Tensor] = {}
+        for name, query in queries.items():
+            if weights[name]:
+                term = symmetric_info_nce(query, keys[name], temperatures[name], exists[name], exists[name])
+                losses["ssl" if name == "ssl" else f"mm_{name}"] = weights[name] * term
+        if self.nearest > 0:
+            near = {name: next(joint).unflatten(1, (self.neighbours, -1)).transpose(0, 1) for name in near}
+            used = next(joint).bool().T
+            for name, query in queries.items():
+                if weights[name]:
+                    term = symmetric_info_nce(query, near[name], temperatures[name], used, used)
+                    losses[f"nn_{name}"] = self.nearest * weights[name] * term
+            if self.training:
+                rows = {"ssl": queries["ssl"].detach(), **{name: keys[name] for name in names}}
+                self._remember(rows, torch.stack([exists[name] for name in rows]).all(dim=0))
+        return losses
+
+    def _vectors(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Each modality's vectors (batch, dim) and which rows have them (batch,), zeros where the batch has none."""
+        vectors, present = {}, {}
+        for name in self.modalities:
+            dim = self.paired[name]
+            if name not in batch.paired:
+                vectors[name] = batch.x.new_zeros(len(batch.x), dim)
+                present[name] = torch.zeros(len(batch.x), dtype=torch.bool, device=batch.x.device)
+                continue
+            given = batch.paired[name]
+            if given.shape != (len(batch.x), dim):
+                raise ValueError(
+                    f"vectors of '{name}' are {tuple(given.shape)} in a batch of {len(batch.x)}; the objective was built "
+                    f"for {dim} numbers each (its argument paired)"
+                )
+            vectors[name], present[name] = given.float(), batch.present[name]
+        return vectors, present
+
+    @torch.no_grad()
+    def _look_up(
+        self, ssl: Float[Tensor, "batch width"], vectors: dict[str, Tensor], present: dict[str, Tensor]
+    ) -> tuple[Int[Tensor, "batch neighbours"], Float[Tensor, "batch neighbours"]]:
+        """Places in the rings of each row's neighbours, the nearest first, and their cosines; -2 where there is none."""
+        shape = (len(ssl), self.neighbours)
+        place = torch.zeros(shape, dtype=torch.long, device=ssl.device)
+        similarity = ssl.new_full(shape, -2.0)
+        count = min(self.neighbours, int(self.get_buffer("queue_written")))
+        if count == 0:
+            return place, similarity
+        left = torch.ones(len(ssl), dtype=torch.bool, device=ssl.device)
+        spaces = [(name, vectors[name], present[name]) for name in self.lookup if name in self.modalities]
+        for name, given, has in [*spaces, ("ssl", ssl, left)]:
+            rows = (left & has).nonzero()[:, 0]
+            left = left & ~has
+            if len(rows):
+                cosines = F.normalize(given[rows], dim=1) @ self.ring(name).T
+                if self.max_similarity is not None:
+                    cosines.masked_fill_(cosines >= self.max_similarity, -2.0)
+                similarity[rows, :count], place[rows, :count] = cosines.topk(count, dim=1)
+        return place, similarity
+
+    @torch.no_grad()
+    def _remember(self, rows: Mapping[str, Tensor], complete: Bool[Tensor, " joint"]) -> None:
+        """Writes complete rows over the oldest ones of each ring."""
+        chosen = complete.nonzero()[-self.queue :, 0]
+        following, written = self.get_buffer("queue_next"), self.get_buffer("queue_written")
+        places = (following + torch.arange(len(chosen), device=chosen.device)) % self.queue
+        for name, values in rows.items():
+            self.get_buffer(f"queue_{name}")[places] = F.normalize(values[chosen].float(), dim=1)
+        following.copy_((following + len(chosen)) % self.queue)
+        written.copy_((written + len(chosen)).clamp_max(self.queue))
+
+
+def _check(
+    paired: Mapping[str, int],
+    alpha: float,
+    nearest: float,
+    width: int,
+    temperature: float,
+    neighbours: int,
+    queue: int,
+    heads: str,
+) -> None:
+    expected: Iterable[tuple[bool, str]] = [
+        (0 <= alpha <= 1, f"alpha is {alpha}; expected 0 .. 1"),
+        (nearest >= 0, f"nearest is {nearest}; expected a weight, 0 for none"),
+        (width >= 1, f"width is {width}; expected at least 1"),
+        (
+            temperature >= _LEAST_TEMPERATURE,
+            f"temperature is {temperature}; expected at least {_LEAST_TEMPERATURE}, below which training breaks down",
+        ),
+        (1 <= neighbours <= queue, f"neighbours is {neighbours}; expected 1 .. {queue}, the size of the queue"),
+        (heads in ("shared", "own"), f"heads is '{heads}'; expected shared or own"),
+        (
+            bool(paired) or alpha == 1,
+            f"alpha is {alpha}, but no modality is paired; make pairs (otolith pair) and name them (section [paired]), or "
+            "set alpha to 1 for motion alone",
+        ),
+    ]
+    for holds, message in expected:
+        if not holds:
+            raise ValueError(message)
+    for name, dim in paired.items():
+        if name == "ssl" or not re.fullmatch(r"\w+", name) or dim < 1:
+            raise ValueError(
+                f"paired names '{name}' with {dim} numbers; expected a name of letters, digits and _, other than ssl, and "
+                "at least 1 number"
+            )
+    if heads == "shared" and any(dim != width for dim in paired.values()):
+        sizes = ", ".join(f"{name} {dim}" for name, dim in paired.items())
+        raise ValueError(
+            f"a shared head of {width} numbers does not fit the paired vectors ({sizes}); set heads to own, or width to "
+            "their common size"
+        )
