@@ -1,0 +1,183 @@
+"""Project Aria: recordings of smart glasses, with two inertial sensors, pictures and what was said.
+
+Card
+    people any number; the folder's first level names them, else each file is a person
+    classes none; narrations in words instead
+    channels acceleration in g, published in m/s^2; angular rate in rad/s
+    rate 1000 Hz at the right temple, 800 Hz at the left
+    placement right temple or left temple
+    licence one's own, or the corpus's: Aria Everyday Activities has a research licence of its own
+    source www.projectaria.com; a short test recording at GitHub facebookresearch/projectaria_tools
+    cite Engel et al., "Project Aria: A New Tool for Egocentric Multi-Modal AI Research", arXiv 2308.13561
+
+Layout
+    `DIR/[PERSON/]NAME.vrs`: streams 1202-1 and 1202-2 (inertial), 214-1 (colour pictures). Beside it, optionally,
+    `speech.csv` as in Aria Everyday Activities: startTime_ns,endTime_ns,written,confidence, one word a row, in device time;
+    or `NAME.srt`, `NAME.narration.csv` (start_s,stop_s,text), in seconds from the first time step.
+
+Quirks
+    Words are joined to what was said in one breath: until a full stop, or a second of silence. Speech outside a recording
+    is left out, since published excerpts keep the whole recording's speech.
+    Time steps have their own stamps, which jitter by 6 %; they are laid on a regular clock. Axes are the sensor's own.
+    Gaps longer than half a second end a recording. See `vrs` for how damaged files are met.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from otolith.datasets.beside import Extent, companions_of, narrations_of
+from otolith.datasets.card import Dataset
+from otolith.datasets.gopro import clips
+from otolith.datasets.vrs import motion, pictures, streams
+from otolith.files import sha256
+from otolith.recording import (
+    ACCELEROMETER,
+    GYROSCOPE,
+    STANDARD_GRAVITY,
+    Companion,
+    Footage,
+    Narration,
+    Part,
+    Piece,
+    Recording,
+    regular_pieces,
+)
+
+STREAMS = {"right temple": "1202-1", "left temple": "1202-2"}
+COLOUR = "214-1"
+PAUSE_S = 1.0
+"""A longer silence ends an utterance."""
+
+
+def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
+    """One part a VRS file.
+
+    Args:
+        source: a folder with VRS files, or one such file.
+        placement: `right temple` or `left temple`.
+        subset: `all`.
+
+    Raises:
+        FileNotFoundError: no VRS file is there.
+    """
+    del subset
+    return [
+        Part(name, partial(_read, path, name, person, placement))
+        for path, name, person in clips(source, DATASET, ".vrs")
+    ]
+
+
+def companions(source: Path | None, placement: str, subset: str) -> Iterator[Companion]:
+    """Each recording's pictures, and what was said. Arguments as `parts`.
+
+    Raises:
+        ValueError: a file is damaged.
+    """
+    del subset
+    for path, name, _ in clips(source, DATASET, ".vrs"):
+        first_ns, pieces, rate_hz = inertial(path, STREAMS[placement])
+        extents = [Extent(f"{name}/{n}", p.start_s, p.start_s + len(p.signal) / rate_hz) for n, p in enumerate(pieces)]
+        speech, words = path.with_name("speech.csv"), narrations_of(path)
+        if words and speech.is_file():
+            raise ValueError(f"'{path}' is narrated twice, by speech.csv and by a file of its own name; remove one")
+        said = utterances(speech, first_ns) if speech.is_file() else words
+        yield from companions_of(extents, colour(path, first_ns), said, clip=name, strict=bool(words))
+
+
+def _read(path: Path, name: str, person: str, placement: str) -> Iterator[Recording]:
+    _, pieces, rate_hz = inertial(path, STREAMS[placement])
+    for number, piece in enumerate(pieces):
+        yield Recording(
+            name=f"{name}/{number}",
+            signal=piece.signal,
+            rate_hz=rate_hz,
+            channels=ACCELEROMETER + GYROSCOPE,
+            subject=person,
+            placement=placement,
+        )
+
+
+def inertial(path: Path, stream: str) -> tuple[int, list[Piece], float]:
+    """An inertial stream on a regular clock, in g and rad/s.
+
+    Returns:
+        Device time of the first time step in ns, the pieces, and their rate.
+
+    Raises:
+        ValueError: the file is damaged, or holds no whole time step.
+    """
+    read = motion(path, stream)
+    values = read.values.copy()
+    values[:, :3] /= STANDARD_GRAVITY
+    first_ns = int(read.time_ns[0])
+    pieces = regular_pieces((read.time_ns - first_ns) / 1e9, values, read.rate_hz)
+    if not pieces:
+        raise ValueError(f"'{path}': stream {stream} holds no whole time step; the sensor was off")
+    return first_ns, pieces, read.rate_hz
+
+
+def colour(path: Path, zero_ns: int) -> Footage | None:
+    """The colour camera's pictures, in seconds after a device time; None, if the file has none."""
+    found = streams(path).get(COLOUR)
+    if found is None:
+        return None
+    each = (found.last_ns - found.first_ns) / max(1, found.records - 1)
+    return Footage(
+        key=f"{sha256(path)}:{COLOUR}",
+        start_s=(found.first_ns - zero_ns) / 1e9,
+        stop_s=(found.last_ns + each - zero_ns) / 1e9,
+        frames=partial(pictures, path, stream=COLOUR, zero_ns=zero_ns),
+    )
+
+
+def utterances(path: Path, zero_ns: int) -> tuple[Narration, ...]:
+    """What `speech.csv` says, in seconds after a device time: words joined until a full stop or a pause.
+
+    Raises:
+        ValueError: the table cannot be understood.
+    """
+    try:
+        table = pd.read_csv(path, keep_default_na=False)
+        words = [str(word).strip() for word in table["written"]]
+        times = table[["startTime_ns", "endTime_ns"]].to_numpy(np.float64)
+    except (KeyError, ValueError) as error:
+        raise ValueError(
+            f"'{path}' cannot be read: {error}; expected the columns startTime_ns,endTime_ns,written,confidence"
+        ) from error
+    times = (times - zero_ns) / 1e9
+    if not (np.isfinite(times).all() and (times[:, 0] <= times[:, 1]).all() and (np.diff(times[:, 0]) >= 0).all()):
+        raise ValueError(f"'{path}': the words' times do not run forwards")
+    found: list[Narration] = []
+    ended = True
+    for (start, stop), word in zip(times.tolist(), words, strict=True):
+        if ended or start - found[-1].stop_s > PAUSE_S:
+            found.append(Narration(start, max(stop, start + 1e-3), word))
+        else:
+            last = found[-1]
+            found[-1] = Narration(last.start_s, max(stop, last.stop_s), f"{last.text} {word}")
+        ended = word.endswith((".", "?", "!"))
+    return tuple(found)
+
+
+DATASET = Dataset(
+    name="aria",
+    title="Project Aria",
+    subjects=0,
+    classes=(),
+    rate_hz=1000.0,
+    channels=ACCELEROMETER + GYROSCOPE,
+    placements=("right temple", "left temple"),
+    licence="your own, or the corpus's",
+    origin="your own Aria, or www.projectaria.com",
+    cite="Engel et al., arXiv 2308.13561",
+    expects="[person/]name.vrs, and speech.csv or name.srt beside it where it is narrated",
+    parts=parts,
+    terms="https://www.projectaria.com/datasets/",
+    companions=companions,
+)

@@ -1,0 +1,266 @@
+"""Ego-Exo4D: 740 people doing skilled things, filmed from their own view and others', narrated action by action.
+
+Card
+    people 740 (`participant_uid` of takes.json); takes 5,035
+    classes the 8 scenarios of PRIMUS's in-domain task, told from the take's name, see `SCENARIOS`
+    channels acceleration in g, published in m/s^2; angular rate in rad/s
+    rate 1000 Hz, read here at 50 Hz; placement right temple (Aria glasses, stream 1202-1)
+    licence Ego-Exo4D's own, to be signed at ego4ddataset.com
+    source ego-exo4d-data.org, parts `takes`, `take_vrs_noimagestream`, `downscaled_takes/448`, `annotations`
+    cite Grauman et al., "Ego-Exo4D: Understanding Skilled Human Activity from First- and Third-Person Perspectives",
+    CVPR 2024
+
+Layout
+    `takes.json`; `takes/<take_name>/*_noimagestreams.vrs`; `takes/<take_name>/frame_aligned_videos/[downscaled/448/]
+    *_214-1.mp4`; `annotations/atomic_descriptions_{train,val}.json`: annotations -> take_uid -> annotators ->
+    descriptions of text, timestamp (s). Takes that were not downloaded are left out.
+
+Quirks
+    Subsets are the takes of a split's descriptions, `train` by default; `all` holds every take, described or not.
+    As in PRIMUS: the take begins with the first time step of 1202-1; the first annotator who was not rejected counts; a
+    description belongs to the 5 s window about its moment (`beside.narration_start`), which is left out where it leaves
+    the take, or where motion ends more than 0.1 s before it. `windows.cut(..., starts=starts(...))` cuts those windows.
+    Unlike PRIMUS: time steps are first laid on a regular clock by their stamps, then the whole take is resampled
+    (`recording.resample_sinc`), not each window, whose edges would ring. So recordings come at 50 Hz already.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from otolith.datasets.aria import STREAMS, inertial
+from otolith.datasets.beside import Extent, companions_of, narration_start
+from otolith.datasets.card import Dataset
+from otolith.datasets.video import footage
+from otolith.recording import ACCELEROMETER, GYROSCOPE, Companion, Narration, Part, Recording, Span, resample_sinc
+
+RATE_HZ = 50.0
+WINDOW_S = 5.0
+MISSING_S = 0.1
+"""How much earlier than its window motion may end."""
+
+SCENARIOS = {
+    "covid test": ("covidtest", "pcr", "covid"),
+    "bike repair": ("bike",),
+    "climbing": ("bouldering", "rockclimbing"),
+    "ball sports": ("soccer", "basketball"),
+    "first aid": ("cpr",),
+    "cooking": ("cooking", "omelet", "salad", "sushi"),
+    "dance": ("dance",),
+    "music": ("music", "guitar", "piano", "violin"),
+}
+"""PRIMUS's classes -> what tells them in a take's name, whatever its case; the first that is found counts."""
+
+_MAX_BYTES = 1 << 30  # the largest official file has about a fifth
+
+
+class Take(NamedTuple):
+    """One take that is here."""
+
+    uid: str
+    name: str
+    person: str
+    folder: Path
+    vrs: Path
+    seconds: float
+
+
+def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
+    """One part a take.
+
+    Args:
+        source: the folder that holds `takes.json`.
+        placement: `right temple`.
+        subset: `train`, `val` or `all`.
+
+    Raises:
+        FileNotFoundError: the official files, or every take's VRS file, are not there.
+        ValueError: a file is not the official one.
+    """
+    del placement
+    return [Part(take.name, partial(_read, take)) for take in takes(source, subset)]
+
+
+def companions(source: Path | None, placement: str, subset: str) -> Iterator[Companion]:
+    """Each take's own view, and its descriptions over their windows. Arguments as `parts`.
+
+    Raises:
+        ValueError: a file is damaged or not the official one.
+    """
+    del placement
+    said = _descriptions(source, subset)
+    for take in takes(source, subset):
+        pieces = _extents(take)
+        videos = [
+            path
+            for folder in ("frame_aligned_videos/downscaled/448", "frame_aligned_videos")
+            for path in sorted((take.folder / folder).glob("*_214-1.mp4"))
+        ]
+        words = [
+            Narration(start, start + WINDOW_S, text)
+            for time_s, text in said.get(take.uid, ())
+            if (start := _window(time_s, take.seconds, pieces)) is not None
+        ]
+        yield from companions_of(
+            pieces, footage(videos[0]) if videos else None, words, clip=take.name, strict=False
+        )  # fmt: skip
+
+
+def starts(source: Path | None, subset: str) -> dict[str, tuple[float, ...]]:
+    """Where PRIMUS's windows begin, by recording, in seconds from its first time step; one for each description kept.
+
+    Args:
+        source: as of `parts`.
+        subset: as of `parts`.
+    """
+    found: dict[str, tuple[float, ...]] = {}
+    said = _descriptions(source, subset)
+    for take in takes(source, subset):
+        pieces = _extents(take)
+        for piece in pieces:
+            begins = [
+                min(start, piece.stop_s - WINDOW_S) - piece.start_s
+                for time_s, _ in said.get(take.uid, ())
+                if (start := _window(time_s, take.seconds, [piece])) is not None
+            ]
+            found[piece.recording] = tuple(max(0.0, begin) for begin in begins)
+    return found
+
+
+def _window(time_s: float, seconds: float, pieces: list[Extent]) -> float | None:
+    """Where a description's window begins in its take; None, if no recording holds it."""
+    start = narration_start(time_s, seconds, WINDOW_S)
+    if start is None:
+        return None
+    for piece in pieces:
+        long_enough = piece.stop_s - piece.start_s >= WINDOW_S
+        if long_enough and piece.start_s - MISSING_S <= start and start + WINDOW_S <= piece.stop_s + MISSING_S:
+            return float(start)
+    return None
+
+
+def takes(source: Path | None, subset: str) -> list[Take]:
+    """The takes of a subset whose motion is here, in order of name. Arguments and errors as `parts`."""
+    root, listed = _root(source), None
+    if subset != "all":
+        listed = set(
+            official_json(root / "annotations" / f"atomic_descriptions_{subset}.json", root).get("annotations", {})
+        )
+    found = []
+    rows = official_json(root / "takes.json", root)
+    for row in rows if isinstance(rows, list) else []:
+        try:
+            uid, name, seconds = str(row["take_uid"]), str(row["take_name"]), float(row["duration_sec"])
+            folder = _inside(root, str(row.get("root_dir") or f"takes/{name}"))
+            person = row.get("participant_uid")
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"a take in '{root / 'takes.json'}' has no sound {error}; download it again") from error
+        if listed is not None and uid not in listed:
+            continue
+        if files := sorted(folder.glob("*_noimagestreams.vrs")):
+            found.append(
+                Take(uid, name, str(person) if person is not None else f"of {name}", folder, files[0], seconds)
+            )
+    if not found:
+        raise FileNotFoundError(
+            f"no take of '{root}' (subset {subset}) has a *_noimagestreams.vrs; download the part take_vrs_noimagestream"
+        )
+    return sorted(found, key=lambda take: take.name)
+
+
+def _root(source: Path | None) -> Path:
+    if source is None or not (source / "takes.json").is_file():
+        where = "" if source is None else f" not found in '{source}':"
+        raise FileNotFoundError(f"{DATASET.title}{where} expected {DATASET.expects}; pass --source DIR")
+    return source
+
+
+def _inside(root: Path, name: str) -> Path:
+    """A folder that a table names, refused where it lies outside the corpus."""
+    folder = (root / name).resolve()
+    if not folder.is_relative_to(root.resolve()):
+        raise ValueError(f"root_dir '{name}', which leaves the corpus's folder")
+    return folder
+
+
+def official_json(path: Path, root: Path) -> Any:
+    """What an official table holds."""
+    if not path.is_file():
+        raise FileNotFoundError(f"'{path.relative_to(root)}' is not in '{root}'; download the part annotations")
+    if (size := path.stat().st_size) > _MAX_BYTES:
+        raise ValueError(f"'{path}' has {size:,} bytes; it is not the official file")
+    try:
+        return json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"'{path}' cannot be read as JSON: {error}; download it again") from error
+
+
+def _descriptions(source: Path | None, subset: str) -> Mapping[str, list[tuple[float, str]]]:
+    """Take -> moments (s) and words of the first annotator who was not rejected."""
+    root = _root(source)
+    found: dict[str, list[tuple[float, str]]] = {}
+    for split in (subset,) if subset != "all" else ("train", "val"):
+        path = root / "annotations" / f"atomic_descriptions_{split}.json"
+        if subset == "all" and not path.is_file():
+            continue
+        try:
+            for uid, annotators in official_json(path, root)["annotations"].items():
+                sound = [one for one in annotators if not one.get("rejected")]
+                rows = sound[0]["descriptions"] if sound else []
+                found[uid] = sorted((float(row["timestamp"]), str(row["text"])) for row in rows)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ValueError(f"'{path}' is not laid out as the official file: {error!r}; download it again") from error
+    return found
+
+
+def _extents(take: Take) -> list[Extent]:
+    _, pieces, rate_hz = inertial(take.vrs, STREAMS["right temple"])
+    return [
+        Extent(f"{take.name}/{number}", piece.start_s, piece.start_s + len(piece.signal) / rate_hz)
+        for number, piece in enumerate(pieces)
+    ]
+
+
+def _read(take: Take) -> Iterator[Recording]:
+    _, pieces, rate_hz = inertial(take.vrs, STREAMS["right temple"])
+    scenario = scenario_of(take.name)
+    for number, piece in enumerate(pieces):
+        signal = resample_sinc(piece.signal, rate_hz, RATE_HZ)
+        yield Recording(
+            name=f"{take.name}/{number}",
+            signal=signal,
+            rate_hz=RATE_HZ,
+            channels=ACCELEROMETER + GYROSCOPE,
+            subject=take.person,
+            placement="right temple",
+            spans=(Span(0.0, len(signal) / RATE_HZ, scenario),) if scenario else (),
+        )
+
+
+def scenario_of(name: str) -> str | None:
+    """PRIMUS's class of a take, by its name; None, if it tells none."""
+    low = name.lower()
+    return next((scenario for scenario, marks in SCENARIOS.items() if any(mark in low for mark in marks)), None)
+
+
+DATASET = Dataset(
+    name="egoexo4d",
+    title="Ego-Exo4D",
+    subjects=740,
+    classes=tuple(SCENARIOS),
+    rate_hz=RATE_HZ,
+    channels=ACCELEROMETER + GYROSCOPE,
+    placements=("right temple",),
+    licence="Ego-Exo4D's own, to be signed",
+    origin="ego-exo4d-data.org",
+    cite="Grauman et al., CVPR 2024",
+    expects="takes.json, takes/<take>/*_noimagestreams.vrs and annotations/atomic_descriptions_train.json",
+    parts=parts,
+    subsets=("train", "val", "all"),
+    terms="https://ego4ddataset.com/egoexo-license/",
+    companions=companions,
+)
