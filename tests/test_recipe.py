@@ -1,5 +1,6 @@
 """Recipes: checked against signatures, with errors that name the nearest key."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,90 @@ def test_a_recipe_can_extend_another_and_hold_variants(tmp_path: Path) -> None:
     path.write_text(MINIMAL + "[variants]\nrec = 3\n")
     with pytest.raises(ValueError, match=r"variants are tables, \[variants.NAME.SECTION\]"):
         recipe.variants(path)
+
+
+PAIRED = """
+dataset = "synthetic"
+setting = "mine"
+prompts = "words/p.toml"
+[paired]
+modalities = ["text", "skeleton"]
+fraction = 0.5
+[encoder]
+name = "primus"
+[objective]
+name = "primus"
+heads = "own"
+[transfer]
+head = "text"
+[variants.other]
+prompts = "words/q.toml"
+paired = { modalities = ["skeleton"] }
+[variants.plain]
+objective = { name = "simclr" }
+"""
+
+
+def test_pairs_and_prompts(tmp_path: Path) -> None:
+    (tmp_path / "words").mkdir()
+    (tmp_path / "words" / "p.toml").write_text('"very slow" = "a person creeps"\nfast = ["run", "sprint"]\n')
+    (tmp_path / "words" / "q.toml").write_text('slow = "walk"\n')
+    path = tmp_path / "mine.toml"
+    path.write_text(PAIRED)
+    loaded = recipe.load(path)
+    assert loaded.prompts == {"very slow": ["a person creeps"], "fast": ["run", "sprint"]}
+    assert loaded.paired == {"modalities": ["text", "skeleton"], "fraction": 0.5} and loaded.pairs
+    assert loaded.setting == "mine" and "prompts" not in loaded.transfer
+    (tmp_path / "kept.toml").write_text(loaded.text)
+    kept = recipe.load(tmp_path / "kept.toml", ["name=mine"])
+    assert kept == recipe.load(tmp_path / "kept.toml", ["name=mine"]) and kept.prompts == loaded.prompts
+    assert kept.paired == loaded.paired
+    other = recipe.load(path, variant="other")
+    assert other.prompts == {"slow": ["walk"]}, "prompts are replaced, not mixed"
+    assert other.paired == {"modalities": ["skeleton"], "fraction": 0.5}
+    assert not recipe.load(path, variant="plain").pairs
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "b.toml").write_text('extends = "../mine.toml"\n')
+    assert recipe.load(tmp_path / "below" / "b.toml").prompts == loaded.prompts
+    minimal = load(tmp_path, MINIMAL)
+    assert (minimal.setting, minimal.paired, minimal.prompts, minimal.pairs) == ("synthetic", {}, None, False)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("paired.modalities=[]", r"\[paired\] modalities is \[\]; expected a list such as"),
+        ('paired.modalities=["text", "text"]', "each once"),
+        ('paired.modalities="text"', "expected a list"),
+        ("paired.fractions=1.0", r"unknown name 'fractions' in \[paired\]; did you mean 'fraction'"),
+        ('paired.fraction="half"', r"\[paired\] fraction = 'half'"),
+        ("paired.seed=3", r"unknown name 'seed' in \[paired\]"),
+        ("objective.paired={text = 3}", r"unknown name 'paired' in \[objective\]"),
+        ("prompts.slow=3", r"\[prompts\] 'slow' is 3; expected a sentence"),
+        ('transfer.prompts="p.toml"', r"unknown name 'prompts' in \[transfer\]"),
+        ("windows.starts={a = [1]}", r"unknown name 'starts' in \[windows\]"),
+    ],
+)
+def test_mistakes_in_pairs_and_prompts(tmp_path: Path, change: str, message: str) -> None:
+    text = PAIRED.replace('prompts = "words/p.toml"', "").replace('prompts = "words/q.toml"', "")
+    with pytest.raises(ValueError, match=message):
+        load(tmp_path, text, change)
+    with pytest.raises(FileNotFoundError, match="no prompts at '"):
+        load(tmp_path, PAIRED)
+
+
+def test_an_encoder_that_normalises_itself_and_heads_of_the_pairs_sizes(tmp_path: Path, windows) -> None:
+    text = PAIRED.replace('prompts = "words/p.toml"', "").replace('prompts = "words/q.toml"', "")
+    loaded = load(tmp_path, text)
+    long = dataclasses.replace(windows, contract=dataclasses.replace(windows.contract, seconds=2.5))[::50]
+    paired = {"text": torch.zeros(len(long), 9), "skeleton": torch.zeros(len(long), 4)}
+    present = {name: torch.ones(len(long), dtype=torch.bool) for name in paired}
+    long = dataclasses.replace(long, paired=paired, present=present)
+    encoder = loaded.build_encoder(long, seed=0)
+    assert encoder.mean == [0.0] * 6 and encoder.std == [1.0] * 6
+    objective = loaded.build_objective(encoder, long, seed=0)
+    assert objective.paired == {"text": 9, "skeleton": 4}
+    assert {name: head.out_features for name, head in objective.mmcl_head.items()} == objective.paired
 
 
 def test_a_missing_recipe_lists_its_neighbours(tmp_path: Path) -> None:

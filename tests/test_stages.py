@@ -1,14 +1,19 @@
 """Stages: which people an encoder sees, where it lies, and what several runs share."""
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
-from otolith import checkpoint, recipe
+from otolith import checkpoint, paired, recipe, stages, zeroshot
 from otolith.datasets import synthetic
+from otolith.recording import Companion, Narration, Track
 from otolith.stages import Run
-from otolith.store import prepare
+from otolith.store import open_store, prepare
 
 TEXT = """
 dataset = "synthetic"
@@ -117,3 +122,174 @@ def test_runs_share_encoders_and_the_rows_that_do_not_depend_on_them(data: Path,
     rows = list(target.evaluate()[1])
     mine = {row.fingerprint for row in rows} & {row.fingerprint for row in made}
     assert mine == {row.fingerprint for row in rows if row.mode == "forest"}
+
+
+# pairs
+
+PAIRED = """
+dataset = "{dataset}"
+pretrain_on = {corpora}
+setting = "{setting}"
+[prompts]
+slow = ["slow", "a slow movement"]
+medium = ["medium"]
+fast = ["fast"]
+[windows]
+seconds = 2.5
+[unlabelled]
+overlap = 0.0
+[paired]
+modalities = ["text", "skeleton"]
+fraction = {fraction}
+[encoder]
+name = "primus"
+width = 16
+[objective]
+name = "primus"
+width = 8
+heads = "own"
+queue = 32
+[pretrain]
+epochs = 1
+batch_size = 32
+[protocol]
+test = ["1", "2"]
+fold_seed = 0
+seeds = [0, 1]
+shots = [2, 3]
+modes = ["zero-shot", "frozen", "scratch", "forest"]
+[transfer]
+head = "text"
+steps = 2
+[variants.primus]
+[variants.simclr]
+objective = {{ name = "simclr" }}
+protocol = {{ modes = ["frozen"] }}
+"""
+
+
+def encode(texts: list[str]) -> Tensor:
+    rows = [np.random.default_rng(list(text.encode())).normal(size=24) for text in texts]
+    return torch.tensor(np.array(rows), dtype=torch.float32)
+
+
+WORDS = paired.TextEncoder("words", "5" * 64, 24, encode)
+
+
+@pytest.fixture
+def words(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(paired, "text_encoder", lambda name="minilm", **_: WORDS)
+    for cached in (zeroshot._encoder, zeroshot._vectors):
+        cached.cache_clear()
+    yield
+    for cached in (zeroshot._encoder, zeroshot._vectors):
+        cached.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def with_pairs(data: Path) -> Path:
+    """Beside the synthetic corpus: its labels in words, and a track; beside the other two, nothing."""
+    store = open_store(data / "synthetic")
+    random = np.random.default_rng(0)
+    companions = [
+        Companion(
+            entry.name,
+            (Narration(0.0, entry.steps / store.rate_hz, store.labels[entry.spans[0][2]]),),
+            tracks={"skeleton": Track(np.arange(0, 15, 0.1), random.normal(size=(150, 7)).astype(np.float32))},
+        )
+        for entry in store.entries
+    ]
+    list(paired.compute(companions, store, paired.folder_of(data, "synthetic"), text=WORDS, image=None))
+    return data
+
+
+def paired_run(data: Path, folder: Path, variant: str | None = None, shared: Path | None = None, **what: object) -> Run:
+    path = folder / "p.toml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    usual = {"dataset": "synthetic", "corpora": '["synthetic"]', "setting": "mine", "fraction": 1.0}
+    path.write_text(PAIRED.format(**usual | what))
+    return Run(recipe.load(path, variant=variant), folder, data, shared)
+
+
+def test_pairs_go_along_with_pretraining_and_test_people_are_searched(
+    with_pairs: Path, tmp_path: Path, words: None
+) -> None:
+    job = paired_run(with_pairs, tmp_path)
+    made = job.pretraining(job.plan(job.windows())[0])
+    assert {name: vectors.shape[1] for name, vectors in made.train.paired.items()} == {"text": 24, "skeleton": 7}
+    assert made.train.present["text"].all() and not job.windows().paired
+    with pytest.raises(FileNotFoundError, match=r"no encoder at .* \(1 missing\); run first: otolith pretrain"):
+        list(job.retrieve())
+    assert stages.study_recalls([job]).empty
+    list(job.pretrain())
+    (path,) = (tmp_path / "encoders").iterdir()
+    loaded = checkpoint.load(path)
+    assert loaded.about["paired"]["text"]["encoder"] == "words" and loaded.about["paired"]["text"]["dim"] == 24
+    assert loaded.about["paired"]["text"]["sha256"] == WORDS.sha256 and "skeleton" in loaded.about["paired"]
+    assert loaded.about["settings"]["paired"] == {"modalities": ["text", "skeleton"], "fraction": 1.0}
+    found = list(job.retrieve())
+    assert [(recall.modality, recall.test_subjects) for recall in found] == [("text", "1 2"), ("skeleton", "1 2")]
+    assert found[0].n_keys == 3 and found[0].n_windows == len(job.windows().of(["1", "2"]))
+    total, rows = job.evaluate()
+    made_rows = list(rows)
+    assert total == len(made_rows) == 2 * (1 + 2 * 3)
+    assert [row.shots for row in made_rows if row.mode == "zero-shot"] == [0, 0]
+    model = job.transfer(mode="frozen", shots=2, fold=0)
+    assert checkpoint.load(model).about["classifier"]["head"] == "text"
+
+
+def test_fewer_pairs_and_corpora_without_any(with_pairs: Path, tmp_path: Path) -> None:
+    whole = paired_run(with_pairs, tmp_path / "a")
+    unit = whole.plan(whole.windows())[0]
+    half = paired_run(with_pairs, tmp_path / "b", fraction=0.5)
+    part = half.pretraining(unit)
+    share = float(part.train.present["text"].float().mean())
+    assert 0 < share < 1 and not (part.train.present["skeleton"] & ~part.train.present["text"]).any()
+    assert part.path.name != whole.pretraining(unit).path.name
+    plain = paired_run(with_pairs, tmp_path / "c", "simclr")
+    assert not plain.pretraining(unit).train.paired and not plain.searchable
+    assert paired_run(with_pairs, tmp_path / "c", "simclr", fraction=0.5).encoder_path(unit) == plain.encoder_path(unit)
+    with pytest.raises(
+        ValueError, match="'simclr' is trained on motion alone, so it finds nothing in other modalities"
+    ):
+        list(plain.retrieve())
+    both = paired_run(with_pairs, tmp_path / "d", corpora='["motionsense", "synthetic"]')
+    joined = both.pretraining(unit).train
+    mine = np.array([name.startswith("synthetic:") for name in joined.subject_names])[joined.subject]
+    np.testing.assert_array_equal(joined.present["text"].numpy(), mine)
+    away = paired_run(with_pairs, tmp_path / "e", dataset="motionsense", corpora='["synthetic"]')
+    assert not away.searchable
+    with pytest.raises(
+        FileNotFoundError, match=r"holds no vectors of text, skeleton; run first: otolith pair motionsense"
+    ):
+        list(away.retrieve())
+    none = paired_run(with_pairs, tmp_path / "f", dataset="motionsense", corpora='["motionsense"]')
+    with pytest.raises(
+        FileNotFoundError, match=r"no paired vectors at '.*text.safetensors'; run first: otolith pair moti"
+    ):
+        none.pretraining(unit)
+
+
+def test_a_study_goes_by_the_recipes_setting(with_pairs: Path, tmp_path: Path, words: None) -> None:
+    runs = []
+    for setting, fraction in (("mine", 1.0), ("another", 0.5)):
+        folder = tmp_path / setting
+        paired_run(with_pairs, folder, setting=setting, fraction=fraction)
+        runs += stages.study([folder / "p.toml"], tmp_path / "study", with_pairs)
+    assert [run.folder.name for run in runs] == ["mine-primus", "mine-simclr", "another-primus", "another-simclr"]
+    for run in runs[:3]:
+        list(run.pretrain())
+        list(run.evaluate()[1])
+        if run.searchable:
+            list(run.retrieve())
+    rows, counts = stages.study_rows(runs)
+    assert counts == {
+        ("mine", "primus"): 14,
+        ("mine", "simclr"): 4,
+        ("another", "primus"): 14,
+        ("another", "simclr"): 4,
+    }
+    assert rows.groupby(["dataset", "variant"]).size().to_dict() == counts, "simclr is the same in both settings"
+    recalls = stages.study_recalls(runs)
+    assert set(zip(recalls["setting"], recalls["variant"], strict=True)) == {("mine", "primus"), ("another", "primus")}
+    assert len(recalls) == 4

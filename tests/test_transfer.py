@@ -613,10 +613,13 @@ def test_an_array_of_another_shape_is_refused(mode: str, examples: Any) -> None:
     ("arguments", "message"),
     [
         ({"encoder": None}, "no encoder given"),
-        ({"mode": "thawed"}, "mode is 'thawed'; expected frozen, finetune, scratch or random-frozen"),
-        ({"head": "linear"}, "head is 'linear'; expected mlp or logistic"),
+        ({"mode": "thawed"}, "mode is 'thawed'; expected frozen, finetune, scratch, random-frozen or zero-shot"),
+        ({"head": "linear"}, "head is 'linear'; expected mlp, logistic or text"),
         ({"batch_size": 1}, "batch_size is 1; expected at least 2"),
         ({"precision": "16"}, "precision is '16'; expected 32-true or bf16-mixed"),
+        ({"optimiser": "sgd"}, "optimiser is 'sgd'; expected adam or adamw"),
+        ({"schedule": "cosine"}, "schedule is 'cosine'; expected constant or warmup-cosine"),
+        ({"keep": "last"}, "keep is 'last'; expected loss or accuracy"),
         ({"layer_decay": 0.0}, "layer_decay is 0.0; expected 0 < layer_decay <= 1"),
         ({"layer_decay": 1.5}, "layer_decay is 1.5"),
         ({"last_blocks": 0}, r"last_blocks is 0; expected at least 1 \(mode frozen trains none\)"),
@@ -631,3 +634,54 @@ def test_a_loss_that_is_not_finite_ends_with_advice(examples: Any) -> None:
     x, y = examples
     with pytest.raises(ValueError, match="not finite"):
         TransferClassifier(encoder(CPC), mode="finetune", **SMALL).fit(x * np.float32(np.nan), y)
+
+
+# as published for PRIMUS
+
+
+def test_the_learning_rate_warms_up_and_falls_to_zero(train: Windows, monkeypatch: Any) -> None:
+    for of, warmup in ((100, 10), (4000, 40)):
+        rates = np.array([transfer._warmup_cosine(step, of) for step in range(of)])
+        np.testing.assert_allclose(rates[:warmup], np.arange(1, warmup + 1) / warmup)
+        assert rates[warmup] == 1 and (np.diff(rates[warmup:]) < 0).all() and rates[-1] < 1e-3
+        middle = warmup + (of - warmup) // 2
+        assert rates[middle] == pytest.approx(0.5)
+    seen: list[float] = []
+    step = torch.optim.AdamW.step
+    monkeypatch.setattr(
+        torch.optim.AdamW,
+        "step",
+        lambda self, *rest: seen.append(self.param_groups[-1]["lr"]) or step(self, *rest),
+    )
+    settings: dict[str, Any] = {**SMALL, "steps": 20, "optimiser": "adamw", "schedule": "warmup-cosine", "lr": 0.01}
+    TransferClassifier(encoder(), mode="frozen", **settings).fit(train)
+    assert seen == pytest.approx([0.01 * transfer._warmup_cosine(k, 20) for k in range(20)])
+
+
+def test_adamw_takes_its_decay_from_the_weights(train: Windows) -> None:
+    models = [
+        TransferClassifier(encoder(), mode="frozen", optimiser=kind, weight_decay=0.1, **SMALL).fit(train).head_
+        for kind in ("adam", "adamw")
+    ]
+    assert not same(bits(models[0]), bits(models[1]))
+
+
+def test_accuracy_may_choose_the_weights(train: Windows, held: Windows, monkeypatch: Any) -> None:
+    """Checks say 0.5, 0.2, 0.2, 0.4: the weights of the second are kept, whatever decides, and each measures its own."""
+    logits = torch.tensor([[2.0, 0.0], [3.0, 0.0], [0.1, 0.0], [0.0, 1.0]])
+    target = torch.tensor([0, 0, 1, 1])
+    assert transfer._loss(nn.Identity(), logits.__getitem__, target, "accuracy") == 0.25
+    expected = nn.functional.cross_entropy(logits, target)
+    assert transfer._loss(nn.Identity(), logits.__getitem__, target) == pytest.approx(float(expected))
+    asked: list[str] = []
+    values = iter((0.5, 0.2, 0.2, 0.4))
+
+    def loss(model: nn.Module, take: Any, target: Tensor, keep: str) -> float:
+        asked.append(keep)
+        kept.append(bits(model))
+        return next(values)
+
+    kept: list[dict[str, Tensor]] = []
+    monkeypatch.setattr(transfer, "_loss", loss)
+    model = TransferClassifier(encoder(), mode="frozen", keep="accuracy", **SMALL).fit(train, validation=held)
+    assert asked == ["accuracy"] * 4 and same(bits(model.head_), kept[1]) and not same(kept[1], kept[2])

@@ -28,6 +28,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from otolith.datasets import Dataset
+    from otolith.predict import Columns, Labelled
     from otolith.stages import Run
 
 app = typer.Typer(
@@ -42,6 +43,7 @@ app = typer.Typer(
     [bold]The whole path:[/] otolith prepare motionsense --source DIR; then, with a recipe (a TOML file),
     otolith pretrain RECIPE, otolith evaluate RECIPE, otolith report RECIPE;
     then otolith pretrain RECIPE --everyone, otolith transfer RECIPE and otolith label MODEL FILE.csv.
+    With words instead of labels: otolith pair, otolith pretrain, otolith zeroshot ENCODER FILE.csv --labels "...".
 
     Every stage goes on where it was interrupted when the same command is given again.""",
 )
@@ -69,6 +71,19 @@ SharedOption = Annotated[
     typer.Option(help="Folder where several runs keep encoders and rows together, so that none is made twice."),
 ]
 JobsOption = Annotated[int, typer.Option("--jobs", "-j", min=0, help="Processes; 0: one for each core, at most 8.")]
+FileArgument = Annotated[
+    Path, typer.Argument(help="A recording: a table with a header, a row a time step (.csv, .csv.gz).")
+]
+ResultsOption = Annotated[
+    Path | None, typer.Option("--out", help="Folder for the results. Default: beside the recording.")
+]
+TimeOption = Annotated[str | None, typer.Option(help="Column of time stamps; guessed if not given.")]
+AccOption = Annotated[str | None, typer.Option(metavar="X,Y,Z", help="The accelerometer's columns.")]
+GyroOption = Annotated[str | None, typer.Option(metavar="X,Y,Z", help="The gyroscope's columns.")]
+AccUnitOption = Annotated[str | None, typer.Option(help="g, m/s2 or mg.")]
+GyroUnitOption = Annotated[str | None, typer.Option(help="rad/s or deg/s.")]
+TimeUnitOption = Annotated[str | None, typer.Option(help="s, ms, us or ns.")]
+RateOption = Annotated[float | None, typer.Option(help="Rate in Hz, for files without a clock.")]
 
 
 def main() -> None:
@@ -144,6 +159,36 @@ def prepare(
     del seed
     what = {"placement": placement, "subset": subset, "channels": channels.split(",") if channels else None}
     _prepare(name, source, data, jobs, download=download, accept_licence=accept_licence, rate_hz=rate, **what)
+
+
+@app.command()
+def pair(
+    name: Annotated[str, typer.Argument(help="A prepared corpus that has words, pictures or other sensors beside it.")],
+    source: Annotated[
+        Path | None, typer.Option("--source", help="Folder with the official files, as for `otolith prepare`.")
+    ] = None,
+    data: DataOption = Path("data"),
+    text: Annotated[
+        str, typer.Option("--text", help="minilm; a sentence encoder or CLIP, by folder or hub name; or none.")
+    ] = "minilm",
+    image: Annotated[
+        str, typer.Option("--image", help="efficientnet-lite0; a CLIP model, by folder or hub name; or none.")
+    ] = "efficientnet-lite0",
+    fps: Annotated[float, typer.Option("--fps", help="Pictures that are looked at in a second.")] = 10.0,
+    near: Annotated[
+        float | None,
+        typer.Option("--near", metavar="SECONDS", help="Only pictures this near to a narration. Default: all."),
+    ] = None,
+    placement: Annotated[str | None, typer.Option("--placement", help="As the corpus was prepared.")] = None,
+    subset: Annotated[str | None, typer.Option("--subset", help="As the corpus was prepared.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Accepted by every stage; pairing draws nothing.")] = 0,
+) -> None:
+    """Turn what lies beside a corpus's recordings into vectors, once: words, pictures, other sensors.
+
+    Nothing that is finished is made twice, neither after an interruption nor for another preparation of the corpus.
+    """
+    del seed
+    _pair(name, source, data, text, image, fps=fps, near_s=near, placement=placement, subset=subset)
 
 
 @app.command()
@@ -251,12 +296,14 @@ def study(
 ) -> None:
     """Run a whole experiment: prepare, pretrain and evaluate every variant of the recipes; a page with figure and answers.
 
+    The questions are those of "Don't freeze", or of PRIMUS where an encoder was pretrained by it.
+
     One command a target of the paper: otolith study recipes/dont-freeze/pamap2.toml --source pamap2=DIR --source
     capture24=DIR. It takes hours to days on a GPU; interrupted, it goes on where it stopped.
     """
     from otolith import stages
     from otolith.store import MANIFEST
-    from otolith.study import read_table, write, write_table
+    from otolith.study import read_recalls, read_table, write, write_table
 
     runs = stages.study(recipe or (), run, data, change or ())
     if not (runs or read):
@@ -271,10 +318,13 @@ def study(
             console.print(f"[bold]{number + 1}/{len(runs)}[/] {job.folder.name}", highlight=False)
             _pretrain(job)
             _evaluate(job, jobs)
+            if job.searchable:
+                _retrieve(job)
     target = page or run / "study.md"
     rows, planned = read_table(read) if read else stages.study_rows(runs)
-    write_table(rows, planned, table or run / "study.csv")
-    write(rows, planned, path=target, title=title)
+    recalls = read_recalls(read) if read else stages.study_recalls(runs)
+    write_table(rows, planned, table or run / "study.csv", recalls)
+    write(rows, planned, path=target, title=title, recalls=recalls)
     out.print(f"{target}: {len(rows):,} rows, {target.with_suffix('.svg').name}", highlight=False)
 
 
@@ -331,20 +381,15 @@ def label(
     model: Annotated[
         Path, typer.Argument(help="A classifier: model.safetensors, from `otolith transfer` or the demo.")
     ],
-    file: Annotated[
-        Path, typer.Argument(help="A recording: a table with a header, a row a time step (.csv, .csv.gz).")
-    ],
-    folder: Annotated[
-        Path | None,
-        typer.Option("--out", help="Folder for the results. Default: beside the recording."),
-    ] = None,
-    time: Annotated[str | None, typer.Option(help="Column of time stamps; guessed if not given.")] = None,
-    acc: Annotated[str | None, typer.Option(metavar="X,Y,Z", help="The accelerometer's columns.")] = None,
-    gyro: Annotated[str | None, typer.Option(metavar="X,Y,Z", help="The gyroscope's columns.")] = None,
-    acc_unit: Annotated[str | None, typer.Option(help="g, m/s2 or mg.")] = None,
-    gyro_unit: Annotated[str | None, typer.Option(help="rad/s or deg/s.")] = None,
-    time_unit: Annotated[str | None, typer.Option(help="s, ms, us or ns.")] = None,
-    rate: Annotated[float | None, typer.Option(help="Rate in Hz, for files without a clock.")] = None,
+    file: FileArgument,
+    folder: ResultsOption = None,
+    time: TimeOption = None,
+    acc: AccOption = None,
+    gyro: GyroOption = None,
+    acc_unit: AccUnitOption = None,
+    gyro_unit: GyroUnitOption = None,
+    time_unit: TimeUnitOption = None,
+    rate: RateOption = None,
     seed: Annotated[int, typer.Option("--seed", help="Accepted by every stage; labelling draws nothing.")] = 0,
 ) -> None:
     """Label a recording: a timeline (start, end, label, probability), a summary by label and a plot.
@@ -352,45 +397,73 @@ def label(
     Columns, units and rate are guessed where they are not given, and what was guessed is shown.
     """
     del seed
-    from pydantic import TypeAdapter, ValidationError
-
-    from otolith import predict
     from otolith.stages import label_file
 
-    given = {
-        "time": time,
-        "acc": tuple(acc.split(",")) if acc else None,
-        "gyro": tuple(gyro.split(",")) if gyro else None,
-        "acc_unit": acc_unit,
-        "gyro_unit": gyro_unit,
-        "time_unit": time_unit,
-        "rate_hz": rate,
-    }
-    try:
-        columns = TypeAdapter(predict.Columns).validate_python(given)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        raise ValueError(f"--{str(problem['loc'][0]).replace('_', '-')}: {problem['msg']}") from None
+    columns = _columns(time, acc, gyro, acc_unit, gyro_unit, time_unit, rate)
     target = folder or file.parent
-    labelled = label_file(model, file, target, columns=columns)
-    for note in labelled.read.notes:
-        console.print(note, highlight=False)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("label", "time", "share", "bouts", "mean probability"):
-        table.add_column(name, justify="left" if name == "label" else "right")
-    for line in labelled.summary.itertuples():
-        if line.seconds > 0:
-            known = line.label != ""
-            table.add_row(
-                line.label or "(not labelled)",
-                f"{line.seconds:,.1f} s",
-                f"{100 * line.share:.0f} %" if known else "",
-                str(int(line.bouts)),
-                f"{line.probability:.2f}" if known else "",
-            )
-    out.print(table)
-    stem = target / predict.stem(file)
-    out.print(f"{stem}.timeline.csv\n{stem}.summary.csv\n{stem}.png", highlight=False)
+    _show(label_file(model, file, target, columns=columns), file, target)
+
+
+@app.command()
+def zeroshot(
+    model: Annotated[
+        Path, typer.Argument(help="An encoder pretrained with words: of `otolith pretrain` or `otolith import-primus`.")
+    ],
+    file: FileArgument,
+    labels: Annotated[
+        str,
+        typer.Option("--labels", metavar="WORDS,WORDS...", help='What may happen in it, such as "walking,running".'),
+    ],
+    prompts: Annotated[
+        Path | None,
+        typer.Option("--prompts", help='TOML file of sentences by label: walking = ["a person walks", ...].'),
+    ] = None,
+    text: Annotated[
+        str | None,
+        typer.Option("--text", metavar="NAME", help="Text encoder: a name or folder. Default: what the model names."),
+    ] = None,
+    folder: ResultsOption = None,
+    time: TimeOption = None,
+    acc: AccOption = None,
+    gyro: GyroOption = None,
+    acc_unit: AccUnitOption = None,
+    gyro_unit: GyroUnitOption = None,
+    time_unit: TimeUnitOption = None,
+    rate: RateOption = None,
+    seed: Annotated[int, typer.Option("--seed", help="Accepted by every stage; labelling draws nothing.")] = 0,
+) -> None:
+    """Label a recording in words that nobody trained on: a timeline, a summary by label and a plot.
+
+    Each window goes to the label whose words lie nearest to it. Unlike `otolith label` it cannot say how sure it may be:
+    look at a stretch you know first.
+    """
+    del seed
+    from otolith.stages import zeroshot_file
+
+    columns = _columns(time, acc, gyro, acc_unit, gyro_unit, time_unit, rate)
+    target = folder or file.parent
+    words = [word.strip() for word in labels.split(",") if word.strip()]
+    _show(zeroshot_file(model, file, target, words, prompts=prompts, text=text, columns=columns), file, target)
+
+
+@app.command()
+def retrieve(
+    recipe: RecipeArgument,
+    change: ChangeOption = None,
+    seed: SeedOption = None,
+    run: OutOption = None,
+    variant: VariantOption = None,
+    shared: SharedOption = None,
+    data: DataOption = Path("data"),
+    allow_seen: Annotated[
+        bool, typer.Option("--allow-seen", help="Also judge encoders that saw test people; their recalls say so.")
+    ] = False,
+) -> None:
+    """Search people never seen in words and pictures, and back: recall at 1, 5 and 10 of every fold's encoder.
+
+    Beside each recall stands what drawing by lot would give.
+    """
+    _retrieve(_run(recipe, change, seed, run, data, shared, variant), allow_seen)
 
 
 @app.command()
@@ -437,6 +510,60 @@ def demo(
         "                                                  otolith pretrain recipes/motionsense-simclr.toml",
         highlight=False,
     )
+
+
+def _columns(
+    time: str | None,
+    acc: str | None,
+    gyro: str | None,
+    acc_unit: str | None,
+    gyro_unit: str | None,
+    time_unit: str | None,
+    rate: float | None,
+) -> Columns:
+    """What a command line says of a recording."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from otolith import predict
+
+    given = {
+        "time": time,
+        "acc": tuple(acc.split(",")) if acc else None,
+        "gyro": tuple(gyro.split(",")) if gyro else None,
+        "acc_unit": acc_unit,
+        "gyro_unit": gyro_unit,
+        "time_unit": time_unit,
+        "rate_hz": rate,
+    }
+    try:
+        return TypeAdapter(predict.Columns).validate_python(given)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise ValueError(f"--{str(problem['loc'][0]).replace('_', '-')}: {problem['msg']}") from None
+
+
+def _show(labelled: Labelled, file: Path, target: Path) -> None:
+    """A labelled recording's notes, summary and files."""
+    from otolith import predict
+
+    for note in labelled.read.notes:
+        console.print(note, highlight=False)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("label", "time", "share", "bouts", "mean probability"):
+        table.add_column(name, justify="left" if name == "label" else "right")
+    for line in labelled.summary.itertuples():
+        if line.seconds > 0:
+            known = line.label != ""
+            table.add_row(
+                line.label or "(not labelled)",
+                f"{line.seconds:,.1f} s",
+                f"{100 * line.share:.0f} %" if known else "",
+                str(int(line.bouts)),
+                f"{line.probability:.2f}" if known else "",
+            )
+    out.print(table)
+    stem = target / predict.stem(file)
+    out.print(f"{stem}.timeline.csv\n{stem}.summary.csv\n{stem}.png", highlight=False)
 
 
 def _run(
@@ -489,6 +616,37 @@ def _prepare(
         f"{store.about['cite']}",
         highlight=False,
     )
+
+
+def _pair(name: str, source: Path | None, data: Path, text: str, image: str, **what: Any) -> None:
+    from otolith.datasets import DATASETS
+
+    if name not in DATASETS:
+        raise ValueError(f"unknown corpus '{name}'; known: {', '.join(DATASETS)}")
+    import torch
+
+    from otolith import paired
+    from otolith.store import open_store
+
+    store = open_store(data / name, verify=False)  # before models are loaded
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    words = None if text == "none" else paired.text_encoder(text, device=device)
+    pictures = None if image == "none" else paired.image_encoder(image, device=device)
+    with _progress() as bar:
+        task = bar.add_task(f"pairing {name}", total=None)
+        for at in paired.pair(DATASETS[name], source, data, text=words, image=pictures, **what):
+            said = f"pairing {name}: {_plain(at.recording)}, {at.made:,} vectors made, {at.kept:,} kept"
+            bar.update(task, completed=at.done, total=at.of, description=said)
+    folder = paired.folder_of(data, name)
+    for modality in paired.modalities(folder):
+        made = paired.load(folder, modality, store)
+        by = f" by {made.about['encoder']}" if "encoder" in made.about else ""
+        beside = len(set(made.recording.tolist()))
+        out.print(
+            f"{folder / modality}.safetensors: {len(made):,} vectors of {made.dim} numbers{by}, beside {beside} of "
+            f"{len(store.entries)} recordings",
+            highlight=False,
+        )
 
 
 def _download(dataset: Dataset, folder: Path, accept: bool) -> None:
@@ -561,6 +719,20 @@ def _evaluate(job: Run, jobs: int, allow_seen: bool = False) -> None:
             text = f"fold {row.fold} seed {row.seed} {row.mode} {shots}: macro F1 {row.macro_f1:.3f}"
             bar.update(task, advance=1, description=text)
     out.print(f"{job.folder / 'rows'}: {total} rows", highlight=False)
+
+
+def _retrieve(job: Run, allow_seen: bool = False) -> None:
+    table = Table(title="recall on people never seen (by lot)", box=None, pad_edge=False, header_style="bold")
+    for name in ("fold", "search", "among", "at 1", "at 5", "at 10"):
+        table.add_column(name, justify="left" if name == "search" else "right")
+    for found in job.retrieve(allow_seen=allow_seen):
+        for way, words, among in (
+            ("there", f"motion -> {found.modality}", found.n_keys),
+            ("back", f"{found.modality} -> motion", found.n_windows),
+        ):
+            cells = [f"{getattr(found, f'{way}_{k}'):.3f} ({getattr(found, f'{way}_{k}_lot'):.3f})" for k in (1, 5, 10)]
+            table.add_row(str(found.fold), words, f"{among:,}", *cells)
+    out.print(table)
 
 
 def _report(job: Run, picture: bytes | None = None) -> None:

@@ -14,7 +14,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -22,21 +22,24 @@ import torch
 from scipy import stats
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
-from otolith import checkpoint
+from otolith import checkpoint, zeroshot
 from otolith.baseline import ForestClassifier
 from otolith.files import fingerprint, write_text
-from otolith.splits import Split, by_subject, draw_shots
+from otolith.splits import Split, by_subject, draw_shots, fixed
 from otolith.transfer import TransferClassifier, embed
 from otolith.windows import Windows
 
-MODES = ("frozen", "finetune", "scratch", "random-frozen", "forest")
+MODES = ("frozen", "finetune", "scratch", "random-frozen", "zero-shot", "forest")
 """What a row can compare: the modes of `TransferClassifier`, and the forest, which needs no checkpoint. A recipe can name
 further arms, each one of these modes with arguments of its own."""
+
+_PRETRAINED = ("frozen", "finetune", "zero-shot")
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One result. `shots` None means all windows; `commit` ends in + where the code had uncommitted changes.
+    """One result. `shots` None means all windows, 0 none (zero-shot); `commit` ends in + where the code had uncommitted
+    changes.
 
     `pretraining` and `transfer` are JSON: the settings of the encoder's making, and of the classifier's.
     """
@@ -83,8 +86,55 @@ class Unit:
     fold_seed: int
 
 
+@dataclasses.dataclass(frozen=True)
+class Recall:
+    """One search of held-out people's windows in another modality and back; see `zeroshot.retrieval` for the recalls.
+
+    `there_1` is from a window to its vector of the modality, `back_1` from such a vector to a window, each at 1, 5 and 10;
+    `_lot` is what drawing by lot would give; the rest as in `Row`.
+    """
+
+    dataset: str
+    windows: str
+    objective: str
+    encoder: str
+    pretrained_on: str
+    checkpoint: str
+    pretraining: str
+    modality: str
+    fold: int
+    fold_seed: int
+    n_windows: int
+    n_keys: int
+    there_1: float
+    there_5: float
+    there_10: float
+    back_1: float
+    back_5: float
+    back_10: float
+    there_1_lot: float
+    there_5_lot: float
+    there_10_lot: float
+    back_1_lot: float
+    back_5_lot: float
+    back_10_lot: float
+    seconds: float
+    test_subjects: str
+    test_seen_in_pretraining: bool
+    code: str
+    commit: str
+    torch: str
+    machine: str
+    fingerprint: str
+
+
 def units(
-    windows: Windows, *, folds: int = 5, seeds: Sequence[int] = (0, 1, 2, 3, 4), fold_seed: int | None = None
+    windows: Windows,
+    *,
+    folds: int = 5,
+    seeds: Sequence[int] = (0, 1, 2, 3, 4),
+    fold_seed: int | None = None,
+    test: Sequence[str] | None = None,
 ) -> list[Unit]:
     """The folds and seeds of a protocol, in the order in which they are computed.
 
@@ -93,13 +143,19 @@ def units(
         folds: by person.
         seeds: each draws its own windows and initial weights, and its own folds unless `fold_seed` is given.
         fold_seed: one partition into folds for all seeds, so that all may share one pretrained encoder a fold.
+        test: these people are tested and nobody else, instead of folds: a corpus's official split. The others train, and
+            the seed draws who of them validates.
+
+    Raises:
+        ValueError: see `splits.by_subject` and `splits.fixed`.
     """
     people = [windows.subject_names[number] for number in np.unique(windows.subject)]
-    return [
-        Unit(split, seed, seed if fold_seed is None else fold_seed)
-        for seed in seeds
-        for split in by_subject(people, folds=folds, seed=seed if fold_seed is None else fold_seed)
-    ]
+    planned = []
+    for seed in seeds:
+        draw = seed if fold_seed is None else fold_seed
+        splits = by_subject(people, folds=folds, seed=draw) if test is None else [fixed(people, test, seed=draw)]
+        planned += [Unit(split, seed, draw) for split in splits]
+    return planned
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,6 +182,7 @@ def cells(
     modes: Sequence[str] = ("frozen", "finetune", "scratch", "forest"),
     transfer: Mapping[str, Any] | None = None,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    prompts: zeroshot.Prompts | None = None,
     validation_windows: int | None = None,
     allow_seen: bool = False,
 ) -> list[Cell]:
@@ -137,15 +194,17 @@ def cells(
         encoders: the checkpoint for a unit; pretrained without the unit's test people.
         shots: windows a class drawn from the training people; None: all. A class with fewer gives all it has, and
             the row's `fewer` says which.
-        modes: of `MODES`, or names of `overrides` that say which of them they are.
+        modes: of `MODES`, or names of `overrides` that say which of them they are. `zero-shot` gives one row a unit,
+            with 0 shots.
         transfer: arguments of `TransferClassifier` for all modes.
         overrides: further arguments by mode, over `transfer`; with `mode` among them, an arm under a name of its own.
+        prompts: sentences by label, for arms whose head is made of words; None: the labels' own words.
         validation_windows: at most so many windows of the validation people, drawn once a seed and fold; None: all.
         allow_seen: also judge encoders that saw test people in pretraining; their rows say so.
 
     Raises:
         ValueError: an unknown mode, windows without labels, or an encoder that does not fit the windows or has seen a
-            test person.
+            test person, zero-shot with an encoder that knows no words, or a label without prompts.
 
     Source: the protocol of Fortes Rey et al. 2023 (arXiv 2307.01168): macro F1 over the corpus's classes, folds by user,
     every user tested once a seed.
@@ -181,35 +240,48 @@ def cells(
         if validation_windows is not None and len(held) > validation_windows:
             random = np.random.default_rng([unit.seed, split.fold, 0x7A11])
             held = np.sort(random.choice(held, validation_windows, replace=False))
-        for count in shots:
-            for arm, kind in kinds.items():
-                how = {} if kind == "forest" else {**(transfer or {}), **arms[arm], "mode": kind}
-                # What a row does not depend on is left out of its name: a forest needs no encoder, scratch no weights.
-                weights = encoder.sha256 if kind in ("frozen", "finetune") else encoder.encoder.arguments()
-                name = {
-                    "windows": content,
-                    "encoder": None if kind == "forest" else [type(encoder.encoder).__name__, weights],
-                    "mode": arm,
-                    "transfer": how,
-                    "split": dataclasses.asdict(split),
-                    "held": None if kind == "forest" else held.tolist(),
-                    "shots": count,
-                    "seed": unit.seed,
-                    "code": code,
-                }
-                planned.append(
-                    Cell(
-                        unit,
-                        path,
-                        encoder.sha256,
-                        arm,
-                        count,
-                        how,
-                        tuple(held.tolist()),
-                        tuple(seen),
-                        fingerprint(name)[:24],
+        arms_by_shots = [(n, arm) for n in shots for arm, kind in kinds.items() if kind != "zero-shot"]
+        arms_by_shots += [(0, arm) for arm, kind in kinds.items() if kind == "zero-shot"]
+        for count, arm in arms_by_shots:
+            kind = kinds[arm]
+            how = {} if kind == "forest" else {**(transfer or {}), **arms[arm], "mode": kind}
+            if kind == "zero-shot":
+                if zeroshot.projection(encoder.heads, "text") is None:
+                    raise ValueError(
+                        f"'{path}' has no head for text, so it knows no words; leave the mode {arm} out for this objective, "
+                        "or pretrain it with pairs of text (a recipe's section [paired])"
                     )
+                how = {key: value for key, value in how.items() if key in ("mode", "text")} | {"head": "text"}
+            if how.get("head") == "text":
+                zeroshot.sentences([windows.label_names[k] for k in np.unique(windows.y)], prompts)
+                how |= {"text": zeroshot.words_of(encoder.about, how.get("text")), "prompts": prompts}
+            # What a row does not depend on is left out of its name: a forest needs no encoder, scratch no weights.
+            weights = encoder.sha256 if kind in _PRETRAINED else encoder.encoder.arguments()
+            uses_held = kind not in ("forest", "zero-shot")
+            name = {
+                "windows": content,
+                "encoder": None if kind == "forest" else [type(encoder.encoder).__name__, weights],
+                "mode": arm,
+                "transfer": how,
+                "split": dataclasses.asdict(split),
+                "held": held.tolist() if uses_held else None,
+                "shots": count,
+                "seed": unit.seed,
+                "code": code,
+            }
+            planned.append(
+                Cell(
+                    unit,
+                    path,
+                    encoder.sha256,
+                    arm,
+                    count,
+                    how,
+                    tuple(held.tolist()) if uses_held else (),
+                    tuple(seen),
+                    fingerprint(name)[:24],
                 )
+            )
     return planned
 
 
@@ -254,7 +326,7 @@ def _row(windows: Windows, cell: Cell, folder: Path, threads: int | None = None)
     """Reads a row, or makes and keeps it."""
     file = folder / f"{cell.fingerprint}.json"
     if file.exists():
-        return _read(file)
+        return _read(file, Row)
     if threads is not None:
         torch.set_num_threads(threads)
     assert windows.y is not None
@@ -265,12 +337,20 @@ def _row(windows: Windows, cell: Cell, folder: Path, threads: int | None = None)
     if encoder.sha256 != cell.sha256:
         raise ValueError(f"'{cell.encoder}' has changed since these rows were planned; run the same command again")
     train_rows, test_rows, held = windows.rows_of(split.train), windows.rows_of(split.test), np.array(cell.held, int)
-    rows = train_rows[draw_shots(windows.y[train_rows], cell.shots, seed=unit.seed * 1000 + split.fold)]
+    rows = train_rows[:0]
+    if mode != "zero-shot":
+        rows = train_rows[draw_shots(windows.y[train_rows], cell.shots, seed=unit.seed * 1000 + split.fold)]
     train, test = windows[rows], windows[test_rows]
     drawn = np.bincount(windows.y[rows], minlength=len(windows.label_names))
     fewer = {} if cell.shots is None else {k: int(n) for k, n in enumerate(drawn) if n < cell.shots}
     steps = 0
-    if mode == "forest":
+    if mode == "zero-shot":
+        known = np.unique(windows.y)
+        words = {key: cell.transfer[key] for key in ("text", "prompts")}
+        model = TransferClassifier.from_words(encoder, [windows.label_names[k] for k in known], **words)
+        table = _features_of(encoder, windows)[test_rows]
+        predicted = known[model.predict_proba(test, features=table).argmax(axis=1)]
+    elif mode == "forest":
         predicted = ForestClassifier(seed=unit.seed).fit(train).predict(test)
     else:
         model = TransferClassifier(encoder, seed=unit.seed, **cell.transfer)
@@ -287,7 +367,10 @@ def _row(windows: Windows, cell: Cell, folder: Path, threads: int | None = None)
         frozen = table if mode == "frozen" else None
         predicted = model.predict(test, features=None if frozen is None else frozen[test_rows])
         steps = model.steps_
-    pretrained = mode in ("frozen", "finetune")
+    pretrained = mode in _PRETRAINED
+    how = dict(cell.transfer)
+    if how.get("prompts") is not None:
+        how["prompts"] = fingerprint(how["prompts"])[:16]  # by what they are, rather than in full in every row
     row = Row(
         dataset=windows.dataset,
         windows=windows.identity[:16],
@@ -297,13 +380,13 @@ def _row(windows: Windows, cell: Cell, folder: Path, threads: int | None = None)
         checkpoint=encoder.sha256[:16] if pretrained else "-",
         pretraining=json.dumps(encoder.about.get("settings", {}), sort_keys=True) if pretrained else "{}",
         mode=cell.mode,
-        transfer=json.dumps(cell.transfer, sort_keys=True),
+        transfer=json.dumps(how, sort_keys=True),
         fold=split.fold,
         shots=cell.shots,
         seed=unit.seed,
         fold_seed=unit.fold_seed,
         n_train=len(rows),
-        n_validation=0 if mode == "forest" else len(held),
+        n_validation=len(held),
         n_test=len(test),
         fewer=json.dumps({windows.label_names[k]: n for k, n in fewer.items()}),
         **_scores(test, predicted),
@@ -319,6 +402,132 @@ def _row(windows: Windows, cell: Cell, folder: Path, threads: int | None = None)
     )
     write_text(file, json.dumps(dataclasses.asdict(row), indent=1))
     return row
+
+
+_R = TypeVar("_R", Row, Recall)
+
+
+def recalls(
+    windows: Windows,
+    plan: Sequence[Unit],
+    encoders: Callable[[Unit], Path],
+    *,
+    folder: Path,
+    allow_seen: bool = False,
+    only_there: bool = False,
+) -> Iterator[Recall]:
+    """Yields how well each encoder's held-out people's windows find their words, pictures and the like, and are found.
+
+    Args:
+        windows: with paired vectors; labels are not used.
+        plan: from `units`; units that share encoder and test people are searched once.
+        encoders: the checkpoint for a unit.
+        folder: recalls are kept there, one JSON file each.
+        allow_seen: also judge encoders that saw test people in pretraining; their recalls say so.
+        only_there: compute nothing.
+
+    Raises:
+        ValueError: windows without pairs, an encoder without a head for any of them or with one of another size, an encoder
+            that does not fit the windows or has seen a test person, or a damaged file.
+    """
+    if not windows.paired:
+        raise ValueError("these windows have no pairs, so there is nothing to find; run first: otolith pair")
+    folder.mkdir(parents=True, exist_ok=True)
+    code, content = checkpoint.code_version(), windows.content
+    loaded: dict[Path, checkpoint.Checkpoint] = {}
+    done = set()
+    for unit in plan:
+        path = encoders(unit)
+        if only_there and not path.exists():
+            continue
+        if path not in loaded:
+            loaded[path] = checkpoint.load(path)
+        encoder = loaded[path]
+        if difference := encoder.signal.difference(windows.contract):
+            raise ValueError(
+                f"'{path}' does not fit these windows: {difference}; prepare and cut them as it was trained"
+            )
+        if (path, unit.split.test) in done:
+            continue
+        done.add((path, unit.split.test))
+        seen = {f"{windows.dataset}:{person}" for person in unit.split.test} & set(encoder.about.get("subjects", ()))
+        if seen and not allow_seen:
+            raise ValueError(
+                f"'{path}' was pretrained on test people ({', '.join(sorted(seen))}); pretrain without them, or allow it "
+                "(--allow-seen) and have every recall say so"
+            )
+        heads = {name: zeroshot.projection(encoder.heads, name) for name in windows.paired}
+        if not any(heads.values()):
+            raise ValueError(
+                f"'{path}' has no head for {' or '.join(heads)}; only an objective with pairs leaves one (primus)"
+            )
+        for modality, head in heads.items():
+            if head is None:
+                continue
+            name = [content, encoder.sha256, modality, dataclasses.asdict(unit.split), code]
+            file = folder / f"{fingerprint(name)[:24]}.json"
+            if not file.exists() and not only_there:
+                recall = _recall(windows, unit, encoder, modality, head, bool(seen), file.stem)
+                write_text(file, json.dumps(dataclasses.asdict(recall), indent=1))
+            if file.exists():
+                yield _read(file, Recall)
+
+
+def _recall(
+    windows: Windows,
+    unit: Unit,
+    encoder: checkpoint.Checkpoint,
+    modality: str,
+    head: Mapping[str, torch.Tensor],
+    seen: bool,
+    name: str,
+) -> Recall:
+    started, made_by = time.perf_counter(), checkpoint.provenance()
+    rows = windows.rows_of(unit.split.test)
+    rows = rows[windows.present[modality][torch.from_numpy(rows)].numpy()]
+    if not len(rows):
+        raise ValueError(f"no window of {', '.join(unit.split.test)} has a pair of {modality}; leave that modality out")
+    key = windows.paired[modality][torch.from_numpy(rows)]
+    if len(head["weight"]) != key.shape[1]:
+        raise ValueError(
+            f"the head for {modality} gives {len(head['weight'])} numbers and the vectors have {key.shape[1]}; pair the "
+            "corpus with the encoder that the checkpoint was pretrained with"
+        )
+    query = torch.nn.functional.linear(embed(encoder.encoder, windows[rows]), head["weight"], head["bias"])
+    found = zeroshot.retrieval(query, key)
+    numbers = {
+        f"{way}_{k}{lot}": value
+        for way, lot, values in (
+            ("there", "", found.there),
+            ("there", "_lot", found.there_by_lot),
+            ("back", "", found.back),
+            ("back", "_lot", found.back_by_lot),
+        )
+        for k, value in zip(zeroshot.AT, values, strict=True)
+    }
+    return Recall(
+        dataset=windows.dataset,
+        windows=windows.identity[:16],
+        objective=encoder.about.get("objective", "?"),
+        encoder=encoder.about.get("encoder", type(encoder.encoder).__name__),
+        pretrained_on=encoder.about.get("pretrained_on", "?"),
+        checkpoint=encoder.sha256[:16],
+        pretraining=json.dumps(encoder.about.get("settings", {}), sort_keys=True),
+        modality=modality,
+        fold=unit.split.fold,
+        fold_seed=unit.fold_seed,
+        n_windows=found.windows,
+        n_keys=found.keys,
+        **numbers,
+        seconds=round(time.perf_counter() - started, 3),
+        test_subjects=" ".join(unit.split.test),
+        test_seen_in_pretraining=seen,
+        code=made_by["code"],
+        commit=made_by["commit"] or f"otolith {made_by['otolith']}",
+        torch=made_by["torch"],
+        machine=made_by["machine"],
+        fingerprint=name,
+    )
 
 
 def _scores(test: Windows, predicted: np.ndarray) -> dict[str, Any]:
@@ -340,9 +549,9 @@ def _scores(test: Windows, predicted: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _read(file: Path) -> Row:
+def _read(file: Path, kind: type[_R]) -> _R:
     try:
-        return Row(**json.loads(file.read_text(encoding="utf-8")))
+        return kind(**json.loads(file.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise ValueError(f"the result row '{file}' is damaged: {error}; remove it and evaluate again") from error
 
@@ -365,7 +574,7 @@ def gather(folder: Path, planned: Sequence[Cell] | None = None) -> pd.DataFrame:
                 f"{missing} of {len(files)} rows are not in '{folder}' yet (rows of other settings, data or code do not "
                 "count); run first: otolith evaluate with the same recipe and the same --out"
             )
-    rows = [dataclasses.asdict(_read(file)) for file in files]
+    rows = [dataclasses.asdict(_read(file, Row)) for file in files]
     if not rows:
         raise FileNotFoundError(f"no result rows in '{folder}'; run: otolith evaluate RECIPE")
     table: pd.DataFrame = pd.DataFrame(rows)

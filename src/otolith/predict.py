@@ -18,6 +18,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from otolith.encoders import ENCODERS
 from otolith.files import replacing
 from otolith.recording import ACCELEROMETER, GYROSCOPE, STANDARD_GRAVITY, Piece, regular_pieces, resample
 from otolith.report import CLASSES, svg
@@ -163,9 +164,16 @@ def label(model: TransferClassifier, read: Read, *, overlap: float = 0.5) -> Lab
     contract: Signal = model.signal_
     missing = [name for name in contract.channels if name not in read.channels]
     if missing:
+        alone = ""
+        if set(missing) <= set(GYROSCOPE):
+            itself = "; published PRIMUS weights always need both" if model.about_.get("encoder") == "primus" else ""
+            alone = (
+                f" (every encoder, {', '.join(ENCODERS)}, can be pretrained on 3 channels: [windows] channels = "
+                f'["acc_x", "acc_y", "acc_z"] in its recipe{itself})'
+            )
         raise ValueError(
             f"the model needs {', '.join(contract.channels)}; the recording has no {', '.join(missing)}: record it, name "
-            "its columns, or use a model trained on the accelerometer alone"
+            f"its columns, or use a model trained on the accelerometer alone{alone}"
         )
     if read.rate_hz < contract.rate_hz / 2:
         raise ValueError(

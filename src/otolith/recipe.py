@@ -4,10 +4,13 @@
     name = "motionsense-simclr"      # of the run
     dataset = "motionsense"          # a prepared corpus with labels
     pretrain_on = ["capture24"]      # prepared corpora to pretrain on; default: the training people of that one alone
+    setting = "unseen actions"       # what a study calls this target; default: the dataset
+    prompts = "prompts/mine.toml"    # sentences by label, beside this file, for heads of words; or a section [prompts]
     seed = 0
 
     [windows]                        # arguments of windows.cut, for windows with labels
     [unlabelled]                     # what differs for the windows of pretraining, for example overlap = 0.0
+    [paired]                         # pairs for pretraining: modalities = ["text", "video"], and arguments of windows.attach
     [encoder]                        # name, and arguments of that encoder
     [objective]                      # name, and arguments of that objective
     [pretrain]                       # arguments of pretrain.pretrain
@@ -28,6 +31,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
+import re
 import sys
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -43,7 +47,8 @@ from otolith.objectives import OBJECTIVES, Objective
 from otolith.pretrain import pretrain
 from otolith.sampling import seeded
 from otolith.transfer import TransferClassifier
-from otolith.windows import Windows, cut
+from otolith.windows import Windows, attach, cut
+from otolith.zeroshot import check_prompts, read_prompts
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -54,7 +59,7 @@ Table = dict[str, Any]
 
 _GIVEN = {
     "encoder": ("channels", "mean", "std"),
-    "objective": ("encoder",),
+    "objective": ("encoder", "paired"),
     "pretrain": ("objective", "train", "validation", "seed", "resume"),
 }
 """Arguments that no recipe sets, as they follow from the run."""
@@ -65,11 +70,14 @@ class Recipe:
     """An experiment, checked against the signatures it will be passed to. See the module's docstring for its parts."""
 
     name: str
+    setting: str
     dataset: str
     pretrain_on: tuple[str, ...]
     seed: int
     windows: Table
     unlabelled: Table
+    paired: Table
+    prompts: dict[str, list[str]] | None
     encoder: Table
     objective: Table
     pretrain: Table
@@ -79,18 +87,29 @@ class Recipe:
     search: Table
     text: str
 
+    @property
+    def pairs(self) -> bool:
+        """Whether the objective takes paired vectors: others are pretrained on the same windows without them."""
+        return "paired" in inspect.signature(OBJECTIVES[self.objective["name"]]).parameters
+
     def build_encoder(self, train: Windows, seed: int) -> Encoder:
-        """The encoder with initial weights from `seed`, standardising by the training windows' statistics."""
+        """The encoder with initial weights from `seed`, standardising by the training windows' statistics where it does
+        not normalise each window by itself."""
+        kind = ENCODERS[self.encoder["name"]]
         arguments = {key: value for key, value in self.encoder.items() if key != "name"}
+        if not kind.normalises_itself:
+            arguments |= train.statistics()
         with seeded(seed):
-            return ENCODERS[self.encoder["name"]](channels=train.shape[1], **train.statistics(), **arguments)
+            return kind(channels=train.shape[1], **arguments)
 
     def build_objective(self, encoder: Encoder, train: Windows, seed: int) -> Objective:
-        """The objective on that encoder; its heads' initial weights come from `seed`."""
+        """The objective on that encoder; its heads' initial weights come from `seed`, and their sizes from the pairs."""
         kind = OBJECTIVES[self.objective["name"]]
         arguments = {key: value for key, value in self.objective.items() if key != "name"}
         if "steps" in inspect.signature(kind).parameters:
             arguments.setdefault("steps", train.shape[2])
+        if self.pairs:
+            arguments["paired"] = {name: vectors.shape[1] for name, vectors in train.paired.items()}
         with seeded(seed + 1):
             return kind(encoder, **arguments)
 
@@ -157,6 +176,9 @@ def _read(path: Path) -> Table:
         tree: Table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"'{path}' is not TOML: {error}") from error
+    for part in (tree, *(tree.get("variants") or {}).values()):
+        if isinstance(part, dict) and isinstance(part.get("prompts"), str):
+            part["prompts"] = read_prompts(path.parent / part["prompts"])  # a kept recipe is then whole by itself
     if base := tree.pop("extends", None):
         if path.resolve() == (path.parent / str(base)).resolve():
             raise ValueError(f"recipe '{path}' extends itself")
@@ -165,10 +187,13 @@ def _read(path: Path) -> Table:
 
 
 def _merged(tree: Table, over: Table) -> Table:
-    """`tree` with the values of `over`, table by table; one with a name (an encoder, an objective) replaces its own."""
+    """`tree` with the values of `over`, table by table; one with a name (an encoder, an objective) replaces its own, and so
+    do prompts."""
     merged = dict(tree)
     for key, value in over.items():
-        whole = not isinstance(value, dict) or "name" in value or not isinstance(tree.get(key), dict)
+        whole = (
+            key == "prompts" or not isinstance(value, dict) or "name" in value or not isinstance(tree.get(key), dict)
+        )
         merged[key] = value if whole else _merged(tree[key], value)
     return merged
 
@@ -178,8 +203,10 @@ def _check(tree: Table, default_name: str) -> Recipe:
     if isinstance(tree.get("search"), dict):
         tree["search"] = _dotted(tree["search"])
     text = _as_toml(tree)
-    sections = ("windows", "unlabelled", "encoder", "objective", "pretrain", "protocol", "transfer", "search")
-    _known(tree, ["name", "dataset", "pretrain_on", "seed", *sections], "the top level")
+    sections = (
+        "windows", "unlabelled", "paired", "prompts", "encoder", "objective", "pretrain", "protocol", "transfer", "search",
+    )  # fmt: skip
+    _known(tree, ["name", "setting", "dataset", "pretrain_on", "seed", *sections], "the top level")
     for section in sections:
         if not isinstance(tree.setdefault(section, {}), dict):
             raise ValueError(f"'{section}' is a value; expected a section [{section}]")
@@ -194,18 +221,25 @@ def _check(tree: Table, default_name: str) -> Recipe:
     arms = {key: value for key, value in tree["transfer"].items() if isinstance(value, dict)}
     for arm, table in arms.items():
         _known([table.get("mode", arm)], MODES, f"[transfer.{arm}], whose mode is none of these")
-    windows = _typed(tree["windows"], [cut], "windows", skip=("store",))
+    windows = _typed(tree["windows"], [cut], "windows", skip=("store", "starts"))
+    try:
+        prompts = check_prompts(tree["prompts"]) or None
+    except ValueError as error:
+        raise ValueError(f"[prompts] {error}") from None
     return Recipe(
         name=str(tree.get("name", default_name)),
+        setting=str(tree.get("setting", tree["dataset"])),
         dataset=tree["dataset"],
         pretrain_on=tuple(corpora),
         seed=int(tree.get("seed", 0)),
         windows=windows,
         unlabelled={
             **windows,
-            **_typed(tree["unlabelled"], [cut], "unlabelled", skip=("store", "label")),
+            **_typed(tree["unlabelled"], [cut], "unlabelled", skip=("store", "label", "starts")),
             "label": None,
         },
+        paired=_pairs(tree["paired"]),
+        prompts=prompts,
         encoder=_member(tree["encoder"], ENCODERS, "encoder", skip=_GIVEN["encoder"]),
         objective=_member(tree["objective"], OBJECTIVES, "objective", skip=_GIVEN["objective"]),
         pretrain=_typed(tree["pretrain"], [pretrain], "pretrain", skip=_GIVEN["pretrain"]),
@@ -213,11 +247,11 @@ def _check(tree: Table, default_name: str) -> Recipe:
             tree["protocol"],
             [units, cells],
             "protocol",
-            skip=("windows", "plan", "encoders", "transfer", "overrides", "allow_seen"),
+            skip=("windows", "plan", "encoders", "transfer", "overrides", "prompts", "allow_seen"),
         ),
-        transfer=_typed(transfer, [TransferClassifier], "transfer", skip=("encoder", "mode", "seed")),
+        transfer=_typed(transfer, [TransferClassifier], "transfer", skip=("encoder", "mode", "seed", "prompts")),
         overrides={
-            arm: _typed(table, [TransferClassifier], f"transfer.{arm}", skip=("encoder", "seed"))
+            arm: _typed(table, [TransferClassifier], f"transfer.{arm}", skip=("encoder", "seed", "prompts"))
             for arm, table in arms.items()
         },
         search=_searched(tree["search"], tree["encoder"]["name"], tree["objective"]["name"]),
@@ -266,6 +300,21 @@ def _member(table: Table, family: Mapping[str, Callable[..., Any]], what: str, s
     _known([name], family, what)
     rest = {key: value for key, value in table.items() if key != "name"}
     return {"name": name, **_typed(rest, [family[name]], what, skip=skip)}
+
+
+def _pairs(table: Table) -> Table:
+    """The section [paired]: names of modalities, and arguments of `windows.attach`."""
+    rest = {key: value for key, value in table.items() if key != "modalities"}
+    skip = [name for name in inspect.signature(attach).parameters if name != "fraction"]
+    checked = _typed(rest, [attach], "paired", skip=skip) if rest else {}
+    if not table:
+        return {}
+    names = table.get("modalities")
+    if not (isinstance(names, list) and names and all(isinstance(n, str) for n in names)) or len(set(names)) < len(
+        names
+    ):
+        raise ValueError(f'[paired] modalities is {names!r}; expected a list such as ["text", "video"], each once')
+    return {"modalities": names, **checked}
 
 
 def _dotted(table: Table) -> Table:
@@ -340,11 +389,16 @@ def _typed(table: Table, functions: Sequence[Callable[..., Any]], what: str, ski
 
 def _as_toml(tree: Table, path: str = "") -> str:
     """The recipe as it was run, changes and all."""
-    lines = [f"{key} = {_value(value)}" for key, value in tree.items() if not isinstance(value, dict)]
+    lines = [f"{_key(key)} = {_value(value)}" for key, value in tree.items() if not isinstance(value, dict)]
     for key, value in tree.items():
         if isinstance(value, dict):
-            lines += ["", f"[{path}{key}]", _as_toml(value, f"{path}{key}.")]
+            lines += ["", f"[{path}{_key(key)}]", _as_toml(value, f"{path}{_key(key)}.")]
     return "\n".join(lines)
+
+
+def _key(name: str) -> str:
+    """A key as TOML writes it: bare where it can be."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _value(name)
 
 
 def _value(value: Any) -> str:
@@ -357,5 +411,5 @@ def _value(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(_value, value)) + "]"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key} = {_value(inner)}" for key, inner in value.items()) + "}"
+        return "{" + ", ".join(f"{_key(key)} = {_value(inner)}" for key, inner in value.items()) + "}"
     return repr(value)

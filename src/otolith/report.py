@@ -27,6 +27,7 @@ TITLES = {
     "frozen": "frozen",
     "scratch": "from scratch",
     "random-frozen": "random, frozen",
+    "zero-shot": "words alone",
     "forest": "random forest",
 }
 """Modes in words, in the order of tables and legends."""
@@ -36,6 +37,7 @@ COLOURS = {
     "frozen": "#0072b2",
     "scratch": "#8a6fb0",
     "random-frozen": "#9a9a9a",
+    "zero-shot": "#e69f00",
     "forest": "#117733",
 }
 CLASSES = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#b8a800", "#6a3d9a", "#8c510a", "#666666"]
@@ -132,7 +134,7 @@ def findings(rows: pd.DataFrame) -> list[str]:
     ours = [mode for mode in ("finetune", "frozen") if mode in modes]
     if "forest" in modes and ours:
         parts = []
-        for n in sorted(found["shots"].unique(), key=by_shots):
+        for n in sorted(found.loc[found["mode"].isin(ours), "shots"].unique(), key=by_shots):
             here = found[same_shots(found["shots"], n) & found["mode"].isin(ours)]
             best = here.loc[here["macro_f1"].idxmax(), "mode"]
             gain = next(g for g in gains(rows, best, "forest") if g.shots == _plain(n))
@@ -144,6 +146,11 @@ def findings(rows: pd.DataFrame) -> list[str]:
                 "Where the forest is ahead, use the forest: it needs no pretraining. More unlabelled recordings, or "
                 "objectives that keep what the forest sees, are the ways to change that."
             )
+    if "zero-shot" in modes:
+        words = found[found["mode"] == "zero-shot"].iloc[0]
+        said.append(
+            f"Words alone, without any label, reach macro F1 {words['macro_f1']:.2f} and accuracy {words['accuracy']:.2f}."
+        )
     best_line = found.loc[found["macro_f1"].idxmax()]
     said.append(
         f"Averages hide people: with {shots_in_words(best_line['shots'])} windows a class, {_title(best_line['mode'])} "

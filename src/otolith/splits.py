@@ -74,6 +74,33 @@ def by_subject(subjects: Sequence[str], *, folds: int = 5, validation: float = 0
     return splits
 
 
+def fixed(subjects: Sequence[str], test: Sequence[str], *, validation: float = 0.2, seed: int = 0) -> Split:
+    """One split with given test people, as many corpora's papers name them.
+
+    Args:
+        subjects: the people.
+        test: who is tested.
+        validation: share of the others who validate, rounded, at least one where it is not 0.
+        seed: who of them.
+
+    Raises:
+        ValueError: a test person who is not there, or too few others.
+    """
+    people = list(dict.fromkeys(subjects))
+    if unknown := [person for person in test if person not in people]:
+        raise ValueError(f"no subject {', '.join(unknown)} to test; there are {', '.join(people)}")
+    rest = [person for person in people if person not in set(test)]
+    if not 0 <= validation < 1:
+        raise ValueError(f"the share of validation people is {validation}; expected 0 <= share < 1")
+    if len(rest) < (2 if validation else 1):
+        raise ValueError(
+            f"{len(people)} people, {len(set(test))} of whom are tested, leave too few to train and validate"
+        )
+    np.random.default_rng([seed, 0x5EED]).shuffle(rest)
+    count = min(len(rest) - 1, max(1, round(validation * len(rest)))) if validation else 0
+    return Split(0, tuple(rest[count:]), tuple(rest[:count]), tuple(dict.fromkeys(test)))
+
+
 def draw_shots(y: np.ndarray, shots: int | None, *, seed: int) -> np.ndarray:
     """Row numbers of `shots` windows a class, drawn at random; all rows for None.
 

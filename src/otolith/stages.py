@@ -1,10 +1,12 @@
 """The stages of a run, each a function or a generator of what happens: the CLI draws bars of it, Python code need not.
 
 <data>/<dataset>/                      a prepared corpus (store.py)
+<data>/.paired/<dataset>/              vectors of what lies beside its recordings (paired)
 <data>/.downloads/<dataset>/           official files that were downloaded (download.py)
 <run>/recipe.toml                      the recipe as it was run
 <run>/encoders/<hash>.safetensors      pretrained encoders, one for each group of training people
 <run>/rows/<fingerprint>.json          result rows
+<run>/recalls/<fingerprint>.json       recalls of searches in other modalities
 <run>/rows.csv, report.html, report.md what `report` makes of them
 <run>/model.safetensors                a classifier for `otolith label`
 """
@@ -21,17 +23,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from otolith import checkpoint, predict, report
+from otolith import checkpoint, paired, predict, report
 from otolith.datasets import DATASETS
-from otolith.evaluate import Cell, Row, Unit, cells, evaluate, gather, units
+from otolith.evaluate import Cell, Recall, Row, Unit, cells, evaluate, gather, recalls, units
 from otolith.files import fingerprint, listing, replacing, unnested, write_text
 from otolith.pretrain import Step, pretrain
 from otolith.recipe import Recipe, load, variants
 from otolith.recording import ACCELEROMETER, STANDARD_GRAVITY
 from otolith.splits import by_subject, draw_shots
-from otolith.store import Prepared, open_store, preparing
+from otolith.store import Prepared, Store, open_store, preparing
 from otolith.transfer import TransferClassifier, embed
-from otolith.windows import Windows, cut, join
+from otolith.windows import Windows, attach, cut, join
 
 
 def prepare_dataset(
@@ -110,11 +112,40 @@ class Run:
 
     @functools.cached_property
     def unlabelled(self) -> dict[str, Windows]:
-        """The windows that pretraining draws from, by corpus."""
-        return {
-            corpus: cut(open_store(self.data / corpus, verify=False), **self.recipe.unlabelled)
-            for corpus in self.recipe.pretrain_on
-        }
+        """The windows that pretraining draws from, by corpus, with their pairs where the objective takes any.
+
+        Raises:
+            FileNotFoundError: a corpus is not prepared, or no corpus has vectors of a modality that the recipe names.
+        """
+        found = {}
+        for corpus in self.recipe.pretrain_on:
+            store = open_store(self.data / corpus, verify=False)
+            windows = cut(store, **self.recipe.unlabelled)
+            if vectors := self._vectors(store, corpus):
+                options = {key: value for key, value in self.recipe.paired.items() if key != "modalities"}
+                windows = attach(windows, store, vectors, seed=self.recipe.seed, **options)
+            found[corpus] = windows
+        return found
+
+    def pairs_of(self, corpus: str) -> Path:
+        """The folder of a corpus's paired vectors."""
+        return paired.folder_of(self.data, corpus)
+
+    def _vectors(self, store: Store, corpus: str) -> dict[str, paired.Vectors]:
+        """A corpus's paired vectors by modality, in the recipe's order; empty where the objective takes none.
+
+        Corpora without pairs go along as windows of motion alone, as long as one corpus has each modality.
+        """
+        wanted = self.recipe.paired.get("modalities", ()) if self.recipe.pairs else ()
+        for name in wanted:
+            if not any((self.pairs_of(each) / f"{name}.safetensors").is_file() for each in self.recipe.pretrain_on):
+                place = self.pairs_of(self.recipe.pretrain_on[0]) / f"{name}.safetensors"
+                raise FileNotFoundError(
+                    f"no paired vectors at '{place}'; run first: otolith pair {self.recipe.pretrain_on[0]} --source DIR, or "
+                    f"leave {name} out of the recipe's [paired] modalities"
+                )
+        there = [name for name in wanted if (self.pairs_of(corpus) / f"{name}.safetensors").is_file()]
+        return {name: paired.load(self.pairs_of(corpus), name, store) for name in there}
 
     def plan(self, windows: Windows) -> list[Unit]:
         """Folds and seeds; the recipe's one seed moves all of them."""
@@ -156,6 +187,7 @@ class Run:
             [
                 [windows.unlabelled().content for windows in (*train, *held)],
                 [recipe.encoder, recipe.objective, recipe.pretrain, seed],
+                *([recipe.paired] if recipe.pairs else ()),
             ]
         )
         path = self.encoders / f"{recipe.objective['name']}-{name}-{made_from[:12]}.safetensors"
@@ -215,7 +247,9 @@ class Run:
                         "objective": self.recipe.objective,
                         "pretrain": self.recipe.pretrain,
                         "seed": job.seed,
+                        **({"paired": self.recipe.paired} if self.recipe.pairs else {}),
                     },
+                    "paired": self._paired_by(),
                     "made_from": job.made_from,
                     "recipe": self.recipe.text,
                     "history": history,
@@ -223,6 +257,14 @@ class Run:
                 heads={name: getattr(objective, name) for name in objective.kept},
             )
             state.unlink(missing_ok=True)
+
+    def _paired_by(self) -> dict[str, Any]:
+        """What made the vectors of each modality, as their files say: of the first corpus that has them."""
+        facts: dict[str, Any] = {}
+        for corpus in self.recipe.pretrain_on:
+            for name, vectors in self._vectors(open_store(self.data / corpus, verify=False), corpus).items():
+                facts.setdefault(name, vectors.about)
+        return facts
 
     def cells(self, windows: Windows, *, allow_seen: bool = False) -> list[Cell]:
         """The rows of the protocol, planned.
@@ -245,6 +287,7 @@ class Run:
             self.encoder_path,
             transfer=self.recipe.transfer,
             overrides=self.recipe.overrides,
+            prompts=self.recipe.prompts,
             allow_seen=allow_seen,
             **settings,
         )
@@ -255,6 +298,57 @@ class Run:
         planned = self.cells(windows, allow_seen=allow_seen)
         self._keep_recipe()
         return len(planned), evaluate(windows, planned, folder=self.rows, jobs=jobs)
+
+    @property
+    def searchable(self) -> bool:
+        """Whether the recipe's own corpus has pairs that its encoder was pretrained to find."""
+        return self.recipe.pairs and any(
+            (self.pairs_of(self.recipe.dataset) / f"{name}.safetensors").is_file()
+            for name in self.recipe.paired.get("modalities", ())
+        )
+
+    def retrieve(self, *, allow_seen: bool = False, only_there: bool = False) -> Iterator[Recall]:
+        """Searches test people's windows in the other modalities and back, with every encoder of the plan.
+
+        Args:
+            allow_seen: also with encoders that saw test people.
+            only_there: compute nothing.
+
+        Raises:
+            FileNotFoundError: an encoder or the pairs of the recipe's corpus are missing.
+            ValueError: the objective takes no pairs; further as `evaluate.recalls`.
+        """
+        if not self.recipe.pairs or not self.recipe.paired:
+            raise ValueError(
+                f"the recipe's objective '{self.recipe.objective['name']}' is trained on motion alone, so it finds nothing "
+                "in other modalities; choose one that takes pairs (primus) and a section [paired]"
+            )
+        windows = self.windows()
+        store = open_store(self.data / self.recipe.dataset, verify=False)
+        folder, names = self.pairs_of(self.recipe.dataset), self.recipe.paired["modalities"]
+        vectors = {
+            name: paired.load(folder, name, store) for name in names if (folder / f"{name}.safetensors").is_file()
+        }
+        if not vectors:
+            raise FileNotFoundError(
+                f"'{folder}' holds no vectors of {', '.join(names)}; run first: otolith pair {self.recipe.dataset} "
+                "--source DIR"
+            )
+        plan = self.plan(windows)
+        missing = {path for unit in plan if not (path := self.encoder_path(unit)).exists()}
+        if missing and not only_there:
+            raise FileNotFoundError(
+                f"no encoder at '{min(missing)}' ({len(missing)} missing); run first: otolith pretrain with the same recipe "
+                "and the same --out"
+            )
+        yield from recalls(
+            attach(windows, store, vectors),
+            plan,
+            self.encoder_path,
+            folder=(self.shared or self.folder) / "recalls",
+            allow_seen=allow_seen,
+            only_there=only_there,
+        )
 
     def transfer(self, *, mode: str = "finetune", shots: int | None = None, fold: int | None = None) -> Path:
         """Fits a classifier and writes `model.safetensors`.
@@ -277,6 +371,8 @@ class Run:
         held = None if unit is None else windows.of(unit.split.validation)
         assert train.y is not None
         arguments = {"mode": mode, **self.recipe.transfer, **self.recipe.overrides.get(mode, {})}
+        if arguments.get("head") == "text" or arguments["mode"] == "zero-shot":
+            arguments["prompts"] = self.recipe.prompts
         rows = draw_shots(train.y, shots, seed=self.recipe.seed)
         model = TransferClassifier(path, seed=self.recipe.seed, **arguments)
         model.fit(train[rows], validation=held, unlabelled=train.unlabelled())
@@ -319,20 +415,21 @@ def study(recipes: Sequence[Path], folder: Path, data: Path, changes: Sequence[s
         names: list[str | None] = [*variants(path)]
         for variant in names or [None]:
             loaded = load(path, changes, variant=variant)
-            runs.append(Run(loaded, folder / f"{loaded.dataset}-{variant or loaded.name}", data, shared=folder))
+            runs.append(Run(loaded, folder / f"{loaded.setting}-{variant or loaded.name}", data, shared=folder))
     return runs
 
 
 def study_rows(runs: Sequence[Run]) -> tuple[pd.DataFrame, dict[tuple[str, str], int]]:
     """The rows of a study that are there, of the whole plan or of a part of it; and how many are planned, by corpus and
-    variant.
+    variant. A recipe's `setting` stands for the corpus, as one corpus may be asked several questions.
 
     Raises:
         FileNotFoundError: there are none.
     """
     parts, counts = [], {}
     for run in runs:
-        variant = run.folder.name.removeprefix(f"{run.recipe.dataset}-")
+        setting = run.recipe.setting
+        variant = run.folder.name.removeprefix(f"{setting}-")
         try:
             planned = run.cells(run.windows(), allow_seen=True)
         except FileNotFoundError:
@@ -341,13 +438,57 @@ def study_rows(runs: Sequence[Run]) -> tuple[pd.DataFrame, dict[tuple[str, str],
         protocol = {name: value.default for name, value in inspect.signature(cells).parameters.items()}
         protocol |= {name: value.default for name, value in inspect.signature(units).parameters.items()}
         protocol |= run.recipe.protocol
-        rows = protocol["folds"] * len(protocol["seeds"]) * len(protocol["shots"]) * len(protocol["modes"])
-        counts[run.recipe.dataset, variant] = rows
+        folds = protocol["folds"] if protocol["test"] is None else 1
+        kinds = [run.recipe.overrides.get(mode, {}).get("mode", mode) for mode in protocol["modes"]]
+        zero = kinds.count("zero-shot")  # one row whatever the shots
+        rows = folds * len(protocol["seeds"]) * (len(protocol["shots"]) * (len(kinds) - zero) + zero)
+        counts[setting, variant] = rows
         if there:
-            parts.append(gather(run.rows, there).assign(variant=variant))
+            parts.append(gather(run.rows, there).assign(variant=variant, dataset=setting))
     if not parts:
         raise FileNotFoundError("no result rows of this study yet; run: otolith study RECIPE")
     return pd.concat(parts, ignore_index=True), counts
+
+
+def study_recalls(runs: Sequence[Run]) -> pd.DataFrame:
+    """The recalls of a study that are there, with columns `setting` and `variant`; empty where there are none."""
+    found = []
+    for run in runs:
+        if run.searchable:
+            variant = run.folder.name.removeprefix(f"{run.recipe.setting}-")
+            found += [
+                {"setting": run.recipe.setting, "variant": variant, **dataclasses.asdict(recall)}
+                for recall in run.retrieve(allow_seen=True, only_there=True)
+            ]
+    table: pd.DataFrame = pd.DataFrame(found)
+    return table
+
+
+def zeroshot_file(
+    model: Path,
+    file: Path,
+    out: Path,
+    labels: Sequence[str],
+    *,
+    prompts: Path | None = None,
+    text: str | None = None,
+    columns: predict.Columns,
+) -> predict.Labelled:
+    """Labels one recording in words that nobody trained on, and writes the same files as `label_file`.
+
+    Args:
+        model: an encoder's checkpoint with a head for text.
+        file: the recording.
+        out: folder of the files.
+        labels: in words.
+        prompts: TOML file of sentences by label.
+        text: name or folder of the text encoder, where it is not the one that the checkpoint names.
+        columns: what is known of the recording.
+    """
+    read = predict.read_csv(file, columns)
+    labelled = predict.label(TransferClassifier.from_words(model, labels, prompts=prompts, text=text), read)
+    predict.write(labelled, out, predict.stem(file))
+    return labelled
 
 
 def label_file(

@@ -18,18 +18,26 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from otolith import checkpoint
+from otolith import checkpoint, zeroshot
 from otolith.augment import augment, check_steps
 from otolith.encoders import Encoder
 from otolith.objectives import OBJECTIVES, Objective
 from otolith.sampling import Batch, seeded
 from otolith.windows import Signal, Windows
 
-Mode = Literal["frozen", "finetune", "scratch", "random-frozen"]
+Mode = Literal["frozen", "finetune", "scratch", "random-frozen", "zero-shot"]
 Examples = Windows | np.ndarray | Tensor
 """Windows, or an array (windows, channels, time) in the store's units."""
 
 _SCORED = 1024  # windows a forward pass when nothing is trained
+_CHOICES = {
+    "mode": ("frozen", "finetune", "scratch", "random-frozen", "zero-shot"),
+    "head": ("mlp", "logistic", "text"),
+    "precision": ("32-true", "bf16-mixed"),
+    "optimiser": ("adam", "adamw"),
+    "schedule": ("constant", "warmup-cosine"),
+    "keep": ("loss", "accuracy"),
+}
 
 
 class TransferClassifier(ClassifierMixin, BaseEstimator):
@@ -37,7 +45,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
 
     Modes: `frozen` trains the head alone: the encoder stays in eval mode and without gradients, so every parameter and
     buffer keeps its bits, and its features are computed once. `finetune` trains everything, the encoder in train mode.
-    `scratch` is the same network with a newly initialised encoder; `random-frozen` freezes that one.
+    `scratch` is the same network with a newly initialised encoder; `random-frozen` freezes that one. `zero-shot` trains
+    nothing: the head `text` as it sets out; of the labels only their names are used.
 
     Between the poles: `probe_epochs` trains the head alone before everything trains (linear probe, then fine-tune: Kumar
     et al., ICLR 2022, where the head is linear); `last_blocks` trains only the encoder's last blocks; `layer_decay` gives
@@ -49,6 +58,12 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
     are only 50 steps: `steps` sets a budget in optimisation steps, and `head="logistic"` starts from a regularised logistic
     regression on standardised features (then frozen mode is done, and fine-tuning sets out from there).
 
+    The head `text` is that of PRIMUS (Das et al., ICASSP 2025, and its published code): the checkpoint's head into the space
+    of words, unit length, and a Linear that starts from the text vectors of the classes (the mean over `prompts`, bias 0).
+    `frozen` freezes the encoder and that projection; `finetune` trains everything. A checkpoint without a head for text gets
+    one with new weights, and so do `scratch` and `random-frozen`: the published arms without words. As published, it goes
+    with `optimiser="adamw"`, `schedule="warmup-cosine"`, `keep="accuracy"`, lr and weight decay 1e-4, batch 256.
+
     Source: Fortes Rey et al. 2023 (arXiv 2307.01168), section on transfer. Their patience was not published; here the budget
     is spent and the best validation weights are kept, because the running averages of batch normalisation need some
     tens of steps, and stopping before that judges them and not the head (`docs/experiments.md`).
@@ -56,23 +71,30 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
     Args:
         encoder: an encoder, a checkpoint, or the path of one.
         mode: see above.
-        head: `mlp`, or `logistic`: one Linear, fitted before anything else is trained.
+        head: `mlp`; `logistic`: one Linear, fitted before anything else is trained; or `text`, see above.
+        prompts: sentences by label, or the TOML file that holds them, for the head `text`; None: the labels' own words.
+        text: name or folder of the text encoder; None: the one the checkpoint was pretrained with, else the default.
         hidden: widths of the head `mlp`.
         dropout: in the head `mlp`.
         penalty: inverse strength C of the logistic head's regularisation.
-        lr: of Adam.
+        lr: of Adam, at its highest where a schedule changes it.
         encoder_lr: of the encoder when it is fine-tuned; None: as `lr`.
         layer_decay: factor on the encoder's learning rate from each of its blocks to the one before.
         last_blocks: train only so many of the encoder's blocks, from the output; None: all.
         probe_epochs: epochs for the head `mlp` alone, on features of the encoder as it came, before all trains.
         keep_objective: weight of the pretext's loss; 0: none. Needs a checkpoint, whose objective is taken up with its
             heads, and draws a batch of `unlabelled` windows a step.
-        weight_decay: of Adam.
+        weight_decay: of Adam (added to the gradient) or AdamW (taken from the weights).
+        optimiser: `adam` or `adamw`.
+        schedule: of the learning rate: `constant`, or `warmup-cosine`: linear over the first max(T / 100, 10) of T steps,
+            then a cosine down to 0.
+        keep: which weights are kept: those with the lowest validation `loss`, or with the highest validation `accuracy`
+            (of equals, the earliest).
         epochs: budget, where `steps` is None.
         steps: budget in optimisation steps; batches are drawn anew whenever the windows run out.
         batch_size: windows a step.
-        patience: early stopping: checks without a better validation loss; None: never. Checks come after every epoch, or
-            20 times within a budget of steps. Without validation windows the last weights are kept.
+        patience: early stopping: checks without a better validation loss (or accuracy); None: never. Checks come after every
+            epoch, or 20 times within a budget of steps. Without validation windows the last weights are kept.
         augmentations: applied to training windows when the encoder trains; see `augment.augment`.
         precision: of training, as Fabric calls it; `bf16-mixed` is faster on most GPUs and on CPUs that know bfloat16.
             Predictions and frozen features are always in 32 bits.
@@ -93,7 +115,9 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         encoder: Encoder | checkpoint.Checkpoint | str | Path | None = None,
         *,
         mode: Mode = "finetune",
-        head: Literal["mlp", "logistic"] = "mlp",
+        head: Literal["mlp", "logistic", "text"] = "mlp",
+        prompts: Mapping[str, Sequence[str]] | str | Path | None = None,
+        text: str | None = None,
         hidden: Sequence[int] = (256, 128, 128),
         dropout: float = 0.2,
         penalty: float = 1.0,
@@ -104,6 +128,9 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         probe_epochs: int = 0,
         keep_objective: float = 0.0,
         weight_decay: float = 0.0,
+        optimiser: Literal["adam", "adamw"] = "adam",
+        schedule: Literal["constant", "warmup-cosine"] = "constant",
+        keep: Literal["loss", "accuracy"] = "loss",
         epochs: int = 50,
         steps: int | None = None,
         batch_size: int = 256,
@@ -116,6 +143,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         self.encoder = encoder
         self.mode = mode
         self.head = head
+        self.prompts = prompts
+        self.text = text
         self.hidden = hidden
         self.dropout = dropout
         self.penalty = penalty
@@ -126,6 +155,9 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         self.probe_epochs = probe_epochs
         self.keep_objective = keep_objective
         self.weight_decay = weight_decay
+        self.optimiser = optimiser
+        self.schedule = schedule
+        self.keep = keep
         self.epochs = epochs
         self.steps = steps
         self.batch_size = batch_size
@@ -159,13 +191,11 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
             ValueError: fewer than 2 windows or classes, labels that do not match, windows that the encoder's signal
                 contract does not allow, or a loss that is not finite.
         """
-        if self.mode not in ("frozen", "finetune", "scratch", "random-frozen"):
-            raise ValueError(f"mode is {self.mode!r}; expected frozen, finetune, scratch or random-frozen")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                most = ", ".join(choices[:-1])
+                raise ValueError(f"{name} is {getattr(self, name)!r}; expected {most} or {choices[-1]}")
         check_steps(self.augmentations)
-        if self.head not in ("mlp", "logistic"):
-            raise ValueError(f"head is {self.head!r}; expected mlp or logistic")
-        if self.precision not in ("32-true", "bf16-mixed"):
-            raise ValueError(f"precision is {self.precision!r}; expected 32-true or bf16-mixed")
         if not 0 < self.layer_decay <= 1:
             raise ValueError(f"layer_decay is {self.layer_decay}; expected 0 < layer_decay <= 1")
         if self.last_blocks is not None and self.last_blocks < 1:
@@ -188,18 +218,91 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
             if len(known):
                 table = None if validation_features is None else validation_features[known]
                 held = other[known], np.searchsorted(self.classes_, labels[known]), table
+        names = [
+            str(k) if not isinstance(X, Windows) or isinstance(k, str) else X.label_names[k] for k in self.classes_
+        ]
         with seeded(self.seed, self.device):
             self._build(X)
-            self._fit(X, torch.from_numpy(target), held, features, unlabelled)
+            self._fit(X, torch.from_numpy(target), held, features, unlabelled, names)
         return self
 
-    def _build(self, X: Examples) -> None:
+    @classmethod
+    def from_words(
+        cls,
+        encoder: checkpoint.Checkpoint | str | Path,
+        labels: Sequence[str],
+        *,
+        prompts: Mapping[str, Sequence[str]] | str | Path | None = None,
+        text: str | None = None,
+        device: str = "cpu",
+    ) -> TransferClassifier:
+        """A classifier of any labels in words, which no label has trained; `classes_` are these labels, in their order.
+
+        Args:
+            encoder: a checkpoint with a head for text.
+            labels: at least two, each once.
+            prompts: as the constructor's.
+            text: as the constructor's.
+            device: as the constructor's.
+
+        Raises:
+            FileNotFoundError: there is no checkpoint, or no file of prompts.
+            ImportError: the text encoder needs a package that is not installed.
+            ValueError: the checkpoint has no head for text, labels are missing or repeated, or a label has no prompts.
+        """
+        if len(labels) < 2 or len(set(labels)) < len(labels):
+            raise ValueError(f"the labels are {', '.join(labels) or 'none'}; expected at least two, each once")
+        model = cls(encoder, mode="zero-shot", head="text", prompts=prompts, text=text, device=device)
+        model.classes_ = np.array(labels)
+        model._build(None)
+        model.head_, model.steps_ = model._word_head(labels).to(device).eval(), 0
+        return model
+
+    @property
+    def _words(self) -> bool:
+        """Whether the head is made of words."""
+        return self.head == "text" or self.mode == "zero-shot"
+
+    def _word_head(self, labels: Sequence[str]) -> zeroshot.WordHead:
+        """The head `text` as it sets out."""
+        prompts = self.prompts
+        if isinstance(prompts, str | Path):
+            prompts = zeroshot.read_prompts(Path(prompts))
+        vectors = zeroshot.vectors_for(self._before, labels, prompts, self.text)
+        known = zeroshot.projection(self._heads, "text") if self.mode not in ("scratch", "random-frozen") else None
+        if known is None and self.mode == "zero-shot":
+            raise ValueError(
+                "this checkpoint has no head for text, so it knows no words: pretrain with pairs of text (a recipe's "
+                "section [paired]), import published weights, or train on labels (mode frozen or finetune)"
+            )
+        head = zeroshot.WordHead(self.encoder_.dim, vectors.shape[1], len(labels))
+        if known is not None:
+            if len(known["weight"]) != vectors.shape[1]:
+                raise ValueError(
+                    f"the head for text gives {len(known['weight'])} numbers and the text encoder "
+                    f"'{zeroshot.words_of(self._before, self.text)}' {vectors.shape[1]}; pass the text encoder that the "
+                    "checkpoint was pretrained with"
+                )
+            checkpoint.check_fit(head.projection, known, what="the head for text")
+            head.projection.load_state_dict(known)
+        sharpness = 1.0
+        if (
+            self.mode == "zero-shot"
+        ):  # probabilities as sharp as pretraining's; which class is the nearest stays the same
+            sharpness = 1 / float(self._before.get("objective_arguments", {}).get("temperature", 0.1))
+        with torch.no_grad():
+            head.classes.weight.copy_(vectors * sharpness)
+            head.classes.bias.zero_()
+        return head
+
+    def _build(self, X: Examples | None) -> None:
         """Sets `encoder_`, `signal_` and `about_`: a copy, so that the argument is never changed."""
         if self.encoder is None:
             raise ValueError("no encoder given: pass an Encoder or the path of a checkpoint")
         self.signal_: Signal | None = None
         self.about_: dict[str, Any] = {}
         self._heads: dict[str, dict[str, Tensor]] = {}
+        self._before: dict[str, Any] = {}  # provenance of the checkpoint, also where its weights are not used
         if isinstance(self.encoder, Encoder):
             encoder = copy.deepcopy(self.encoder)
         else:
@@ -208,7 +311,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
                 with torch.random.fork_rng([]):  # a path and the encoder it leads to start the head alike
                     loaded = checkpoint.load(Path(loaded))
             encoder, self.signal_, self.about_ = copy.deepcopy(loaded.encoder), loaded.signal, loaded.about
-            self._heads = loaded.heads
+            self._heads, self._before = loaded.heads, loaded.about
         if isinstance(X, Windows):
             if self.signal_ is not None and (difference := self.signal_.difference(X.contract)):
                 raise ValueError(
@@ -227,15 +330,23 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         held: tuple[Examples, np.ndarray, Tensor | None] | None,
         features: Tensor | None,
         unlabelled: Windows | None,
+        names: Sequence[str],
     ) -> None:
         device = torch.device(self.device)
         target = target.to(device)
+        self.head_: nn.Module
+        if self.mode == "zero-shot":
+            self.head_, self.steps_ = self._word_head(names).to(device).eval(), 0
+            return
         trains_encoder = self.mode in ("finetune", "scratch")
         probes = self.head == "mlp" and self.probe_epochs > 0
         if features is None and (not trains_encoder or self.head == "logistic" or probes):
             features = self.transform(X)
-        self.head_: nn.Module
-        if self.head == "logistic":
+        if self.head == "text":
+            words = self._word_head(names).to(device)
+            words.projection.requires_grad_(trains_encoder)
+            self.head_ = words
+        elif self.head == "logistic":
             assert features is not None
             self.head_ = _logistic_head(features, target, len(self.classes_), self.penalty).to(device)
         else:
@@ -244,20 +355,20 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         if self.head == "logistic" and not trains_encoder:
             self.head_.eval()
             return
-        heads = {"params": self.head_.parameters(), "lr": self.lr}
+        heads = {"params": [weight for weight in self.head_.parameters() if weight.requires_grad], "lr": self.lr}
         answer = None if held is None else torch.from_numpy(held[1]).to(device)
         check: Callable[[], float] | None = None
         if not trains_encoder or probes:
             assert features is not None
             if held is not None and answer is not None:
                 table = self.transform(held[0]) if held[2] is None else held[2].to(device)
-                check = partial(_loss, self.head_, table.__getitem__, answer)
+                check = partial(_loss, self.head_, table.__getitem__, answer, self.keep)
             epochs, steps = (self.probe_epochs, None) if probes else (self.epochs, self.steps)
             self._train(self.head_, [heads], features.to(device).__getitem__, target, check, epochs, steps)
         if trains_encoder:
             model = nn.Sequential(self.encoder_, self.head_)
             if held is not None and answer is not None:
-                check = partial(_loss, model, _taker(held[0], device), answer)
+                check = partial(_loss, model, _taker(held[0], device), answer, self.keep)
             blocks = self.encoder_.blocks()
             still = [] if self.last_blocks is None else blocks[: -self.last_blocks]
             rate = self.lr if self.encoder_lr is None else self.encoder_lr
@@ -277,6 +388,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
             take = _taker(X, device, self.augmentations)
             self._train(model, groups, take, target, check, self.epochs, self.steps, still, extra)
             self.encoder_.requires_grad_(True)
+        self.head_.requires_grad_(True)
 
     def _objective(self) -> Objective:
         """The checkpoint's objective, on this encoder and with its own heads."""
@@ -306,12 +418,16 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
     ) -> None:
         """The one training loop of all modes: `model` over `take(rows)`, which is either windows or features.
 
-        `check` gives the validation loss; modules in `still` stay in eval mode; `extra` is a loss to add.
+        `check` gives the validation loss, or errors; modules in `still` stay in eval mode; `extra` is a loss to add.
         """
-        optimiser = torch.optim.Adam(groups, weight_decay=self.weight_decay)
+        kind = torch.optim.AdamW if self.optimiser == "adamw" else torch.optim.Adam
+        optimiser = kind(groups, weight_decay=self.weight_decay)
         per_epoch = math.ceil((len(target) - 1) / self.batch_size)  # a last window alone joins the batch before it
         budget = epochs * per_epoch if steps is None else steps
         every = per_epoch if steps is None else max(1, steps // 20)
+        rates = None
+        if self.schedule == "warmup-cosine":
+            rates = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(_warmup_cosine, of=budget))
         best, best_loss, worse, loss, done = None, math.inf, 0, torch.zeros(()), 0
         order = torch.empty(0, dtype=torch.long)
         while done < budget:
@@ -331,6 +447,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
+            if rates is not None:
+                rates.step()
             done += 1
             if check is None or (done % every and done < budget):
                 continue
@@ -405,15 +523,17 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
                 "this classifier was fitted on bare arrays, so nobody knows their rate and units; fit it on Windows"
             )
         names = [str(label) if label_names is None else label_names[int(label)] for label in self.classes_]
+        dim = self.head_.projection.out_features if isinstance(self.head_, zeroshot.WordHead) else None
         facts = {
             **self.about_,
             **about,
             "classifier": {
                 "labels": names,
                 "mode": self.mode,
-                "head": self.head,
+                "head": "text" if self._words else self.head,
                 "hidden": list(self.hidden),
                 "dropout": self.dropout,
+                "dim": dim,
             },
         }
         checkpoint.save(path, self.encoder_, self.signal_, about=facts, heads={"classifier": self.head_})
@@ -438,11 +558,14 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
             model.device = device
             model.classes_ = np.array([str(label) for label in facts["labels"]])
             with torch.device("meta"):  # takes no memory: sizes may be absurd until they are compared with the weights
-                head = (
-                    nn.Linear(width, len(model.classes_))
-                    if model.head == "logistic"
-                    else _mlp(width, model.hidden, len(model.classes_), model.dropout)
-                )
+                count = len(model.classes_)
+                head: nn.Module
+                if model.head == "text":
+                    head = zeroshot.WordHead(width, facts["dim"], count)
+                elif model.head == "logistic":
+                    head = nn.Linear(width, count)
+                else:
+                    head = _mlp(width, model.hidden, count, model.dropout)
         except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
             raise ValueError(f"the classifier in '{path}' cannot be used: {error}") from error
         weights = loaded.heads.get("classifier", {})
@@ -498,12 +621,24 @@ def _batched(module: nn.Module, examples: Examples, device: torch.device) -> Ten
 
 
 @torch.no_grad()
-def _loss(model: nn.Module, take: Callable[[Tensor], Tensor], target: Tensor) -> float:
-    parts = [
-        F.cross_entropy(model(take(index)), target[index], reduction="sum")
-        for index in torch.arange(len(target), device=target.device).split(_SCORED)
-    ]
+def _loss(model: nn.Module, take: Callable[[Tensor], Tensor], target: Tensor, keep: str = "loss") -> float:
+    """Mean cross-entropy, or the share of errors where accuracy decides."""
+    parts = []
+    for index in torch.arange(len(target), device=target.device).split(_SCORED):
+        logits = model(take(index))
+        if keep == "accuracy":
+            parts.append((logits.argmax(dim=1) != target[index]).sum())
+        else:
+            parts.append(F.cross_entropy(logits, target[index], reduction="sum"))
     return float(torch.stack(parts).sum()) / len(target)
+
+
+def _warmup_cosine(step: int, of: int) -> float:
+    """Factor on the learning rate of step number `step`, from 0, of `of`."""
+    warmup = max(of // 100, 10)
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, of - warmup))))
 
 
 def _mlp(width: int, hidden: Sequence[int], classes: int, dropout: float) -> nn.Module:
