@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from otolith.datasets import synthetic
+from otolith.paired import Vectors
 from otolith.recording import ACCELEROMETER, GYROSCOPE, Recording, Span
 from otolith.store import Store, prepare
-from otolith.windows import Signal, Windows, cut, join
+from otolith.windows import Signal, Windows, attach, cut, join
 
 CHANNELS = ACCELEROMETER + GYROSCOPE
 
@@ -275,3 +276,231 @@ def test_what_cannot_be_joined(windows: Windows, other: Windows, store: Store) -
         join([windows, windows])
     with pytest.raises(ValueError, match="'synthetic' does not go with 'other': windows of 1 s instead of 2 s"):
         join([other, cut(store, seconds=1.0)])
+
+
+@pytest.mark.parametrize("rule", ["majority", "last", None])
+@pytest.mark.parametrize("labels", [("z", "y"), ("x",), ("z", "x", "y")])
+def test_only_windows_of_the_labels_asked_for(ragged: Store, rule: str | None, labels: tuple[str, ...]) -> None:
+    windows = cut(ragged, seconds=0.74, overlap=0.9, label=rule, labels=labels)
+    names = [name for name in ("y", "x", "z") if name in labels]  # the store's order
+    rows = slow(ragged, 37, 4, rule or "majority")
+    expected = [(r, first, names.index(ragged.labels[k])) for r, first, k in rows if ragged.labels[k] in labels]
+    recording, first, label = map(np.array, zip(*expected, strict=True))
+    assert windows.label_names == tuple(names)
+    np.testing.assert_array_equal(windows.recording, recording)
+    np.testing.assert_allclose(windows.start_s, first / 50)
+    if rule is None:
+        assert windows.y is None
+    else:
+        np.testing.assert_array_equal(windows.y, label)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["x", "q"], "'ragged' has no label q; it has y, x, z"),
+        ([], "'ragged' has no label \\[\\]; it has y, x, z"),
+        ("xy", "'ragged' has no label 'xy'; it has y, x, z"),
+    ],
+)
+def test_labels_that_the_store_does_not_have_are_named(ragged: Store, labels: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        cut(ragged, labels=labels)
+
+
+def test_labels_that_no_window_has_and_stores_without_any(tmp_path: Path) -> None:
+    recording = Recording("r", np.zeros((200, 3), np.float32), 50.0, ACCELEROMETER, "s", "wrist", (Span(0, 1, "a"),))
+    store = prepare([recording], tmp_path / "c", dataset="rare", labels=("a", "b"))
+    with pytest.raises(ValueError, match="no window of 2 s in 'rare' has a label of b"):
+        cut(store, labels=["b"])
+    bare = prepare([dataclasses.replace(recording, spans=())], tmp_path / "bare", dataset="bare")
+    with pytest.raises(ValueError, match="'bare' has no labels; cut it with label=None"):
+        cut(bare, label=None, labels=["a"])
+
+
+@pytest.mark.parametrize("label", ["majority", None])
+def test_windows_begin_where_they_are_asked_to(ragged: Store, label: str | None) -> None:
+    starts = {"r3": [3.0, 0.5, 3.0], "r0": [12.02, 12.1, 0.0]}
+    windows = cut(ragged, seconds=2.0, label=None, starts=starts)
+    assert list(zip(windows.recording.tolist(), windows.start_s.tolist(), strict=True)) == [
+        (0, 0.0), (0, 12.02), (3, 0.5), (3, 3.0),  # 12.1 ends 0.08 s after the recording, and falls on 12.02
+    ]  # fmt: skip
+    own = ragged.signal(ragged.entries[3])
+    np.testing.assert_array_equal(windows.array()[2].numpy(), own[25:125].T)
+    assert windows.variance is None  # not of whole blocks
+    if label is not None:
+        every = cut(ragged, seconds=2.0, overlap=0.99, label=None)
+        dense = {entry.name: [0.02 * k for k in range(200)] for entry in ragged.entries if entry.steps > 300}
+        some = cut(ragged, seconds=2.0, label="majority", starts=dense)
+        assert 0 < len(some) < len(every) and some.y is not None
+
+
+def test_asked_for_at_whole_blocks_windows_know_their_variance(ragged: Store) -> None:
+    windows = cut(ragged, seconds=2.0, label=None, starts={"r0": [0.5, 4.0]})
+    assert windows.variance is not None
+    np.testing.assert_allclose(windows.variance, windows.array().var(dim=2, correction=0).sum(dim=1), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("starts", "message"),
+    [
+        ({"r9": [0.0]}, "starts names 'r9', which is no recording of 'ragged'"),
+        ({"r0": [12.13]}, "from 12.13 s on does not fit in recording 'r0' of 14.02 s; leave it out of starts"),
+        ({"r0": [1.0, -0.1]}, "a window of 2 s from -0.1 s on does not fit"),
+        ({"r0": [float("nan")]}, "a window of 2 s from nan s on does not fit"),
+        ({"r0": [float("inf")]}, "a window of 2 s from inf s on does not fit"),
+        ({"r2": [0.0]}, "a window of 2 s from 0 s on does not fit in recording 'r2' of 1.98 s"),
+        ({}, "starts holds no second at which a window of 'ragged' could begin"),
+        ({"r0": []}, "starts holds no second"),
+    ],
+)  # fmt: skip
+def test_starts_that_do_not_fit_are_refused(ragged: Store, starts: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        cut(ragged, seconds=2.0, label=None, starts=starts)
+
+
+def test_identity_names_labels_and_starts_too(ragged: Store) -> None:
+    made = [
+        cut(ragged),
+        cut(ragged, labels=["x", "z"]),
+        cut(ragged, labels=["x"]),
+        cut(ragged, label=None, starts={"r0": [0.0]}),
+        cut(ragged, label=None, starts={"r0": [0.0, 6.0]}),
+    ]
+    assert len({windows.identity for windows in made}) == len(made)
+    assert cut(ragged, labels=["x", "z"]).identity == cut(ragged, labels=("z", "x")).identity
+    near = cut(ragged, label=None, starts={"r0": [0.004]})
+    assert near.identity == cut(ragged, label=None, starts={"r0": [0.0]}).identity
+
+
+def vectors(store: Store, dim: int = 4, seed: int = 0, name: str = "text") -> Vectors:
+    """A narration a second beside every second recording, each of two seconds; or a vector every tenth."""
+    random = np.random.default_rng(seed)
+    beside = range(0, len(store.entries), 2)
+    step = 1.0 if name == "text" else 0.1
+    times = [np.arange(0, store.entries[k].steps / store.rate_hz, step) for k in beside]
+    recording = np.repeat(list(beside), [len(t) for t in times])
+    start = np.concatenate(times)
+    values = random.normal(size=(len(start), dim)).astype(np.float32)
+    stop = start + (2 if name == "text" else 0)
+    return Vectors(
+        name, recording, start, stop, values, "cover" if name == "text" else "mean", store.hash, {"dim": dim}
+    )
+
+
+def test_windows_are_given_the_vectors_of_their_recording_and_time(store: Store, windows: Windows) -> None:
+    given = {"text": vectors(store), "video": vectors(store, 7, name="video")}
+    paired = attach(windows, store, given)
+    assert {name: tuple(table.shape) for name, table in paired.paired.items()} == {"text": (342, 4), "video": (342, 7)}
+    for name, own in given.items():
+        there = torch.from_numpy(windows.recording % 2 == 0)
+        assert torch.equal(paired.present[name], there)
+        assert torch.equal(paired.paired[name][~there], torch.zeros(int((~there).sum()), own.dim))
+        assert torch.allclose(paired.paired[name][there].norm(dim=1), torch.ones(int(there.sum())))
+    row = int(np.flatnonzero((windows.recording == 2) & (windows.start_s == 3))[0])
+    inside = (given["video"].recording == 2) & (given["video"].start_s > 2.95) & (given["video"].start_s < 4.95)
+    mean = given["video"].vectors[inside].mean(axis=0)
+    np.testing.assert_allclose(paired.paired["video"][row], mean / np.linalg.norm(mean), atol=1e-6)
+    said = given["text"].vectors[(given["text"].recording == 2) & (given["text"].start_s == 3)][0]
+    np.testing.assert_allclose(paired.paired["text"][row], said / np.linalg.norm(said), atol=1e-6)
+    assert not windows.paired and torch.equal(paired.array(), windows.array())
+    some = paired[::7]
+    assert (
+        torch.equal(some.paired["text"], paired.paired["text"][::7]) and some.unlabelled().paired.keys() == given.keys()
+    )
+
+
+def test_a_fraction_of_recordings_keeps_its_pairs_whole(store: Store) -> None:
+    windows = cut(store)
+    every = {"text": vectors(store), "video": vectors(store, 7, name="video")}
+    kept: set[int] = set()
+    for fraction in (0.0, 0.2, 0.5, 0.8, 1.0):
+        paired = attach(windows, store, every, fraction=fraction, seed=3)
+        assert torch.equal(paired.present["text"], paired.present["video"])
+        there = set(windows.recording[paired.present["text"].numpy()].tolist())
+        for recording in there:  # all windows of it
+            assert paired.present["text"].numpy()[windows.recording == recording].all()
+        assert kept <= there
+        kept = there
+        assert not paired.paired["text"][~paired.present["text"]].any()
+    assert kept == set(range(0, 18, 2))
+    shares = []
+    for seed in range(40):
+        there = attach(windows, store, every, fraction=0.3, seed=seed).present["text"].numpy()
+        shares.append(len(set(windows.recording[there].tolist())))
+    assert abs(np.mean(shares) / 9 - 0.3) < 0.1 and len(set(shares)) > 3
+    one, other = (attach(windows, store, every, fraction=0.5, seed=seed) for seed in (0, 0))
+    assert torch.equal(one.present["text"], other.present["text"]) and one.content == other.content
+
+
+def test_content_and_identity_know_the_pairs(store: Store, windows: Windows) -> None:
+    text, other = vectors(store), vectors(store, seed=1)
+    made = [
+        windows,
+        attach(windows, store, {"text": text}),
+        attach(windows, store, {"text": other}),
+        attach(windows, store, {"words": text}),
+        attach(windows, store, {"text": dataclasses.replace(text, reduce="mean")}),
+        attach(windows, store, {"text": text, "words": text}),
+        attach(windows, store, {"text": text}, fraction=0.5),
+        attach(windows, store, {"text": text}, fraction=0.5, seed=1),
+        attach(windows, store, {"text": text})[:100],
+    ]
+    assert len({w.content for w in made}) == len(made)
+    assert attach(windows, store, {"text": text}).identity == attach(windows, store, {"text": vectors(store)}).identity
+
+
+def test_pairs_of_something_else_are_refused(store: Store, windows: Windows, ragged: Store, other: Windows) -> None:
+    given = {"text": vectors(store)}
+    with pytest.raises(ValueError, match="the windows are of 'synthetic' and the store of 'ragged'"):
+        attach(windows, ragged, given)
+    with pytest.raises(
+        ValueError, match=r"the windows are of 'synthetic\+other' and the store of 'synthetic'; join after"
+    ):
+        attach(join([windows, other]), store, given)
+    with pytest.raises(
+        ValueError, match="vectors 'text' were made for another preparation of 'synthetic'; run again: otolith"
+    ):
+        attach(windows, store, {"text": dataclasses.replace(given["text"], store="else")})
+    for fraction in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ValueError, match=f"fraction is {fraction}; expected 0 to 1"):
+            attach(windows, store, given, fraction=fraction)
+
+
+def test_joined_corpora_keep_their_pairs_and_lack_what_they_lack(
+    store: Store, windows: Windows, other: Windows
+) -> None:
+    paired = attach(windows, store, {"text": vectors(store), "video": vectors(store, 7, name="video")})
+    own = dataclasses.replace(
+        other,
+        paired={"text": torch.ones(len(other), 4), "pose": torch.ones(len(other), 2)},
+        present={"text": torch.ones(len(other)) > 0, "pose": torch.arange(len(other)) > 3},
+    )
+    both = join([paired, own])
+    assert list(both.paired) == ["text", "video", "pose"] and list(both.present) == ["text", "video", "pose"]
+    first, second = slice(0, len(windows)), slice(len(windows), None)
+    assert torch.equal(both.paired["text"], torch.cat([paired.paired["text"], own.paired["text"]]))
+    assert torch.equal(both.paired["video"][first], paired.paired["video"])
+    assert both.paired["video"].dtype == torch.float32 and not both.paired["video"][second].any()
+    assert not both.present["video"][second].any() and both.present["video"].dtype == torch.bool
+    assert not both.present["pose"][first].any() and torch.equal(both.present["pose"][second], own.present["pose"])
+    assert torch.equal(join([other, paired]).present["text"][len(other) :], paired.present["text"])
+    assert torch.equal(join([paired]).paired["text"], paired.paired["text"])
+    assert both.content != join([windows, other]).content
+    wide = dataclasses.replace(
+        own, paired={"text": torch.ones(len(other), 5)}, present={"text": torch.ones(len(other)) > 0}
+    )
+    with pytest.raises(
+        ValueError, match="'text' has different numbers of numbers: 4 in 'synthetic', 5 in 'other'; pair them"
+    ):
+        join([paired, wide])
+
+
+def test_starts_at_which_nothing_is_labelled_say_so(tmp_path: Path) -> None:
+    recording = Recording("r", np.zeros((400, 3), np.float32), 50.0, ACCELEROMETER, "s", "wrist", (Span(0, 3, "a"),))
+    store = prepare([recording], tmp_path / "c", dataset="rare", labels=("a", "b"))
+    assert len(cut(store, starts={"r": [0.0, 5.0]})) == 1
+    with pytest.raises(ValueError, match="no window that starts asks for in 'rare' has a label$"):
+        cut(store, starts={"r": [5.0]})
+    with pytest.raises(ValueError, match="no window that starts asks for in 'rare' has a label of b"):
+        cut(store, label=None, labels=["b"], starts={"r": [0.0]})

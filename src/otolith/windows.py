@@ -335,8 +335,10 @@ def cut(
         if starts is not None and not sum(map(len, firsts)):
             raise ValueError(f"starts holds no second at which a window of '{store.dataset}' could begin")
         longest = max(entry.steps for entry in store.entries) / store.rate_hz
-        if labels is not None and length <= longest * store.rate_hz:
-            raise ValueError(f"no window of {seconds:g} s in '{store.dataset}' has a label of {', '.join(labels)}")
+        if starts is not None or (labels is not None and length <= longest * store.rate_hz):
+            where = "that starts asks for" if starts is not None else f"of {seconds:g} s"
+            which = "a label" if labels is None else f"a label of {', '.join(labels)}"
+            raise ValueError(f"no window {where} in '{store.dataset}' has {which}")
         raise ValueError(
             f"no {'labelled ' if label else ''}window of {seconds:g} s fits in '{store.dataset}': its longest "
             f"recording lasts {longest:g} s; choose shorter windows"

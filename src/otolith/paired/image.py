@@ -52,18 +52,18 @@ class Preparation:
         """
         from PIL import Image
 
-        shape = getattr(picture, "shape", ())
+        shape = tuple(picture.shape)
         if (
             len(shape) != 3
-            or shape[2] != 3
+            or shape[-1] != 3
             or picture.dtype != np.uint8
             or not 0 < min(shape) <= max(shape) < _MAX_SIDE
         ):
             raise ValueError(f"a picture is {picture.dtype} {shape}; expected uint8 (height, width, 3), RGB")
-        height, width = shape[:2]
+        height, width = int(shape[0]), int(shape[1])
         if max(height, width) > _MAX_ASPECT * min(height, width):
             raise ValueError(
-                f"a picture is {width} pixels wide and {height} high; one side is over {_MAX_ASPECT} others"
+                f"a picture is {width} pixels wide and {height} high: one side is over {_MAX_ASPECT} others"
             )
         if isinstance(self.resize, int):
             short = min(height, width)

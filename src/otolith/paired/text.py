@@ -23,6 +23,14 @@ from otolith.paired import models
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _KNOWN = "'minilm'"
 _TAG = re.compile(r"^\s*(?:#\s*[CO]\b\s*)?(?:C\b\s*)?")
+_VOCABULARIES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+)
 _POOLINGS = ("cls_token", "mean_tokens", "max_tokens")
 
 
@@ -104,10 +112,14 @@ def _minilm() -> Path:
     return Path(spec.origin).parent / "model"
 
 
-def _tokenizer(model: models.Model, longest: int, device: torch.device | str) -> Callable[[list[str]], Any]:
+def _tokenizer(model: models.Model, net: Any, longest: int, device: torch.device | str) -> Callable[[list[str]], Any]:
     from transformers import AutoTokenizer
 
+    if not any((model.folder / name).is_file() for name in _VOCABULARIES):  # an empty one would be made up
+        raise ValueError(f"'{model.name}' has no tokenizer: expected one of {', '.join(_VOCABULARIES)}; copy it again")
     tokenizer = models.part(model, AutoTokenizer, "tokenizer")
+    if len(tokenizer) > (known := net.get_input_embeddings().num_embeddings):
+        raise ValueError(f"the tokenizer in '{model.name}' has {len(tokenizer):,} tokens and its model {known:,}")
 
     def tokens(texts: list[str]) -> Any:
         made = tokenizer(texts, padding=True, truncation=True, max_length=longest, return_tensors="pt")
@@ -120,7 +132,7 @@ def _clip(model: models.Model, device: torch.device | str) -> Callable[[list[str
     from transformers import CLIPTextModelWithProjection
 
     net: Any = models.module(model, CLIPTextModelWithProjection).to(device)
-    tokens = _tokenizer(model, net.config.max_position_embeddings, device)
+    tokens = _tokenizer(model, net, net.config.max_position_embeddings, device)
     return lambda texts: net(**tokens(texts)).text_embeds
 
 
@@ -138,7 +150,7 @@ def _sentences(model: models.Model, device: torch.device | str) -> Callable[[lis
     longest = models.settings_file(model, "sentence_bert_config.json").get("max_seq_length") or min(
         512, getattr(net.config, "max_position_embeddings", 512)
     )
-    tokens = _tokenizer(model, longest, device)
+    tokens = _tokenizer(model, net, longest, device)
 
     def encode(texts: list[str]) -> Tensor:
         given = tokens(texts)

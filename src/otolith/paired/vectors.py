@@ -244,6 +244,8 @@ def compute(
     """
     if not (math.isfinite(fps) and fps > 0):
         raise ValueError(f"fps is {fps}; expected a positive number of pictures a second")
+    if near_s is not None and not near_s >= 0:
+        raise ValueError(f"near_s is {near_s}; expected seconds, 0 or more")
     work = _Work(store, folder / ".cache", text, image, fps, near_s)
     numbers = {entry.name: number for number, entry in enumerate(store.entries)}
     with claimed(folder / ".cache"):
@@ -371,7 +373,6 @@ class _Work:
             raise ValueError(f"{here}: times do not ascend, or something is not finite; cut it there")
         if len(time_s):
             self._add(modality, _Place(number, time_s, time_s, vectors))
-            self.made += len(time_s)
 
     def _add(self, modality: str, place: _Place) -> None:
         places = self.found.setdefault(modality, [])
@@ -485,6 +486,8 @@ def load(folder: Path, modality: str, store: Store) -> Vectors:
             arrays = {name: file.get_tensor(name) for name in ("recording", "start_s", "stop_s", "vectors")}
         if header["format"] != FORMAT:
             raise ValueError(f"it is of format {header['format']}, and this version reads format {FORMAT}")
+        if header["modality"] != modality or header["reduce"] not in ("mean", "cover"):
+            raise ValueError(f"its header says '{header['modality']}', '{header['reduce']}'")
         found = Vectors(
             **arrays,
             modality=str(header["modality"]),
@@ -492,7 +495,7 @@ def load(folder: Path, modality: str, store: Store) -> Vectors:
             store=str(header["store"]),
             about=dict(header["about"]),
         )
-        _check(found, modality, len(store.entries) if header["store"] == store.hash else None)
+        _check(found, len(store.entries) if header["store"] == store.hash else None)
     except (OSError, ValueError, KeyError, TypeError, RecursionError, safetensors.SafetensorError) as error:
         why = f"its header lacks {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"'{path}' cannot be used: {why}; {again}") from error
@@ -501,9 +504,7 @@ def load(folder: Path, modality: str, store: Store) -> Vectors:
     return found
 
 
-def _check(found: Vectors, modality: str, recordings: int | None) -> None:
-    if found.modality != modality or found.reduce not in ("mean", "cover"):
-        raise ValueError(f"its header says '{found.modality}', '{found.reduce}'")
+def _check(found: Vectors, recordings: int | None) -> None:
     if found.vectors.ndim != 2 or found.vectors.dtype != np.float32 or found.recording.dtype != np.int64:
         raise ValueError(
             f"its vectors are {found.vectors.dtype} {found.vectors.shape}; expected float32 (vectors, dim)"
