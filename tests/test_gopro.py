@@ -258,3 +258,20 @@ def test_real_payloads_have_the_counts_of_the_format_s_own_reader(
     for cut in (len(data) - 7, 1000, 30):
         with pytest.raises(ValueError, match="bytes where"):
             list(sensors(data[:cut], name))
+
+
+def test_the_tutorial_s_recipe_loads(tmp_path: Path) -> None:
+    from otolith.recipe import load
+
+    text = (Path(__file__).parents[1] / "docs" / "paired.md").read_text(encoding="utf-8")
+    (tmp_path / "clips.toml").write_text(text.split("```toml\n")[1].split("```")[0])
+    recipe = load(tmp_path / "clips.toml")
+    assert recipe.dataset == "gopro" and recipe.encoder["name"] == "primus"
+
+
+def test_a_clip_is_labelled_as_a_table_is(tmp_path: Path) -> None:
+    from otolith.predict import read_csv
+
+    read = read_csv(clip(tmp_path / "walk.MP4"))
+    assert read.rate_hz == pytest.approx(40) and len(read.channels) == 6
+    assert len(read.pieces) == 1 and read.notes[0].startswith("a GoPro's clip")

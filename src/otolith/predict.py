@@ -104,7 +104,7 @@ class Labelled:
 
 
 def read_csv(path: Path, columns: Columns = Columns(), *, max_gap_s: float = 0.5) -> Read:
-    """Reads a recording from a text table (comma, semicolon, tab or space; .gz too).
+    """Reads a recording from a text table (comma, semicolon, tab or space; .gz too), or from a GoPro's MP4 file.
 
     Args:
         path: the file.
@@ -117,6 +117,8 @@ def read_csv(path: Path, columns: Columns = Columns(), *, max_gap_s: float = 0.5
     """
     if not path.is_file():
         raise FileNotFoundError(f"no recording at '{path}'")
+    if path.suffix.lower() == ".mp4":
+        return _clip(path)
     table = _table(path)
     notes = []
     time_name, acc, gyro = _find(table, columns)
@@ -147,6 +149,18 @@ def read_csv(path: Path, columns: Columns = Columns(), *, max_gap_s: float = 0.5
     if len(pieces) > 1:
         notes.append(f"{len(pieces) - 1} gaps longer than {max_gap_s:g} s split the recording")
     return Read(pieces, rate, names, start, seconds, tuple(notes))
+
+
+def _clip(path: Path) -> Read:
+    """A GoPro's MP4 file, which carries its motion."""
+    from otolith.datasets.gopro import telemetry
+
+    motion = telemetry(path)
+    seconds = len(motion.signal) / motion.rate_hz
+    note = f"a GoPro's clip: {motion.rate_hz:.0f} Hz, {seconds:.1f} s of acceleration in g and angular rate in rad/s"
+    return Read(
+        [Piece(motion.start_s, motion.signal)], motion.rate_hz, ACCELEROMETER + GYROSCOPE, None, seconds, (note,)
+    )
 
 
 def label(model: TransferClassifier, read: Read, *, overlap: float = 0.5) -> Labelled:

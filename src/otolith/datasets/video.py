@@ -167,6 +167,8 @@ def _pictures(path: Path, container: Any) -> tuple[Any, Extent]:
         kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
         raise ValueError(f"'{path}' has no pictures; it holds {kinds}")
     stream = container.streams.video[0]
+    if stream.codec_context is None:
+        raise ValueError(f"the pictures of '{path}' are coded in an unknown way: it is damaged; copy it again")
     if not 0 < stream.width * stream.height <= _MAX_PIXELS:
         raise ValueError(
             f"'{path}' declares pictures of {stream.width} x {stream.height}: it is damaged; copy it again"
