@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from rich.console import Console
 
 from otolith import cli
@@ -167,7 +168,7 @@ def test_the_seed_moves_everything(here, otolith, monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["prepare", "pamap"], "unknown corpus 'pamap'; known: capture24, hapt, "),
+        (["prepare", "pamap"], "unknown corpus 'pamap'; known: aria, capture24, "),
         (["prepare", "motionsense"], "pass --source DIR"),
         (["prepare", "motionsense", "--source", "absent"], "nothing at '"),
         (["prepare", "motionsense", "--source", "."], "MotionSense not found in '"),
@@ -176,6 +177,9 @@ def test_the_seed_moves_everything(here, otolith, monkeypatch) -> None:
         (["pretrain", "small.toml", "--set", "pretrain.epoch=1"], "did you mean 'epochs'"),
         (["label", "absent.safetensors", "mine.csv"], "no checkpoint at 'absent.safetensors'"),
         (["label", "small.toml", "mine.csv"], "is not a complete safetensors file"),
+        (["zeroshot", "absent.safetensors", "mine.csv", "--labels", "a,b"], "no checkpoint at 'absent.safetensors'"),
+        (["zeroshot", "absent.safetensors", "mine.csv", "--labels", "a,"], "the labels are a; expected at least two"),
+        (["retrieve", "small.toml"], "objective 'simclr' is trained on motion alone, so it finds nothing in other"),
     ],
 )
 def test_mistakes_are_answered_in_one_message(here, otolith, monkeypatch, words, message) -> None:
@@ -188,8 +192,92 @@ def test_mistakes_are_answered_in_one_message(here, otolith, monkeypatch, words,
     assert sorted(here.rglob("*")) == before, "an error touches nothing"
 
 
+PAIRED = """
+name = "words"
+dataset = "synthetic"
+[windows]
+seconds = 2.5
+[paired]
+modalities = ["text"]
+[encoder]
+name = "primus"
+width = 16
+[objective]
+name = "primus"
+width = 8
+heads = "own"
+queue = 32
+[pretrain]
+epochs = 1
+[protocol]
+test = ["1", "2"]
+seeds = [0]
+shots = [2]
+modes = ["zero-shot", "frozen"]
+[transfer]
+head = "text"
+steps = 2
+"""
+
+
+def test_words_from_pairs_to_a_recording_of_ones_own(here, otolith, monkeypatch) -> None:
+    from otolith import paired, zeroshot
+    from otolith.recording import Companion, Narration
+
+    def encode(texts: list[str]) -> torch.Tensor:
+        rows = [np.random.default_rng(list(text.encode())).normal(size=24) for text in texts]
+        return torch.tensor(np.array(rows)).float()
+
+    words = paired.TextEncoder("words", "5" * 64, 24, encode)
+    monkeypatch.chdir(here)
+    monkeypatch.setattr(paired, "text_encoder", lambda name="minilm", **_: words)
+    for cached in (zeroshot._encoder, zeroshot._vectors):
+        cached.cache_clear()
+    Path("words.toml").write_text(PAIRED)
+    assert otolith("prepare", "synthetic")[0] == 0
+    assert "run first: otolith pair synthetic" in otolith("pretrain", "words.toml")[1]
+    store = open_store(Path("data/synthetic"))
+    companions = [
+        Companion(entry.name, (Narration(0.0, 20.0, store.labels[entry.spans[0][2]]),)) for entry in store.entries
+    ]
+    list(paired.compute(companions, store, paired.folder_of(Path("data"), "synthetic"), text=words, image=None))
+    assert otolith("pretrain", "words.toml")[0] == 0
+    status, text = otolith("retrieve", "words.toml")
+    assert status == 0 and "motion -> text" in text and "text -> motion" in text and "1.000 (1.000)" in text
+    status, text = otolith("study", "words.toml", "--jobs", "1", "--out", "runs/words-study", "--title", "Words")
+    page = Path("runs/words-study/study.md").read_text()
+    assert status == 0 and "## Without labels" in page and "## Retrieval" in page
+    assert Path("runs/words-study/study-recalls.csv").exists()
+    again = [
+        "study",
+        "--from",
+        "runs/words-study/study.csv",
+        "--page",
+        "page.md",
+        "--table",
+        "t.csv",
+        "--title",
+        "Words",
+    ]
+    assert otolith(*again)[0] == 0 and Path("page.md").read_text() == page.replace("study.svg", "page.svg")
+    (encoder,) = Path("runs/words/encoders").iterdir()
+    signal = store.signal(store.entries[0])
+    header = "time,acc_x,acc_y,acc_z,gyro_x,gyro_y,gyro_z"
+    rows = np.column_stack([np.arange(len(signal)) / 50, signal])
+    np.savetxt("words.csv", rows, delimiter=",", header=header, comments="")
+    status, text = otolith("zeroshot", encoder, "words.csv", "--labels", "slow, fast")
+    assert status == 0 and "acceleration in g" in text and "words.timeline.csv" in text
+    assert set(pd.read_csv("words.timeline.csv")["label"]) <= {"slow", "fast"} and Path("words.png").exists()
+    Path("mine.toml").write_text('slow = ["a person moves slowly"]\n')
+    wrong = otolith("zeroshot", encoder, "words.csv", "--labels", "slow,fast", "--prompts", "mine.toml")
+    assert "the prompts have none for 'fast'; they know: slow" in wrong[1]
+    for cached in (zeroshot._encoder, zeroshot._vectors):
+        cached.cache_clear()
+
+
 @pytest.mark.parametrize(
-    "command", ["", "demo", "datasets", "prepare", "pretrain", "evaluate", "transfer", "report", "label"]
+    "command",
+    ["", "demo", "datasets", "prepare", "pretrain", "evaluate", "transfer", "report", "label", "zeroshot", "retrieve"],
 )
 def test_every_command_has_help(otolith, command) -> None:
     status, text = otolith(*[word for word in (command, "--help") if word])

@@ -2,19 +2,22 @@
 
 import gzip
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy.io import savemat
 
-from otolith import recipe
+from otolith import paired, recipe, zeroshot
 from otolith.datasets import DATASETS
+from otolith.recording import Companion, Footage, Narration, Track
 from otolith.stages import Run, prepare_dataset
+from otolith.store import open_store
 
 ROOT = Path(__file__).parents[1]
-EVERY = sorted((ROOT / "recipes").rglob("*.toml"))
+EVERY = sorted(path for path in (ROOT / "recipes").rglob("*.toml") if path.parent.name != "prompts")
 PEOPLE = range(1, 7)
 SHORT = [
     "pretrain.epochs=1",
@@ -26,6 +29,14 @@ SHORT = [
     "transfer.epochs=1",
     "transfer.hidden=[8]",
 ]
+WORDS = paired.TextEncoder(
+    "minilm",
+    "5" * 64,
+    12,
+    lambda texts: torch.tensor(
+        np.array([np.random.default_rng(list(t.encode())).normal(size=12) for t in texts])
+    ).float(),
+)
 
 
 def motion(person: int, act: int, steps: int, width: int = 3) -> np.ndarray:
@@ -34,6 +45,39 @@ def motion(person: int, act: int, steps: int, width: int = 3) -> np.ndarray:
     time = np.arange(steps)[:, None] / 50
     wave = np.sin(2 * np.pi * (0.5 + act) * time + np.arange(width)) * random.uniform(0.2, 0.6)
     return wave + np.eye(width)[2] + random.normal(scale=0.05, size=(steps, width))
+
+
+PICTURES = paired.ImageEncoder(
+    "pictures", "6" * 64, 8, lambda x: torch.tensor(x).float(), lambda x: x.flatten(1)[:, :8] + torch.arange(8.0)
+)
+
+
+def grey(times_s: Sequence[float]) -> Iterator[np.ndarray]:
+    """Pictures whose brightness follows the time."""
+    for time_s in times_s:
+        yield np.full((4, 4, 3), round(40 * time_s) % 256, dtype=np.uint8)
+
+
+def pair(folder: Path) -> None:
+    """Beside UTD-MHAD, as small as can be: an action's words, a skeleton, and pictures of the first trial."""
+    store = open_store(folder / "utd-mhad")
+    random = np.random.default_rng(0)
+    companions = []
+    for entry in store.entries:
+        seconds = entry.steps / store.rate_hz
+        time_s = np.arange(0, seconds, 0.1)
+        tracks = {"skeleton": Track(time_s, random.normal(size=(len(time_s), 6)).astype(np.float32))}
+        footage = Footage(entry.name, 0.0, seconds, grey) if entry.name.endswith("_t1") else None
+        words = (Narration(0.0, seconds, store.labels[entry.spans[0][2]]),)
+        companions.append(Companion(entry.name, words, footage, tracks))
+    list(paired.compute(companions, store, paired.folder_of(folder, "utd-mhad"), text=WORDS, image=PICTURES, fps=5.0))
+
+
+@pytest.fixture
+def words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paired, "text_encoder", lambda name="minilm", **_: WORDS)
+    for cached in (zeroshot._encoder, zeroshot._vectors):
+        cached.cache_clear()
 
 
 def put(path: Path, content: str | bytes) -> None:
@@ -164,6 +208,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         list(prepare_dataset("spar", None, folder))
     except FileNotFoundError:
         pytest.skip("the package seglearn is not installed")
+    pair(folder)
     return folder
 
 
@@ -173,18 +218,23 @@ def cases() -> list[tuple[Path, str | None]]:
 
 @pytest.mark.parametrize(("path", "variant"), cases(), ids=lambda value: getattr(value, "stem", value))
 def test_every_recipe_runs(
-    path: Path, variant: str | None, data: Path, tmp_path_factory: pytest.TempPathFactory
+    path: Path, variant: str | None, data: Path, tmp_path_factory: pytest.TempPathFactory, words: None
 ) -> None:
     loaded = recipe.load(path, SHORT, variant=variant)
     assert loaded.dataset in DATASETS
-    future = {"objective.future_steps=8"} if "future_steps" in loaded.objective else set()
-    loaded = recipe.load(path, [*SHORT, *future], variant=variant)
+    more = {"objective.future_steps=8"} if "future_steps" in loaded.objective else set()
+    if loaded.encoder["name"] == "primus":  # two test people of six, and a recurrence of a fifth of the width
+        more |= {"encoder.width=32", "transfer.steps=1", "pretrain.share=0.05"}
+        more |= {'protocol.test=["2", "4"]'} if "test" in loaded.protocol else set()
+    loaded = recipe.load(path, [*SHORT, *more], variant=variant)
     shared = tmp_path_factory.getbasetemp() / "shared"
     run = Run(loaded, shared / f"{path.stem}-{variant}", data, shared)
     for _ in run.pretrain():
         pass
     total, rows = run.evaluate()
     made = [next(rows) for _ in range(min(total, len(loaded.protocol["modes"])))]
+    if run.searchable:
+        assert {recall.modality for recall in run.retrieve()} == {*loaded.paired["modalities"]}
     assert {row.mode for row in made} == set(loaded.protocol["modes"])
     assert all(0 <= row.macro_f1 <= 1 and not row.test_seen_in_pretraining for row in made)
 
@@ -201,3 +251,29 @@ def test_the_papers_experiment_is_there_for_each_of_its_targets() -> None:
             assert external.protocol["shots"] == [2, 5, 10, 50, 100, None] and external.protocol["folds"] == 5
             assert external.objective["name"] == pretext
             assert recipe.load(path, variant=f"{pretext}-target").pretrain_on == (target,)
+
+
+def test_the_experiment_of_primus_is_there() -> None:
+    arms = {"simclr", "ssl", "multimodal", "ssl-multimodal", "primus", "primus-tenth"}
+    for setting in ("utd-mhad", "utd-mhad-folds", "unseen-actions", "spar", "motionsense"):
+        path = ROOT / "recipes" / "primus" / f"{setting}.toml"
+        assert arms <= set(recipe.variants(path))
+        loaded = {name: recipe.load(path, variant=name) for name in arms}
+        assert len({str([r.encoder, r.pretrain, r.unlabelled, r.transfer]) for r in loaded.values()}) == 1, (
+            "alike but for"
+        )
+        primus = loaded["primus"]
+        assert primus.protocol["shots"] == [1, 2, 5, 10, 20, 50] and len(primus.protocol["seeds"]) == 5
+        assert {"zero-shot", "scratch", "random-frozen", "forest"} < set(primus.protocol["modes"])
+        assert loaded["primus-tenth"].paired == {**primus.paired, "fraction": 0.1} and not loaded["simclr"].pairs
+        assert primus.prompts is not None
+        labels = primus.windows.get("labels") or DATASETS[primus.dataset].classes
+        assert set(labels) <= set(primus.prompts)
+    seen, unseen = (
+        set(getattr(recipe.load(ROOT / "recipes/primus/unseen-actions.toml"), part)["labels"])
+        for part in ("unlabelled", "windows")
+    )
+    assert len(seen) == 18 and len(unseen) == 9 and seen | unseen == set(DATASETS["utd-mhad"].classes)
+    sensitive = set(recipe.variants(ROOT / "recipes/primus/utd-mhad.toml"))
+    assert {f"temperature-{t}" for t in (0.05, 0.1, 0.2)} | {"neighbours-3", "neighbours-5", "queue-1024"} < sensitive
+    assert {"alpha-0.25", "alpha-0.75"} < sensitive

@@ -153,3 +153,178 @@ def test_the_page_its_figure_and_its_table(rows: pd.DataFrame, tmp_path: Path) -
     (tmp_path / "odd.csv").write_text("a,b\n1,2\n")
     with pytest.raises(ValueError, match="lacks the columns dataset, macro_f1, planned, variant"):
         study.read_table(tmp_path / "odd.csv")
+
+
+# PRIMUS
+
+ARMS = {  # variant: mode: macro F1 at 1 and at 20 windows a class; zero-shot has no windows
+    "simclr": {"frozen": (0.50, 0.60), "finetune": (0.52, 0.70), "frozen-logistic": (0.50, 0.62)},
+    "ssl": {"frozen": (0.45, 0.58), "finetune": (0.50, 0.69), "frozen-logistic": (0.46, 0.60)},
+    "multimodal": {"frozen": (0.55, 0.64), "finetune": (0.56, 0.70), "zero-shot": (0.3,)},
+    "ssl-multimodal": {"frozen": (0.57, 0.66), "finetune": (0.60, 0.73), "zero-shot": (0.32,)},
+    "primus": {
+        "frozen": (0.60, 0.68),
+        "finetune": (0.59, 0.72),
+        "frozen-logistic": (0.58, 0.66),
+        "zero-shot": (0.35,),
+        "scratch": (0.30, 0.60),
+        "random-frozen": (0.25, 0.40),
+        "random-logistic": (0.40, 0.50),
+        "forest": (0.55, 0.75),
+    },
+    "primus-tenth": {"frozen": (0.54, 0.66), "finetune": (0.58, 0.71)},
+    "primus-wordless": {"frozen": (0.50, 0.60), "finetune": (0.55, 0.70)},
+    "queue-1024": {"frozen": (0.58, 0.67)},
+    "temperature-0.2": {"frozen": (0.62, 0.70)},
+}
+
+
+def primus_rows(settings: tuple[str, ...] = ("utd-mhad", "spar")) -> pd.DataFrame:
+    """Fixed test people, so that intervals must come from people; 3 seeds."""
+    random = np.random.default_rng(0)
+    made = []
+    blank = {field.name: "" for field in dataclasses.fields(Row)}
+    people = ["2", "4", "6", "8"]
+    for setting in settings:
+        jitter = random.normal(scale=0.03, size=(4, 3))
+        for variant, arms in ARMS.items():
+            for mode, scores in arms.items():
+                wobble = random.normal(scale=0.003, size=4)
+                pretrained = mode not in ("scratch", "random-frozen", "random-logistic", "forest")
+                for shots, score in zip((0,) if mode == "zero-shot" else (1, 20), scores, strict=True):
+                    for seed in range(3):
+                        own = score + jitter[:, seed] + wobble
+                        made.append(
+                            {
+                                **blank,
+                                "dataset": setting,
+                                "variant": variant,
+                                "objective": ("simclr" if variant == "simclr" else "primus") if pretrained else "-",
+                                "encoder": "-" if mode == "forest" else "primus",
+                                "pretrained_on": "utd-mhad" if pretrained else "-",
+                                "pretraining": json.dumps({"objective": {"name": "primus", "queue": 8192}}),
+                                "checkpoint": f"{setting}{variant}{seed}" if pretrained else "-",
+                                "mode": mode,
+                                "fold": 0,
+                                "shots": shots,
+                                "seed": seed,
+                                "accuracy": score + 0.1,
+                                "macro_f1": float(own.mean()),
+                                "f1_by_class": json.dumps({"wave": 0.5, "clap": 0.5, "walk": 0.5, "jog": 0.5}),
+                                "f1_by_subject": json.dumps(dict(zip(people, own.tolist(), strict=True))),
+                                "test_subjects": " ".join(people),
+                                "seconds": 2.0,
+                                "commit": "abc",
+                                "torch": "2",
+                                "machine": "m",
+                                "fingerprint": f"{setting}{variant}{mode}{shots}{seed}",
+                            }
+                        )
+    table = pd.DataFrame(made)
+    table["shots"] = table["shots"].astype("Int64")
+    return table
+
+
+def part(text: str, title: str) -> str:
+    """The table below a bold title."""
+    return text[text.index(f"**{title}**") :].split("\n\n")[1]
+
+
+def test_the_questions_of_primus_are_answered_by_what_was_put_in() -> None:
+    found = dict(study.primus_answers(primus_rows()))
+    adds = found["What does each term add?"]
+    neighbours = part(adds, "Nearest neighbours, beside both")
+    middle, low, high = gain(cell(neighbours, "utd-mhad, frozen", 1))
+    assert middle == pytest.approx(3, abs=0.6) and 0 < low < middle < high
+    assert gain(cell(neighbours, "utd-mhad, fine-tuned", 2))[0] == pytest.approx(-1, abs=0.6)
+    assert gain(cell(part(adds, "The multimodal term, over no pretraining"), "spar, frozen", 1))[0] == pytest.approx(
+        30, abs=0.6
+    )
+    assert gain(cell(part(adds, "All three, over no pretraining"), "spar, fine-tuned", 2))[0] == pytest.approx(
+        12, abs=0.6
+    )
+    simclr = found["Where is PRIMUS better than SimCLR alone at equal compute?"]
+    assert gain(cell(simclr, "spar, frozen", 1))[0] == pytest.approx(10, abs=0.6)
+    assert gain(cell(simclr, "spar, frozen, logistic head", 2))[0] == pytest.approx(4, abs=0.6)
+    assert re.search(r"of 12 comparisons clearly better in 12, clearly worse in 0", simclr)
+    tenth = found["Does a tenth of the pairs suffice?"]
+    assert gain(cell(part(tenth, "All pairs over a tenth of them"), "utd-mhad, frozen", 1))[0] == pytest.approx(
+        6, abs=0.6
+    )
+    words = found["What are the words worth beside pictures and skeletons?"]
+    assert gain(cell(words, "utd-mhad, fine-tuned", 1))[0] == pytest.approx(4, abs=0.6)
+    order = found["Does fine-tuning change the order?"]
+    assert cell(order, "utd-mhad, 1", 1).startswith("primus > ssl-multimodal > multimodal > primus-tenth > ")
+    assert cell(order, "utd-mhad, 1", 2).startswith("ssl-multimodal > primus > primus-tenth > multimodal > ")
+    assert 0.5 < float(cell(order, "utd-mhad, 1", 3)) < 1
+    assert gain(cell(order, "spar, simclr", 2))[0] == pytest.approx(10, abs=0.6)
+    sensitive = found["How sensitive is it?"]
+    assert "queue 8192" in sensitive
+    assert gain(cell(sensitive, "utd-mhad: queue-1024 over primus", 1))[0] == pytest.approx(-2, abs=0.6)
+    assert gain(cell(sensitive, "spar: temperature-0.2 over primus", 2))[0] == pytest.approx(2, abs=0.6)
+    forest = found["Is any of it better than the forest?"]
+    assert gain(cell(forest, "spar: primus, fine-tuned", 2))[0] == pytest.approx(-3, abs=0.6)
+    assert len(found) == 7
+    few = primus_rows()
+    few = few[few["variant"].isin(["primus", "simclr"])]
+    assert [question for question, _ in study.primus_answers(few)] == [
+        "What does each term add?",
+        "Where is PRIMUS better than SimCLR alone at equal compute?",
+        "Is any of it better than the forest?",
+    ]
+
+
+def test_the_page_of_primus(tmp_path: Path) -> None:
+    rows = primus_rows()
+    planned = {(setting, variant): 40 for setting in ("utd-mhad", "spar") for variant in ARMS} | {
+        ("spar", "alpha-0.25"): 9
+    }
+    recalls = pd.DataFrame(
+        [
+            {
+                "setting": "utd-mhad",
+                "variant": "primus",
+                "dataset": "utd-mhad",
+                "modality": "video",
+                "n_windows": 200 + 2 * fold,
+                "n_keys": 100,
+                **{
+                    f"{way}_{k}{lot}": value / k
+                    for way in ("there", "back")
+                    for k in (1, 5, 10)
+                    for lot in ("", "_lot")
+                },
+            }
+            for fold, value in enumerate((0.2, 0.4))
+        ]
+    )
+    page, table = tmp_path / "page.md", tmp_path / "rows.csv"
+    study.write(rows, planned, path=page, title="PRIMUS", recalls=recalls)
+    text = page.read_text()
+    assert (
+        text.startswith("# PRIMUS\n")
+        and "](page.svg)" in text
+        and (tmp_path / "page.svg").read_text().startswith("<?xml")
+    )
+    assert "Does the gain shrink" not in text and "## Retrieval" in text
+    assert float(cell(text, "primus, frozen", 1)[:5]) == pytest.approx(0.6, abs=0.03)
+    assert "(0.70)" in cell(text, "primus, frozen", 1)
+    assert float(cell(text, "no pretraining: forest", 2)[:5]) == pytest.approx(0.75, abs=0.03)
+    zero = text[text.index("## Without labels") :]
+    assert float(cell(zero, "utd-mhad, primus", 1)) == pytest.approx(0.35, abs=0.03)
+    assert cell(zero, "utd-mhad, primus", 3) == "0.250" and cell(zero, "utd-mhad, primus", 4) == "3"
+    assert (
+        cell(text, "primus, video -> motion", 1) == "201"
+        and cell(text, "primus, motion -> video", 2) == "0.300 (0.300)"
+    )
+    ran = text[text.index("## What was run") :]
+    assert cell(ran, "spar, alpha-0.25", 1) == "not run (9)"
+    study.write_table(rows, planned, table, recalls)
+    study.write(*study.read_table(table), path=tmp_path / "again.md", title="PRIMUS", recalls=study.read_recalls(table))
+    again = (tmp_path / "again.md").read_text()
+    for heading in ("## Scores", "## Without labels", "## Retrieval", "### How sensitive is it?"):
+        assert heading in again
+    assert cell(again, "primus, motion -> video", 2) == "0.300 (0.300)"
+    assert study.read_recalls(tmp_path / "none.csv").empty
+    study.write(rows, planned, path=tmp_path / "bare.md", title="PRIMUS")
+    assert "## Retrieval" not in (tmp_path / "bare.md").read_text()

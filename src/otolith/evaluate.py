@@ -650,7 +650,9 @@ def gains(rows: pd.DataFrame, mode: str, over: str) -> list[Gain]:
     return paired(rows[rows["mode"] == mode], rows[rows["mode"] == over], mode, over)
 
 
-def paired(rows: pd.DataFrame, others: pd.DataFrame, mode: str, over: str, *, pool: bool = False) -> list[Gain]:
+def paired(
+    rows: pd.DataFrame, others: pd.DataFrame, mode: str, over: str, *, pool: bool = False, tested: bool = True
+) -> list[Gain]:
     """Compares rows with others of the same corpus, shots, seed, fold and test people; one `Gain` a number of shots.
 
     The bootstrap (10,000 draws, percentile) draws groups of test people, not single rows: seeds that tested the same
@@ -663,6 +665,7 @@ def paired(rows: pd.DataFrame, others: pd.DataFrame, mode: str, over: str, *, po
         mode: name of the first, for the `Gain`.
         over: name of the second.
         pool: all shots as one, with `shots` None.
+        tested: with the Wilcoxon test, which takes seconds for some small numbers of pairs; else its p is NaN.
     """
     keys = ["dataset", "shots", "seed", "fold", "test_subjects"]
     both = rows.merge(others, on=keys, suffixes=("", "_over"))
@@ -675,7 +678,7 @@ def paired(rows: pd.DataFrame, others: pd.DataFrame, mode: str, over: str, *, po
         if len(groups) > 1 and np.ptp(groups) > 0:
             drawn = np.random.default_rng(0).choice(groups, (10_000, len(groups))).mean(axis=1)
             low, high = map(float, np.quantile(drawn, [0.025, 0.975]))
-        if len(difference) >= 6 and np.any(difference):
+        if tested and len(difference) >= 6 and np.any(difference):
             p = float(stats.wilcoxon(difference).pvalue)
         count = None if pool or pd.isna(shots) else int(shots)
         found.append(Gain(mode, over, count, float(groups.mean()), low, high, p, len(difference)))

@@ -569,7 +569,9 @@ def _by_person(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _compare(one: pd.DataFrame, two: pd.DataFrame) -> list[Gain]:
     """Gains of one over two by shots, over people."""
-    return _sorted(paired(_by_person(one), _by_person(two), "", "")) if len(one) and len(two) else []
+    if not len(one) or not len(two):
+        return []
+    return _sorted(paired(_by_person(one), _by_person(two), "", "", tested=False))
 
 
 def _shared(here: pd.DataFrame, mode: str) -> pd.DataFrame:
