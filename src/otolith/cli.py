@@ -466,6 +466,28 @@ def retrieve(
     _retrieve(_run(recipe, change, seed, run, data, shared, variant), allow_seen)
 
 
+@app.command(name="import-primus")
+def import_primus(
+    file: Annotated[Path, typer.Argument(help="The authors' best_model.ckpt (zenodo.org/records/15147513, 622 MB).")],
+    target: Annotated[Path, typer.Option("--out", help="The checkpoint to write.")] = Path("primus.safetensors"),
+    any_hash: Annotated[
+        bool, typer.Option("--any-hash", help="Weights of your own in the same layout: do not compare the SHA-256.")
+    ] = False,
+    seed: Annotated[int, typer.Option("--seed", help="Accepted by every stage; importing draws nothing.")] = 0,
+) -> None:
+    """Turn the published weights of PRIMUS into an encoder for `otolith zeroshot` and for transfer."""
+    del seed
+    from otolith import published
+
+    with console.status(f"reading {file}"):
+        made = published.import_primus(file, target, sha256=None if any_hash else published.PRIMUS_SHA256)
+    out.print(
+        f"{target}: encoder primus, heads {', '.join(sorted(made.heads))}, {target.stat().st_size / 1e6:.1f} MB\n"
+        f"{made.about['licence']}; please cite: {made.about['cite']}",
+        highlight=False,
+    )
+
+
 @app.command()
 def demo(
     run: Annotated[Path, typer.Option("--out", help="Folder for everything the demo writes.")] = Path("runs/demo"),

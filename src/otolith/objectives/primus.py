@@ -182,8 +182,8 @@ class Primus(Objective):
         keys = {name: next(joint) for name in keys}
         exists = dict(zip(exists, next(joint).bool().unbind(dim=1), strict=True))
         weights = {"ssl": self.alpha, **dict.fromkeys(names, 1 - self.alpha)}
-        temperatures = {"ssl": self.ssl_temperature, **dict.fromkeys(names, self.mmcl_temperature)}
-        temperatures = {name: value.clamp_min(_LEAST_TEMPERATURE) for name, value in temperatures.items()}
+        own, common = (value.clamp_min(_LEAST_TEMPERATURE) for value in (self.ssl_temperature, self.mmcl_temperature))
+        temperatures = {"ssl": own, **dict.fromkeys(names, common)}
         losses: dict[str, Tensor] = {}
         for name, query in queries.items():
             if weights[name]:
