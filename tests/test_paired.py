@@ -4,6 +4,8 @@ import json
 import pickle
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -67,7 +69,7 @@ def test_missing_packages_are_named_with_their_extra(monkeypatch: pytest.MonkeyP
         paired.text_encoder()
     with pytest.raises(ImportError, match=r"Pillow: pip install 'otolith\[video\]'"):
         paired.image_encoder()
-    monkeypatch.setitem(__import__("sys").modules, "transformers", None)
+    monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ImportError, match=r"'some/model' needs transformers: pip install 'otolith\[text\]'"):
         paired.text_encoder("some/model")
 
@@ -338,7 +340,6 @@ def test_parts_of_a_folder_that_are_missing_or_wrong_are_named(bert: Path, clip:
 @pytest.mark.parametrize(
     "change",
     [
-        None,
         {"crop_size": 40},
         {"crop_size": 0},
         {"size": {"shortest_edge": 10**9}},
@@ -351,13 +352,17 @@ def test_a_clip_that_does_not_say_how_pictures_are_prepared_is_refused(
 ) -> None:
     folder = copy(clip)
     file = folder / "preprocessor_config.json"
-    about = json.loads(file.read_text())
-    if change is None:
-        file.unlink()
-    else:
-        file.write_text(json.dumps(about | change))
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
     with pytest.raises(ValueError, match=r"does not say how its pictures are prepared: expected size, crop_size"):
         paired.image_encoder(str(folder))
+
+
+def test_a_clip_without_a_word_on_pictures_is_shown_them_as_clip_was(clip: Path, copy: Any) -> None:
+    folder = copy(clip)
+    (folder / "preprocessor_config.json").unlink()
+    picture = np.random.default_rng(0).integers(0, 256, (48, 60, 3), dtype=np.uint8)
+    one, other = paired.image_encoder(str(folder)), paired.image_encoder(str(clip))
+    np.testing.assert_array_equal(one([picture]), other([picture]))
 
 
 def test_settings_tell_folders_with_the_same_weights_apart(clip: Path, copy: Any) -> None:
@@ -641,6 +646,42 @@ def test_a_run_that_was_stopped_goes_on_and_comes_to_the_same(three: Store, tmp_
         assert (tmp_path / "part" / f"{name}.safetensors").read_bytes() == (
             tmp_path / "whole" / f"{name}.safetensors"
         ).read_bytes()
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+import torch
+from otolith.paired import TextEncoder, compute
+from otolith.recording import Companion, Narration
+from otolith.store import open_store
+
+def encode(texts):
+    if "sits" in texts:
+        os.kill(os.getpid(), 9)
+    return torch.ones(len(texts), 3)
+
+store, folder = open_store(Path(sys.argv[1])), Path(sys.argv[2])
+beside = [Companion(name, (Narration(0.0, 1.0, words),)) for name, words in (("a", "walks"), ("b", "sits"))]
+for _ in compute(beside, store, folder, text=TextEncoder("words", "w", 3, encode), image=None):
+    pass
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nobody is killed there")
+def test_a_killed_process_leaves_what_it_had_finished_and_its_successor_sweeps(three: Store, tmp_path: Path) -> None:
+    ended = subprocess.run([sys.executable, "-c", KILLED, str(three.folder), str(tmp_path)], check=False)
+    assert ended.returncode == -9 and paired.modalities(tmp_path) == []
+    half = [tmp_path / ".text.safetensors.x1.part", tmp_path / ".cache" / "ab" / ".abc.safetensors.x2.part"]
+    for path in half:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"half")
+    by = Counting()
+    beside = [Companion(name, (Narration(0.0, 1.0, words),)) for name, words in (("a", "walks"), ("b", "sits"))]
+    last = list(compute(beside, three, tmp_path, text=by.text, image=None))[-1]
+    assert by.texts == ["sits"] and (last.made, last.kept) == (1, 1)
+    np.testing.assert_allclose(load(tmp_path, "text", three).vectors[0], 3**-0.5)  # the first process's
+    assert not any(path.exists() for path in half)
 
 
 def test_what_is_kept_is_known_by_content(three: Store, tmp_path: Path) -> None:

@@ -500,7 +500,7 @@ def test_starts_at_which_nothing_is_labelled_say_so(tmp_path: Path) -> None:
     recording = Recording("r", np.zeros((400, 3), np.float32), 50.0, ACCELEROMETER, "s", "wrist", (Span(0, 3, "a"),))
     store = prepare([recording], tmp_path / "c", dataset="rare", labels=("a", "b"))
     assert len(cut(store, starts={"r": [0.0, 5.0]})) == 1
-    with pytest.raises(ValueError, match="no window that starts asks for in 'rare' has a label$"):
+    with pytest.raises(ValueError, match=r"no window that starts asks for in 'rare' has a label$"):
         cut(store, starts={"r": [5.0]})
     with pytest.raises(ValueError, match="no window that starts asks for in 'rare' has a label of b"):
         cut(store, label=None, labels=["b"], starts={"r": [0.0]})

@@ -250,7 +250,7 @@ def rendered(depth: np.ndarray) -> np.ndarray:
         edges.append((int(inside[0]), int(inside[-1]) + 1) if len(inside) else (0, depth.shape[axis]))
     side = int(1.1 * max(stop - start for start, stop in edges)) + 1
     top, left = ((start + stop - side) // 2 for start, stop in edges)
-    near, far = np.percentile(depth[there], [1, 99])
+    near, far = np.percentile(depth[there], [1, 99]).tolist()
     grey = np.where(there, 255 - 191 * np.clip((depth - near) / max(far - near, 1.0), 0, 1), 0).astype(np.uint8)
     padded = np.pad(grey, ((0, 0), (side, side), (side, side)))
     cut = padded[:, top + side : top + 2 * side, left + side : left + 2 * side]

@@ -22,6 +22,8 @@ from otolith.paired import models
 
 EFFICIENTNET_LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 _KNOWN = "'efficientnet-lite0'"
+_CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of its training pictures (Radford et al. 2021)
+_CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 _MAX_SIDE = 1 << 14
 _MAX_ASPECT = 20
 
@@ -188,8 +190,8 @@ def _clip(name: str, device: torch.device | str) -> ImageEncoder:
         raise ValueError(f"'{name}' is a model of the kind '{found.kind}'; image encoders are {_KNOWN} and CLIP models")
     from transformers import CLIPVisionModelWithProjection
 
-    prepare = _clip_preparation(found)
     net: Any = models.module(found, CLIPVisionModelWithProjection).to(device)
+    prepare = _clip_preparation(found, int(net.config.image_size))
 
     def encode(x: Tensor) -> Tensor:
         embeds: Tensor = net(pixel_values=x.to(device)).image_embeds
@@ -203,10 +205,12 @@ def _clip(name: str, device: torch.device | str) -> ImageEncoder:
     return ImageEncoder(name, found.sha256, dim, prepare, encode, found.settings)
 
 
-def _clip_preparation(model: models.Model) -> Preparation:
-    """What the model's own image processor does, from the file that describes it."""
+def _clip_preparation(model: models.Model, side: int) -> Preparation:
+    """What the model's own image processor does, from the file that describes it; without one, what CLIP was made with."""
     about = models.settings_file(model, "preprocessor_config.json", "processor_config.json")
     about = about.get("image_processor", about)
+    if not about:
+        return Preparation(side, (side, side), _CLIP_MEAN, _CLIP_STD)
     try:
         size, crop = about["size"], about["crop_size"]
         if not isinstance(size, int):

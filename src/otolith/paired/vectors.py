@@ -249,6 +249,8 @@ def compute(
     work = _Work(store, folder / ".cache", text, image, fps, near_s)
     numbers = {entry.name: number for number, entry in enumerate(store.entries)}
     with claimed(folder / ".cache"):
+        for stale in folder.rglob(".*.part"):  # of a process that was killed as it wrote
+            stale.unlink()
         done, seen, strange = 0, set[str](), list[str]()
         for companion in companions:
             name = companion.recording
