@@ -28,14 +28,14 @@ def test_the_readme_example_runs_as_it_stands(tmp_path, monkeypatch, capsys) -> 
 def test_every_command_in_the_documents_exists() -> None:
     from otolith.cli import app
 
-    known = {command.callback.__name__ for command in app.registered_commands if command.callback}
+    known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
     for path in [
         ROOT / "README.md",
         ROOT / "CONTRIBUTING.md",
         *sorted((ROOT / "docs").glob("*.md")),
         *sorted((ROOT / "recipes").rglob("*.toml")),
     ]:
-        for name in re.findall(r"(?:^|`|\s{2})otolith ([a-z]+)", path.read_text(encoding="utf-8"), re.MULTILINE):
+        for name in re.findall(r"(?:^|`|\s{2})otolith ([a-z]+(?:-[a-z]+)*)", path.read_text(encoding="utf-8"), re.MULTILINE):
             assert name in known, f"{path.name} names 'otolith {name}'"
 
 
