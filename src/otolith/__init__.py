@@ -4,4 +4,4 @@ Nothing is imported here, so that `import otolith` and `otolith --help` answer a
 the modules that `docs/flow.md` lists, in the order in which data flow through them.
 """
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
