@@ -58,7 +58,7 @@ def test_everything_comes_back_to_the_bit(name: str, tmp_path: Path) -> None:
     loaded = checkpoint.load(file)
     assert type(loaded.encoder) is type(encoder) and not loaded.encoder.training
     assert loaded.encoder.arguments() == encoder.arguments() and loaded.signal == SIGNAL
-    x = torch.randn(4, 6, 100)
+    x = torch.randn(4, 6, 128)
     assert torch.equal(loaded.encoder(x), encoder.eval()(x))
     for key, value in encoder.state_dict().items():
         assert torch.equal(loaded.encoder.state_dict()[key], value)

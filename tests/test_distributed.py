@@ -1,5 +1,6 @@
 """Two processes train as one: gradients through gathered rows, and whole pretraining runs, as torchrun starts them."""
 
+import dataclasses
 import itertools
 import os
 import subprocess
@@ -15,13 +16,22 @@ from otolith.encoders import Strided
 from otolith.objectives import Objective, Reconstruction, SimCLR
 from otolith.objectives.contrast import gather_rows, nt_xent
 from otolith.pretrain import pretrain
+from otolith.sampling import Batch
 from otolith.store import Store, open_store
-from otolith.windows import cut
+from otolith.windows import Windows, cut
+
+PAIRED = {"text": 5, "sound": 7}
 
 # Nothing random but the start that cpc draws, which all processes must draw alike.
 OBJECTIVES = {
     "cpc": lambda: objectives.CPC(encoders.CPC(6, dropout=0.0), future_steps=8),
     "cpc_reconstruction": lambda: objectives.CPCReconstruction(encoders.CPC(6, dropout=0.0), future_steps=8, steps=50),
+    "primus": lambda: objectives.Primus(
+        Strided(6), paired=PAIRED, heads="own", width=8, queue=40, neighbours=2, augmentations=[{"name": "negation"}]
+    ),
+    "primus_motion": lambda: objectives.Primus(
+        Strided(6), paired={}, alpha=1.0, width=8, queue=40, augmentations=[{"name": "negation"}]
+    ),
     "reconstruction": lambda: Reconstruction(Strided(6), steps=50),
     "simclr": lambda: SimCLR(Strided(6), augmentations=[{"name": "negation"}], temperature=0.5),
     "transform_discrimination": lambda: objectives.TransformDiscrimination(
@@ -36,11 +46,43 @@ def train(name: str, folder: Path, *, state: Path | None = None, records: int | 
     objective: Objective = OBJECTIVES[name]()
     windows = cut(open_store(folder), seconds=1.0)
     sides = windows.of(["1", "2", "3"])[::7], windows.of(["4"])[::7]  # 51 and 17 windows: both end in an odd batch
+    sides = tuple(with_pairs(side) for side in sides)
     often = {"report_every": 1, "save_every_s": 0.0, "resume": state}
     steps = pretrain(objective, *sides, epochs=2, batch_size=16, accelerator="cpu", **often)
     reported = [step.validation for step in itertools.islice(steps, records) if step.validation is not None]
     steps.close()
     return {"weights": objective.state_dict(), "validation": reported}
+
+
+def with_pairs(windows: Windows) -> Windows:
+    """Half of the windows have words, half have sound."""
+    generator = torch.Generator().manual_seed(len(windows))
+    paired = {name: torch.randn(len(windows), dim, generator=generator) for name, dim in PAIRED.items()}
+    present = {name: torch.rand(len(windows), generator=generator) < 0.5 for name in PAIRED}
+    return dataclasses.replace(windows, paired=paired, present=present)
+
+
+def primus(rank: int, world: int) -> list[dict]:
+    """Losses, gradients and queue of PRIMUS after each of four steps, on this process's share of joint batches of 8."""
+    torch.manual_seed(0)
+    settings = {"heads": "own", "width": 6, "queue": 12, "neighbours": 2, "min_similarity": 0.0}
+    views = [{"name": "negation"}]
+    objective, results = objectives.Primus(Strided(3), paired=PAIRED, augmentations=views, **settings), []
+    for number in range(4):
+        generator = torch.Generator().manual_seed(number)
+        x = torch.randn(8, 3, 20, generator=generator)
+        paired = {name: torch.randn(8, dim, generator=generator) for name, dim in PAIRED.items()}
+        present = {name: torch.rand(8, generator=generator) < 0.8 for name in PAIRED}
+        present["sound"][1::2] &= number != 3  # once one process has next to nothing and the other all
+        mine = slice(rank, None, world)  # as the loop deals them out
+        tables = [{name: rows[mine] for name, rows in table.items()} for table in (paired, present)]
+        losses = objective(Batch(x[mine], torch.zeros(8 // world, dtype=torch.long), *tables))
+        objective.zero_grad()
+        torch.stack(list(losses.values())).sum().backward()
+        gradients = {name: value.grad for name, value in objective.named_parameters()}
+        queue = {name: value.clone() for name, value in objective.named_buffers() if "queue" in name}
+        results.append({"losses": {n: v.detach() for n, v in losses.items()}, "gradients": gradients, "queue": queue})
+    return results
 
 
 def gradients(one: Tensor, two: Tensor) -> dict:
@@ -67,6 +109,7 @@ def _as_one_of_two(folder: str, results: str) -> None:
     result["resumed"] = train("simclr", Path(folder), state=state)
     mine = slice(3 * rank, 3 * rank + 3)
     result["nt_xent"] = gradients(*(part[mine] for part in rows()))
+    result["primus_steps"] = primus(rank, 2)
     x, beside = torch.ones(2, 3, requires_grad=True), torch.ones(4, 3, requires_grad=True)
     (beside * 1.0 + gather_rows(x * (rank + 1))).square().sum().backward()
     result["gathered"] = {"x": x.grad, "beside": beside.grad}
@@ -99,6 +142,22 @@ def test_nt_xent_over_two_processes_equals_one_on_the_joint_batch(both: tuple[di
     for joint, *parts in zip(expected["gradients"], *(rank["nt_xent"]["gradients"] for rank in both), strict=True):
         assert not torch.allclose(parts[0], joint)  # one process alone has not seen all of it
         torch.testing.assert_close((parts[0] + parts[1]) / 2, joint)  # the mean that distributed training takes
+
+
+def test_primus_over_two_processes_equals_one_on_the_joint_batch(both: tuple[dict, dict]) -> None:
+    for number, expected in enumerate(primus(0, 1)):
+        one, two = (rank["primus_steps"][number] for rank in both)
+        assert one["losses"].keys() == expected["losses"].keys() and len(expected["losses"]) == 6
+        for name, value in expected["losses"].items():
+            torch.testing.assert_close(one["losses"][name], value)
+            torch.testing.assert_close(two["losses"][name], value)
+        for name, joint in expected["gradients"].items():
+            parts = one["gradients"][name], two["gradients"][name]
+            torch.testing.assert_close((parts[0] + parts[1]) / 2, joint, rtol=1e-4, atol=1e-5)
+        for name, value in expected["queue"].items():
+            assert torch.equal(one["queue"][name], two["queue"][name])
+            torch.testing.assert_close(one["queue"][name], value)
+    assert int(expected["queue"]["queue_written"]) == 12 and expected["losses"]["nn_text"] > 0
 
 
 def test_gathering_changes_no_gradient_but_that_of_its_rows(both: tuple[dict, dict]) -> None:
