@@ -78,7 +78,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         dropout: in the head `mlp`.
         penalty: inverse strength C of the logistic head's regularisation.
         lr: of Adam, at its highest where a schedule changes it.
-        encoder_lr: of the encoder when it is fine-tuned; None: as `lr`.
+        encoder_lr: of the encoder when it is fine-tuned, and of the projection of the head `text`; None: as `lr`.
         layer_decay: factor on the encoder's learning rate from each of its blocks to the one before.
         last_blocks: train only so many of the encoder's blocks, from the output; None: all.
         probe_epochs: epochs for the head `mlp` alone, on features of the encoder as it came, before all trains.
@@ -355,7 +355,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         if self.head == "logistic" and not trains_encoder:
             self.head_.eval()
             return
-        heads = {"params": [weight for weight in self.head_.parameters() if weight.requires_grad], "lr": self.lr}
+        own = self.head_.classes if isinstance(self.head_, zeroshot.WordHead) else self.head_
+        heads = {"params": own.parameters(), "lr": self.lr}
         answer = None if held is None else torch.from_numpy(held[1]).to(device)
         check: Callable[[], float] | None = None
         if not trains_encoder or probes:
@@ -376,6 +377,10 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
                 {"params": block.parameters(), "lr": rate * self.layer_decay**above}
                 for above, block in enumerate(reversed(blocks[len(still) :]))
             ]
+            if isinstance(
+                self.head_, zeroshot.WordHead
+            ):  # pretrained with the encoder, so it goes at the encoder's rate
+                groups.append({"params": self.head_.projection.parameters(), "lr": rate})
             groups.append(heads)
             extra = None
             if self.keep_objective:
