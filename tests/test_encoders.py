@@ -188,9 +188,8 @@ def test_features_have_the_steps_and_width_of_the_source(name: str, steps: int, 
 )
 def test_features_are_summed_up_as_the_source_says(name: str, expected: Callable[..., Tensor]) -> None:
     encoder = build(name).eval()
-    with torch.no_grad():
-        features = encoder.features(fitting(name))
-        assert torch.equal(encoder.summary(features), expected(encoder, features))
+    features = encoder.features(fitting(name))
+    assert torch.equal(encoder.summary(features), expected(encoder, features))
 
 
 @every_encoder
@@ -207,8 +206,7 @@ def test_blocks_are_in_the_order_of_computation(name: str) -> None:
         for part in block.modules():
             if next(part.parameters(recurse=False), None) is not None:
                 part.register_forward_hook(lambda *_, number=number: called.append(number))
-    with torch.no_grad():  # primus trains its recurrence by a function of its own
-        encoder(fitting(name))
+    encoder(fitting(name))
     assert called == sorted(called) and set(called) == set(range(len(encoder.blocks())))
 
 

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from otolith import encoders
 from otolith.augment import augment
 from otolith.encoders import Strided
-from otolith.encoders.recurrence import last_hidden
 from otolith.objectives import Objective, Primus
 from otolith.objectives.contrast import symmetric_info_nce
 from otolith.pretrain import pretrain
@@ -115,28 +114,6 @@ def test_channels_are_normalised_by_sensor(channels: int, groups: int | None, ex
 def test_an_encoder_that_cannot_be_is_refused(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         encoders.Primus(6, **arguments)
-
-
-@pytest.mark.parametrize(("batch", "steps"), [(5, 32), (1, 3), (4, 1)])
-def test_the_fast_recurrence_and_its_gradients_are_those_of_torch(batch: int, steps: int) -> None:
-    torch.manual_seed(0)
-    gru, x, seen = nn.GRU(4, 6, batch_first=True).double(), torch.randn(batch, steps, 4).double(), torch.randn(batch, 6)
-    results = []
-    for run in (lambda given: gru(given)[1][0], lambda given: last_hidden(gru, given)):
-        given = x.clone().requires_grad_()
-        hidden = run(given)
-        results.append([hidden, *torch.autograd.grad((hidden * seen).sum(), [given, *gru.parameters()])])
-    for one, two in zip(*results, strict=True):
-        torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-12)
-    with torch.no_grad():
-        torch.testing.assert_close(last_hidden(gru, x), results[0][0], rtol=1e-10, atol=1e-12)
-
-
-def test_a_recurrence_that_is_not_trained_still_hands_the_gradient_on() -> None:
-    torch.manual_seed(0)
-    gru, x = nn.GRU(4, 6, batch_first=True).requires_grad_(False), torch.randn(2, 5, 4, requires_grad=True)
-    ours, theirs = (torch.autograd.grad(run.sum(), x)[0] for run in (last_hidden(gru, x), gru(x)[1][0]))
-    torch.testing.assert_close(ours, theirs)
 
 
 # InfoNCE

@@ -9,7 +9,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from otolith.encoders.contract import Encoder
-from otolith.encoders.recurrence import last_hidden
 
 
 class Primus(Encoder):
@@ -90,4 +89,4 @@ class Primus(Encoder):
 
     def summary(self, features: Float[Tensor, "batch steps width"]) -> Float[Tensor, "batch dim"]:
         """The GRU's last hidden state."""
-        return last_hidden(self.gru, self.drop(features))
+        return self.gru(self.drop(features))[1][0]  # type: ignore[no-any-return]

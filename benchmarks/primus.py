@@ -1,0 +1,122 @@
+"""Speed of PRIMUS: windows a second by batch, where a step's time goes, and the look-up of nearest neighbours.
+
+A row is a batch size, 6 channels x 250 time steps with text and video of 512 numbers, a full queue of 8,192. Three ways take
+turns in one run, and the best round of each counts:
+
+    step        a training step as the loop does it: augment, encode two views, all terms, backward, Adam
+    encoder     the encoder alone, forward and backward, on the same two views: a step's other work is what it takes beyond
+    broadcast   the same step with the look-up by `cosine_similarity` of a (batch, 1, 512) and a (1, 8192, 512) tensor; up to
+                a batch of 62
+
+On one thread, time is that of the processor, which other programs on the machine disturb least; on several, it is that of
+the wall. Usage: python benchmarks/primus.py [THREADS] [ROUNDS]
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from unittest import mock
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from otolith import encoders
+from otolith.objectives import Primus
+from otolith.sampling import Batch
+
+THREADS = int(sys.argv[1]) if len(sys.argv) > 1 else 1
+ROUNDS = int(sys.argv[2]) if len(sys.argv) > 2 else 3
+BATCHES = (16, 62, 256, 512)
+QUEUE, DIM = 8192, 512
+
+
+def seconds(run: Callable[[], object]) -> float:
+    clock = time.process_time if THREADS == 1 else time.perf_counter
+    started = clock()
+    run()
+    return clock() - started
+
+
+def drawn(count: int) -> Batch:
+    paired = {name: F.normalize(torch.randn(count, DIM), dim=1) for name in ("video", "text")}
+    present = {name: torch.ones(count, dtype=torch.bool) for name in paired}
+    return Batch(torch.randn(count, 6, 250), torch.zeros(count, dtype=torch.long), paired, present)
+
+
+def built() -> Primus:
+    torch.manual_seed(0)
+    objective = Primus(encoders.Primus(6))
+    for name in ("ssl", "video", "text"):
+        objective.get_buffer(f"queue_{name}").copy_(F.normalize(torch.randn(QUEUE, DIM), dim=1))
+    objective.queue_written.fill_(QUEUE)
+    return objective
+
+
+def broadcast(query: Tensor, ring: Tensor) -> Tensor:
+    """The nearest row of each query. All at once would take 16 MB a query: eight at a time."""
+    parts = [F.cosine_similarity(part[:, None], ring[None], dim=2).max(dim=1).indices for part in query.split(8)]
+    return torch.cat(parts)
+
+
+def look_up_by_broadcast(self: Primus, _: Tensor, vectors: dict[str, Tensor], __: object) -> tuple[Tensor, Tensor]:
+    """What `Primus._look_up` finds, the slow way."""
+    place = broadcast(vectors["video"], self.ring("video"))[:, None]
+    return place, torch.ones(place.shape)
+
+
+def main() -> None:
+    torch.set_num_threads(THREADS)
+    print(f"{THREADS} threads, best of {ROUNDS} rounds, torch {torch.__version__}, load {os.getloadavg()[0]:.1f}\n")
+    print("| batch | windows/s | ms a step | outside the encoder | windows/s by broadcast | ratio |")
+    print("|---|---|---|---|---|---|")
+    for count in BATCHES:
+        objective, batch = built(), drawn(count)
+        optimiser = torch.optim.Adam(objective.parameters(), lr=2e-4)
+        views = torch.cat([batch.x, batch.x.flip(2)])
+
+        def step(
+            objective: Primus = objective, batch: Batch = batch, optimiser: torch.optim.Optimizer = optimiser
+        ) -> None:
+            losses = objective(batch)
+            optimiser.zero_grad(set_to_none=True)
+            torch.stack(list(losses.values())).sum().backward()
+            optimiser.step()
+
+        def encode(objective: Primus = objective, views: Tensor = views) -> None:
+            objective.encoder(views).sum().backward()
+            objective.encoder.zero_grad(set_to_none=True)
+
+        times: dict[str, list[float]] = {"step": [], "encoder": [], "broadcast": []}
+        for turn in range(ROUNDS + 1):
+            for name, run in (("step", step), ("encoder", encode)):
+                times[name].append(seconds(run))
+            if count <= 62:
+                with mock.patch.object(Primus, "_look_up", look_up_by_broadcast):
+                    times["broadcast"].append(seconds(step))
+            if not turn:  # the first only warms up
+                times = {name: [] for name in times}
+        best = {name: min(values) for name, values in times.items() if values}
+        columns = [f"{count:,}", f"{count / best['step']:,.0f}", f"{1e3 * best['step']:,.0f}"]
+        columns += [f"{100 * (1 - best['encoder'] / best['step']):.0f} %"]
+        if slow := best.get("broadcast"):
+            columns += [f"{count / slow:,.0f}", f"{slow / best['step']:.1f}"]
+        print(f"| {' | '.join(columns)} |", flush=True)
+
+    objective, query = built(), F.normalize(torch.randn(256, DIM), dim=1)
+    ring, rows = objective.ring("video"), torch.ones(256, dtype=torch.bool)
+    vectors, present = {"video": query, "text": query}, {"video": rows, "text": rows}
+    product = torch.empty(256, QUEUE)
+    times = {"look-up": [], "its matrix product alone": [], "broadcast": []}
+    for _ in range(5 * ROUNDS):
+        times["look-up"].append(seconds(lambda: objective._look_up(query, vectors, present)))
+        times["its matrix product alone"].append(seconds(lambda: torch.mm(query, ring.T, out=product)))
+    times["broadcast"] = [seconds(lambda: broadcast(query, ring)) for _ in range(2)]
+    print("\n256 queries in a queue of 8,192 x 512 (2.1 GFLOP):")
+    for name, values in times.items():
+        print(f"{name:26s} {1e3 * min(values):8.1f} ms")
+
+
+if __name__ == "__main__":
+    main()
