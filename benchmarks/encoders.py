@@ -1,8 +1,9 @@
-"""Size and speed of every encoder, side by side, for windows of 3 channels x 100 time steps: the table of docs/encoders.md.
+"""Size and speed of every encoder, side by side, for windows of 3 channels x 100 time steps, or of the least that an encoder
+takes: the table of docs/encoders.md.
 
 Speed is per second of processor time on one thread, which other programs on the machine disturb least; encoders take turns,
-and the fastest of the rounds counts. Training is forward, backward and a step of Adam on the sum of squares of the 256
-numbers, without any objective. Usage: python benchmarks/encoders.py
+and the fastest of the rounds counts. Training is forward, backward and a step of Adam on the sum of squares of its
+vector, without any objective. Usage: python benchmarks/encoders.py
 """
 
 import time
@@ -34,17 +35,17 @@ def seconds(run: Callable[[], object]) -> float:
 def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    x = torch.randn(BATCH, 3, 100)
     built = {name: kind(3) for name, kind in ENCODERS.items()}
+    given = {name: torch.randn(BATCH, 3, max(100, encoder.min_steps)) for name, encoder in built.items()}
     optimisers = {name: torch.optim.Adam(encoder.parameters()) for name, encoder in built.items()}
 
     def use(name: str) -> None:
         with torch.no_grad():
-            built[name].eval()(x)
+            built[name].eval()(given[name])
 
     def train(name: str) -> None:
         optimisers[name].zero_grad()
-        built[name].train()(x).square().sum().backward()
+        built[name].train()(given[name]).square().sum().backward()
         optimisers[name].step()
 
     times: dict[tuple[str, str], list[float]] = {(name, what): [] for name in built for what in ("use", "train")}
@@ -59,10 +60,10 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|")
     for name, encoder in built.items():
         with torch.no_grad():
-            _, steps, width = encoder.eval().features(x[:1]).shape
+            _, steps, width = encoder.eval().features(given[name][:1]).shape
         parameters = sum(value.numel() for value in encoder.parameters())
         speeds = [BATCH / min(times[name, what]) for what in ("use", "train")]
-        columns = [f"{parameters:,}", f"{multiply_adds(encoder, x) / 1e6:.1f} M", f"{steps} x {width}"]
+        columns = [f"{parameters:,}", f"{multiply_adds(encoder, given[name]) / 1e6:.1f} M", f"{steps} x {width}"]
         columns += [str(encoder.min_steps), *(f"{speed:,.0f}" for speed in speeds)]
         print(f"| `{name}` | {' | '.join(columns)} |")
 
