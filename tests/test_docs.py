@@ -35,7 +35,9 @@ def test_every_command_in_the_documents_exists() -> None:
         *sorted((ROOT / "docs").glob("*.md")),
         *sorted((ROOT / "recipes").rglob("*.toml")),
     ]:
-        for name in re.findall(r"(?:^|`|\s{2})otolith ([a-z]+(?:-[a-z]+)*)", path.read_text(encoding="utf-8"), re.MULTILINE):
+        for name in re.findall(
+            r"(?:^|`|\s{2})otolith ([a-z]+(?:-[a-z]+)*)", path.read_text(encoding="utf-8"), re.MULTILINE
+        ):
             assert name in known, f"{path.name} names 'otolith {name}'"
 
 
