@@ -266,6 +266,14 @@ class Run:
                 facts.setdefault(name, vectors.about)
         return facts
 
+    def _require_encoders(self, plan: Sequence[Unit]) -> None:
+        missing = {path for unit in plan if not (path := self.encoder_path(unit)).exists()}
+        if missing:
+            raise FileNotFoundError(
+                f"no encoder at '{min(missing)}' ({len(missing)} missing); run first: otolith pretrain with the same "
+                "recipe and the same --out"
+            )
+
     def cells(self, windows: Windows, *, allow_seen: bool = False) -> list[Cell]:
         """The rows of the protocol, planned.
 
@@ -273,12 +281,7 @@ class Run:
             FileNotFoundError: an encoder is not pretrained yet.
         """
         plan = self.plan(windows)
-        missing = {path for unit in plan if not (path := self.encoder_path(unit)).exists()}
-        if missing:
-            raise FileNotFoundError(
-                f"no encoder at '{min(missing)}' ({len(missing)} missing); run first: otolith pretrain with the same "
-                "recipe and the same --out"
-            )
+        self._require_encoders(plan)
         names = inspect.signature(cells).parameters
         settings = {key: value for key, value in self.recipe.protocol.items() if key in names}
         return cells(
@@ -335,12 +338,8 @@ class Run:
                 "--source DIR"
             )
         plan = self.plan(windows)
-        missing = {path for unit in plan if not (path := self.encoder_path(unit)).exists()}
-        if missing and not only_there:
-            raise FileNotFoundError(
-                f"no encoder at '{min(missing)}' ({len(missing)} missing); run first: otolith pretrain with the same recipe "
-                "and the same --out"
-            )
+        if not only_there:
+            self._require_encoders(plan)
         yield from recalls(
             attach(windows, store, vectors),
             plan,
