@@ -646,11 +646,11 @@ class Gain:
 
 
 def gains(rows: pd.DataFrame, mode: str, over: str) -> list[Gain]:
-    """Paired comparisons of two modes at every number of shots; see `paired`."""
-    return paired(rows[rows["mode"] == mode], rows[rows["mode"] == over], mode, over)
+    """Paired comparisons of two modes at every number of shots; see `paired_difference`."""
+    return paired_difference(rows[rows["mode"] == mode], rows[rows["mode"] == over], mode, over)
 
 
-def paired(
+def paired_difference(
     rows: pd.DataFrame, others: pd.DataFrame, mode: str, over: str, *, pool: bool = False, tested: bool = True
 ) -> list[Gain]:
     """Compares rows with others of the same corpus, shots, seed, fold and test people; one `Gain` a number of shots.

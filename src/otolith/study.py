@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from otolith.evaluate import Gain, Recall, Row, paired, summary
+from otolith.evaluate import Gain, Recall, Row, paired_difference, summary
 from otolith.files import write_text
 from otolith.report import STYLE, by_shots, markdown_table, points, same_shots, shots_in_words, svg
 
@@ -219,7 +219,9 @@ def _freezing(rows: pd.DataFrame) -> str:
     lines: dict[str, dict[str, str]] = {}
     every: list[Gain] = []
     for (target, variant), here in rows.groupby(["dataset", "variant"], sort=False):
-        gains = paired(here[here["mode"] == "finetune"], here[here["mode"] == "frozen"], "fine-tuned", "frozen")
+        gains = paired_difference(
+            here[here["mode"] == "finetune"], here[here["mode"] == "frozen"], "fine-tuned", "frozen"
+        )
         if gains:
             lines[f"{target}, {variant}"] = {shots_in_words(g.shots): _cell(g) for g in _sorted(gains)}
             every += gains
@@ -245,7 +247,7 @@ def _own(one: pd.DataFrame, two: pd.DataFrame, *, pool: bool = False) -> list[Ga
     others = [
         two[two["variant"] == name].assign(dataset=lambda part, name=name: part["dataset"] + name) for _, name in parts
     ]
-    return paired(pd.concat([part for part, _ in parts]), pd.concat(others), "", "", pool=pool)
+    return paired_difference(pd.concat([part for part, _ in parts]), pd.concat(others), "", "", pool=pool)
 
 
 def _shrinks(rows: pd.DataFrame) -> str:
@@ -263,7 +265,7 @@ def _shrinks(rows: pd.DataFrame) -> str:
     lines, found = {}, []
     for target, variant in sorted(both):
         one, two = (x[(x["dataset"] == target) & (x["variant"] == variant)] for x in (first, last))
-        change = paired(one, two, "few", "many", pool=True)
+        change = paired_difference(one, two, "few", "many", pool=True)
         found += change
         lines[f"{target}, {variant}"] = {"shrinks by": _cell(change[0])}
     if not found:
@@ -285,7 +287,7 @@ def _variants(rows: pd.DataFrame, *suffixes: str) -> str:
                 continue
             for mode in ("finetune", "frozen"):
                 one, two = (here[(here["variant"] == v) & (here["mode"] == mode)] for v in (base, name))
-                gains = paired(one, two, base, name)
+                gains = paired_difference(one, two, base, name)
                 if gains:
                     label = f"{target}: {base} over {name}, {mode}"
                     lines[label] = {shots_in_words(g.shots): _cell(g) for g in _sorted(gains)}
@@ -317,7 +319,7 @@ def _best(rows: pd.DataFrame) -> str:
             continue
         first, second = scores.index[:2]
         wins[first] = wins.get(first, 0) + 1
-        gain = paired(here[here["variant"] == first], here[here["variant"] == second], first, second)[0]
+        gain = paired_difference(here[here["variant"] == first], here[here["variant"] == second], first, second)[0]
         lines.setdefault(str(target), {})[shots_in_words(shots)] = f"{first}, over {second} {_cell(gain)}"
     order = ", ".join(f"{name} {count}" for name, count in sorted(wins.items(), key=lambda item: -item[1]))
     return f"Fine-tuned, the highest mean of those that were run: {order} times.\n\n{markdown_table(_frame(lines))}"
@@ -329,7 +331,7 @@ def _practices(rows: pd.DataFrame) -> str:
     for target, part in here.groupby("dataset", sort=False):
         plain = part[part["mode"] == "finetune"]
         for arm in [mode for mode in dict.fromkeys(part["mode"]) if mode != "finetune"]:
-            gains = _sorted(paired(part[part["mode"] == arm], plain, arm, "finetune"))
+            gains = _sorted(paired_difference(part[part["mode"] == arm], plain, arm, "finetune"))
             if gains:
                 lines[f"{target}: {arm} over plain fine-tuning"] = {shots_in_words(g.shots): _cell(g) for g in gains}
     return markdown_table(_frame(lines)) if lines else ""
@@ -347,7 +349,7 @@ def _controls(rows: pd.DataFrame) -> str:
                 means = part.groupby(["variant", "mode"])["macro_f1"].mean()
                 variant, arm = means.idxmax()
                 best = part[(part["variant"] == variant) & (part["mode"] == arm)]
-                if gains := paired(best, other, variant, mode):
+                if gains := paired_difference(best, other, variant, mode):
                     cells[shots_in_words(shots)] = f"{variant}, {arm}: {_cell(gains[0])}"
                     if mode == "forest":
                         said.append(gains[0])
@@ -374,7 +376,7 @@ def _over_control(rows: pd.DataFrame, mode: str, control: str) -> str:
             ours = here[(here["variant"] == variant) & (here["mode"] == mode)]
             alike = here["encoder"].isin(set(ours["encoder"]))
             other = here[(here["mode"] == control) & alike].drop_duplicates("fingerprint")
-            if gains := _sorted(paired(ours, other, variant, control)):
+            if gains := _sorted(paired_difference(ours, other, variant, control)):
                 lines[f"{target}: {variant} over {control}"] = {shots_in_words(g.shots): _cell(g) for g in gains}
     return markdown_table(_frame(lines)) if lines else ""
 
@@ -571,7 +573,7 @@ def _compare(one: pd.DataFrame, two: pd.DataFrame) -> list[Gain]:
     """Gains of one over two by shots, over people."""
     if not len(one) or not len(two):
         return []
-    return _sorted(paired(_by_person(one), _by_person(two), "", "", tested=False))
+    return _sorted(paired_difference(_by_person(one), _by_person(two), "", "", tested=False))
 
 
 def _shared(here: pd.DataFrame, mode: str) -> pd.DataFrame:
