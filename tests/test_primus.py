@@ -12,7 +12,7 @@ from otolith import encoders
 from otolith.augment import augment
 from otolith.encoders import Strided
 from otolith.objectives import Objective, Primus
-from otolith.objectives.contrast import symmetric_info_nce
+from otolith.objectives.contrast import info_nce, symmetric_info_nce
 from otolith.pretrain import pretrain
 from otolith.sampling import Batch
 from otolith.windows import Windows
@@ -119,12 +119,23 @@ def test_an_encoder_that_cannot_be_is_refused(arguments: dict, message: str) -> 
 # InfoNCE
 
 
+def golden() -> tuple[Tensor, Tensor]:
+    n = torch.arange(32, dtype=torch.float64)
+    return (0.9 * n).sin().float().reshape(4, 8), (0.8 * n).cos().float().reshape(4, 8)
+
+
+def test_one_direction_equals_the_authors_and_is_one_of_the_two_summed() -> None:
+    query, key = (nn.functional.normalize(rows) for rows in golden())
+    one, other = info_nce(query / 0.1, key), info_nce(key / 0.1, query)
+    assert one.item() == pytest.approx(0.817248, abs=1e-5)
+    torch.testing.assert_close(one + other, symmetric_info_nce(*golden(), 0.1))
+
+
 @pytest.mark.parametrize(
     ("temperature", "mask", "expected"), [(0.1, None, 4.101235), (0.07, None, 5.179753), (0.1, [1, 0, 1, 1], 4.881736)]
 )
 def test_info_nce_equals_the_authors(temperature: float, mask: list[int] | None, expected: float) -> None:
-    n = torch.arange(32, dtype=torch.float64)
-    query, key = ((0.9 * n).sin().float().reshape(4, 8), (0.8 * n).cos().float().reshape(4, 8))
+    query, key = golden()
     counted = None if mask is None else torch.tensor(mask).bool()
     assert symmetric_info_nce(query, key, temperature, counted).item() == pytest.approx(expected, abs=1e-5)
     assert symmetric_info_nce(query, key, torch.tensor(temperature), counted).item() == pytest.approx(
