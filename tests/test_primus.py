@@ -2,6 +2,10 @@
 
 import dataclasses
 import math
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +19,8 @@ from otolith.objectives import Objective, Primus
 from otolith.objectives.contrast import info_nce, symmetric_info_nce
 from otolith.pretrain import pretrain
 from otolith.sampling import Batch
-from otolith.windows import Windows
+from otolith.store import Store, open_store
+from otolith.windows import Windows, cut
 
 SIZES = {"text": 7, "sound": 9}
 
@@ -478,8 +483,7 @@ def test_the_queue_is_saved_with_the_rest() -> None:
 # in the loop
 
 
-@pytest.fixture(scope="module")
-def pairs(windows: Windows) -> tuple[Windows, Windows]:
+def with_pairs(windows: Windows) -> tuple[Windows, Windows]:
     """Windows of three people and of one, three of four with words, half with sound."""
     sides = []
     for people in (["1", "2", "3"], ["4"]):
@@ -493,29 +497,75 @@ def pairs(windows: Windows) -> tuple[Windows, Windows]:
     return sides[0], sides[1]
 
 
+@pytest.fixture(scope="module")
+def pairs(windows: Windows) -> tuple[Windows, Windows]:
+    return with_pairs(windows)
+
+
 def in_loop(seed: int = 0) -> Primus:
     torch.manual_seed(seed)
     return Primus(Strided(6, dropout=0.1), paired=SIZES, heads="own", width=8, queue=12, neighbours=2)
+
+
+LOOP: dict = {"epochs": 3, "batch_size": 12, "seed": 1, "accelerator": "cpu", "report_every": 1, "save_every_s": 0.0}
 
 
 @pytest.mark.parametrize("records", [2, 4, 5, 7])
 def test_interrupted_and_taken_up_again_it_ends_with_the_same_bits_of_weights_and_queue(
     records: int, pairs: tuple[Windows, Windows], tmp_path: Path
 ) -> None:
-    settings = {"epochs": 3, "batch_size": 12, "seed": 1, "accelerator": "cpu", "report_every": 1, "save_every_s": 0.0}
     whole = in_loop()
-    expected = [step.losses for step in pretrain(whole, *pairs, **settings)]
+    expected = [step.losses for step in pretrain(whole, *pairs, **LOOP)]
     state = tmp_path / "state.safetensors"
-    steps = pretrain(in_loop(), *pairs, resume=state, **settings)
+    steps = pretrain(in_loop(), *pairs, resume=state, **LOOP)
     for _ in range(records):
         next(steps)
     steps.close()
     again = in_loop(seed=9)
-    rest = [step.losses for step in pretrain(again, *pairs, resume=state, **settings)]
+    rest = [step.losses for step in pretrain(again, *pairs, resume=state, **LOOP)]
     assert rest == expected[-len(rest) :] and rest[0]["nn_text"] > 0
     assert again.state_dict().keys() == whole.state_dict().keys()
     assert all(torch.equal(value, whole.state_dict()[name]) for name, value in again.state_dict().items())
     assert len(whole.ring("sound")) == 12
+
+
+def test_killed_amid_a_step_that_its_queue_has_taken_up_it_ends_with_the_same_bits(
+    store: Store, pairs: tuple[Windows, Windows], tmp_path: Path
+) -> None:
+    state = tmp_path / "state.safetensors"
+    done = subprocess.run(
+        [sys.executable, __file__, str(store.folder), str(state)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    whole, again = in_loop(), in_loop(seed=9)
+    expected = list(pretrain(whole, *pairs, **LOOP))
+    rest = list(pretrain(again, *pairs, resume=state, **LOOP))
+    assert rest[0].index == KILLED_IN and [step.losses for step in rest] == [
+        s.losses for s in expected[KILLED_IN - 1 :]
+    ]
+    assert all(torch.equal(value, whole.state_dict()[name]) for name, value in again.state_dict().items())
+
+
+KILLED_IN = 8  # of 9, the second of the last epoch: the queue has turned over several times
+
+
+def _to_be_killed(folder: str, state: str) -> None:
+    """What the test above runs as a process of its own: dies by SIGKILL before the optimiser's step."""
+    torch.set_num_threads(1)
+    remember, calls = Primus._remember, []
+
+    def last(self: Primus, *rows: object) -> None:
+        remember(self, *rows)
+        calls.append(int(self.queue_written))
+        if len(calls) == KILLED_IN:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Primus._remember = last
+    list(pretrain(in_loop(), *with_pairs(cut(open_store(Path(folder)))), resume=Path(state), **LOOP))
 
 
 def test_motion_alone_needs_no_pairs(windows: Windows) -> None:
@@ -564,3 +614,7 @@ def test_vectors_of_another_size_are_refused() -> None:
         ValueError, match=r"vectors of 'text' are \(6, 4\) in a batch of 6; the objective was built for 7"
     ):
         small()(drawn(sizes={"text": 4, "sound": 9}))
+
+
+if __name__ == "__main__":
+    _to_be_killed(*sys.argv[1:])
