@@ -11,14 +11,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from otolith import encoders, objectives
+from otolith import checkpoint, encoders, objectives
 from otolith.encoders import Strided
 from otolith.objectives import Objective, Reconstruction, SimCLR
 from otolith.objectives.contrast import gather_rows, nt_xent
 from otolith.pretrain import pretrain
+from otolith.published import import_primus
 from otolith.sampling import Batch
 from otolith.store import Store, open_store
 from otolith.windows import Windows, cut
+from test_published import layout
 
 PAIRED = {"text": 5, "sound": 7}
 
@@ -85,6 +87,27 @@ def primus(rank: int, world: int) -> list[dict]:
     return results
 
 
+def published(rank: int, world: int, path: Path) -> dict:
+    """Losses, gradients and queue in the second step of PRIMUS on imported weights, on joint batches of 4."""
+    made = checkpoint.load(path)
+    objective = objectives.Primus(made.encoder, augmentations=[{"name": "negation"}], queue=6)
+    for head in objective.kept:
+        getattr(objective, head).load_state_dict(made.heads[head])
+    mine = slice(rank, None, world)
+    for number in range(2):
+        generator = torch.Generator().manual_seed(number)
+        x = torch.randn(4, 6, 250, generator=generator)[mine]
+        paired = {name: torch.randn(4, 512, generator=generator)[mine] for name in ("video", "text")}
+        present = {name: torch.ones(len(x), dtype=torch.bool) for name in paired}
+        losses = objective(Batch(x, torch.zeros(len(x), dtype=torch.long), paired, present))
+    torch.stack(list(losses.values())).sum().backward()
+    return {
+        "losses": {name: value.detach() for name, value in losses.items()},
+        "gradients": {name: value.grad for name, value in objective.named_parameters()},
+        "queue": {name: value for name, value in objective.named_buffers() if "queue" in name},
+    }
+
+
 def gradients(one: Tensor, two: Tensor) -> dict:
     """The loss of these rows under a small model, and the gradients of its parameters."""
     torch.manual_seed(0)
@@ -110,6 +133,7 @@ def _as_one_of_two(folder: str, results: str) -> None:
     mine = slice(3 * rank, 3 * rank + 3)
     result["nt_xent"] = gradients(*(part[mine] for part in rows()))
     result["primus_steps"] = primus(rank, 2)
+    result["published"] = published(rank, 2, Path(results) / "primus.safetensors")
     x, beside = torch.ones(2, 3, requires_grad=True), torch.ones(4, 3, requires_grad=True)
     (beside * 1.0 + gather_rows(x * (rank + 1))).square().sum().backward()
     result["gathered"] = {"x": x.grad, "beside": beside.grad}
@@ -118,9 +142,18 @@ def _as_one_of_two(folder: str, results: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def both(store: Store, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, dict]:
+def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Published weights, as an Otolith checkpoint."""
+    folder = tmp_path_factory.mktemp("ranks")
+    torch.save(layout(), folder / "best_model.ckpt")
+    import_primus(folder / "best_model.ckpt", folder / "primus.safetensors", sha256=None)
+    return folder / "primus.safetensors"
+
+
+@pytest.fixture(scope="module")
+def both(store: Store, imported: Path) -> tuple[dict, dict]:
     """What the two processes found."""
-    results = tmp_path_factory.mktemp("ranks")
+    results = imported.parent
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
@@ -158,6 +191,19 @@ def test_primus_over_two_processes_equals_one_on_the_joint_batch(both: tuple[dic
             assert torch.equal(one["queue"][name], two["queue"][name])
             torch.testing.assert_close(one["queue"][name], value)
     assert int(expected["queue"]["queue_written"]) == 12 and expected["losses"]["nn_text"] > 0
+
+
+def test_weights_that_were_imported_train_in_two_processes_as_in_one(both: tuple[dict, dict], imported: Path) -> None:
+    expected, (one, two) = published(0, 1, imported), (rank["published"] for rank in both)
+    assert expected["losses"].keys() == {"ssl", "mm_video", "mm_text", "nn_ssl", "nn_video", "nn_text"}
+    for rank in (one, two):
+        for name, value in expected["losses"].items():
+            torch.testing.assert_close(rank["losses"][name], value)
+    for name, joint in expected["gradients"].items():
+        torch.testing.assert_close((one["gradients"][name] + two["gradients"][name]) / 2, joint, rtol=1e-3, atol=1e-5)
+    for name, value in expected["queue"].items():
+        assert torch.equal(one["queue"][name], two["queue"][name])
+        torch.testing.assert_close(one["queue"][name], value)
 
 
 def test_gathering_changes_no_gradient_but_that_of_its_rows(both: tuple[dict, dict]) -> None:

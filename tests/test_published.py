@@ -1,5 +1,6 @@
 """The authors' checkpoint of PRIMUS becomes one of Otolith's, or is refused with a reason and nothing is written."""
 
+import dataclasses
 import hashlib
 import math
 import pickle
@@ -12,7 +13,10 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from otolith import checkpoint, cli, objectives, published
+from otolith.evaluate import cells, evaluate, units
 from otolith.published import import_primus
+from otolith.store import Store
+from otolith.windows import cut
 
 SHAPES = {
     "backbone.0.weight": (6,),
@@ -103,6 +107,29 @@ def test_the_checkpoint_has_papers_and_its_objective_can_be_built(file: Path) ->
         checkpoint.check_fit(getattr(objective, head), made.heads[head], what=head)
     trained = sum(value.numel() for value in made.encoder.parameters())
     assert trained + sum(value.numel() for head in made.heads.values() for value in head.values()) == 1_376_204
+
+
+def test_two_processes_evaluate_what_was_imported_as_one_does(file: Path, store: Store, tmp_path: Path) -> None:
+    out = file.with_name("primus.safetensors")
+    windows = cut(store, channels=list(import_primus(file, out, sha256=None).signal.channels), seconds=5.0)[::3]
+    planned = cells(
+        windows,
+        units(windows, folds=2, seeds=(0,)),
+        lambda _: out,
+        shots=[2],
+        modes=["frozen", "finetune"],
+        transfer={"steps": 2, "batch_size": 8},
+    )
+    one, two = (
+        {
+            row.fingerprint: dataclasses.replace(row, seconds=0.0)
+            for row in evaluate(windows, planned, folder=tmp_path / f"{jobs}", jobs=jobs)
+        }
+        for jobs in (1, 2)
+    )
+    assert one == two and len(one) == 4
+    assert {row.checkpoint for row in one.values()} == {checkpoint.load(out).sha256[:16]}
+    assert {(row.encoder, row.pretrained_on) for row in one.values()} == {("primus", "ego-exo4d")}
 
 
 def test_the_hash_is_compared_first(file: Path) -> None:
