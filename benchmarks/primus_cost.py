@@ -13,7 +13,7 @@ resident (`ru_maxrss`), the program, its libraries, the signal's memory map and 
 `nothing trained` is what windows and pairs take. Ratios are to the same arm at the first of `--times`, and to `ssl` at the
 same times.
 
-Usage: python benchmarks/primus_cost.py [--data data] [--times 1,3,10] [--steps 30] [--threads 1]
+Usage: python benchmarks/primus_cost.py [--data data] [--times 1,3,10] [--steps 20] [--threads 1]
 """
 
 import argparse
@@ -83,7 +83,7 @@ def main() -> None:
         "--data", type=Path, default=Path("data"), help="folder of the prepared corpora and their pairs"
     )
     parser.add_argument("--times", default="1,3,10", help="how often the windows are repeated")
-    parser.add_argument("--steps", type=int, default=30, help="at most, of each run; 0: an epoch")
+    parser.add_argument("--steps", type=int, default=20, help="at most, of each run; 0: an epoch")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--arms", default=",".join(ARMS))
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)

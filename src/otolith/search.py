@@ -10,8 +10,9 @@ Losses of different batch sizes do not compare as they stand: in a larger batch 
 On SPAR, the same SimCLR weights lose 2.46 nats in batches of 64 and 3.83 in batches of 256. A trial's value is therefore
 its validation loss minus that of guessing in its own batches (`chance`): -2.38 and -2.41. Dividing by it would not do, 0.51
 and 0.61, and would choose small batches. Settings of the objective itself (temperature, future steps, weights) change what
-its loss measures in ways that no constant mends. The paper chooses them by loss nevertheless; `by="transfer"` asks instead
-how well the features serve a classifier on a further corpus with labels.
+its loss measures in ways that no constant mends, and so does PRIMUS's batch, whose terms have different numbers of windows.
+The paper chooses them by loss nevertheless; here they are searched by `by="transfer"` alone, which asks how well the
+features serve a classifier on a further corpus with labels.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import os
 import socket
 import textwrap
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -47,7 +48,10 @@ from otolith.store import open_store
 from otolith.windows import Windows, cut
 
 CHANCE = {"simclr": lambda batch: 2 * batch - 1, "cpc": lambda batch: batch, "cpc_reconstruction": lambda batch: batch}
-"""Contrastive objectives: among how many a window is sought in a batch. The losses of all others do not depend on it."""
+"""Contrastive objectives whose loss of guessing is known: among how many a window is sought in a batch."""
+
+_BY_BATCH = ("primus",)  # those whose loss depends on the batch in no such simple way; the others' does not
+_SAME_LOSS = ("objective.width", "objective.widths")  # sizes of heads: what the loss measures stays the same
 
 _BEAT_S, _GRACE_S = 30.0, 1800.0  # a trial says that it lives; after how long a silence it is given up
 _TRIES = 3  # of a setting that kills its process
@@ -112,13 +116,19 @@ def search(
         raise ValueError("a search trains on one device; for several, start it several times with one --storage")
     unit = job.plan(job.windows())[0]
     first = job.pretraining(unit)
-    found = space(job.recipe, first.train)
+    found = space(job.recipe, first.train, by)
     windows = _judged_on(job, by, on)
     if by == "loss":
         if first.validation is None:
             raise ValueError("nobody validates: a corpus of one person alone cannot be searched by loss")
         if "objective.name" in found:
             raise ValueError("losses of different objectives do not compare; search them by transfer")
+        if wrong := incomparable(job.recipe.objective["name"], found):
+            raise ValueError(
+                f"losses at different {', '.join(wrong)} do not compare: they change what the loss of "
+                f"'{job.recipe.objective['name']}' measures; leave them out of [search], or search by transfer: "
+                "--by transfer --on CORPUS"
+            )
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if storage is None:
         job.folder.mkdir(parents=True, exist_ok=True)
@@ -160,9 +170,10 @@ def search(
     )
 
 
-def space(recipe: Recipe, train: Windows) -> dict[str, Any]:
+def space(recipe: Recipe, train: Windows, by: Judge = "loss") -> dict[str, Any]:
     """What is searched: the recipe's `search`; where it has none, the paper's ranges, as far as the recipe's objective and
-    windows of this length allow them. Choices are lists, ranges have low, high and log.
+    windows of this length allow them, and by loss without what is `incomparable`. Choices are lists, ranges have low, high
+    and log.
 
     Each value is tried on two empty windows. Of the paper's, those that do not fit are left out: encoders that the
     objective cannot use, and future steps that leave any of the encoders no past.
@@ -196,7 +207,10 @@ def space(recipe: Recipe, train: Windows) -> dict[str, Any]:
         "pretrain.weight_decay": [0.0, 1e-5, 1e-4, 5e-4],
         "pretrain.batch_size": [512, 1024, 4096] if objective == "simclr" else [64, 128, 256],
     }
-    least = {"objective.future_steps": 16} if _has(recipe.encoder["name"], objective, "objective.future_steps") else {}
+    if by == "loss":
+        found = {key: what for key, what in found.items() if key not in incomparable(objective, found)}
+    searched = "objective.future_steps" in found and _has(recipe.encoder["name"], objective, "objective.future_steps")
+    least = {"objective.future_steps": 16} if searched else {}
     problems = {name: _misfit(recipe, {"encoder.name": name, **least}, train) for name in ENCODERS}
     fit = found["encoder.name"] = [name for name in ENCODERS if not problems[name]]
     if not fit:
@@ -208,6 +222,17 @@ def space(recipe: Recipe, train: Windows) -> dict[str, Any]:
             if not any(_misfit(recipe, {"encoder.name": name, "objective.future_steps": steps}, train) for name in fit)
         ]
     return {key: what for key, what in found.items() if any(_has(name, objective, key) for name in fit)}
+
+
+def incomparable(objective: str, settings: Iterable[str]) -> list[str]:
+    """Those of some settings, named as in a recipe's `search`, whose values change what an objective's loss measures in ways
+    that `chance` does not mend."""
+    return [
+        key
+        for key in settings
+        if (key.startswith("objective.") and key not in _SAME_LOSS)
+        or (key == "pretrain.batch_size" and objective in _BY_BATCH)
+    ]
 
 
 def chance(objective: str, windows: int, batch_size: int) -> float:
@@ -471,8 +496,8 @@ def _write(
             f"They are tested in other folds, after settings that they had a say in; {', '.join(unit.split.test)}, the test "
             "people of the first fold, had none."
         )
-    if windows is None and (doubtful := [key for key in found if key.startswith("objective.")]):
-        about.append(f"{', '.join(doubtful)}: changes what the loss measures; compare by transfer.")
+    if windows is None and not job.recipe.search:
+        about.append("Settings that change what the loss measures are the recipe's own; they are searched by transfer.")
     comment = "".join(f"# {line}\n" for text in about for line in textwrap.wrap(text, 118))
     write_text(job.folder / "recipe-best.toml", f"{comment}{recipe.text}\n")
 
