@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -682,6 +683,28 @@ def test_a_killed_process_leaves_what_it_had_finished_and_its_successor_sweeps(t
     assert by.texts == ["sits"] and (last.made, last.kept) == (1, 1)
     np.testing.assert_allclose(load(tmp_path, "text", three).vectors[0], 3**-0.5)  # the first process's
     assert not any(path.exists() for path in half)
+
+
+def test_a_corpuss_vectors_are_never_all_in_memory(three: Store, tmp_path: Path) -> None:
+    rows, dim = 20_000, 100
+
+    def long() -> Iterator[Companion]:
+        for number, name in enumerate("cab"):  # not in the store's order
+            vectors = np.arange(number, number + rows * dim, dtype=np.float32).reshape(rows, dim)
+            yield Companion(name, tracks={"pose": Track(np.linspace(0, 3, rows), vectors)})
+
+    tracemalloc.start()
+    list(compute(long(), three, tmp_path, text=None, image=None))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2.5 * 4 * rows * dim  # that which is written, the next one, and not all three
+    found = load(tmp_path, "pose", three)
+    assert found.recording.tolist() == [0] * rows + [1] * rows + [2] * rows
+    for place, number in enumerate((1, 2, 0)):
+        assert found.vectors[place * rows : (place + 1) * rows, 0].tolist() == list(
+            range(number, number + rows * dim, dim)
+        )
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["pose.safetensors"]
 
 
 def test_what_is_kept_is_known_by_content(three: Store, tmp_path: Path) -> None:

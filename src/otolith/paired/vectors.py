@@ -11,15 +11,17 @@ settings, so that nothing is made twice and nothing stale is ever used, whatever
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import json
 import math
 import re
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import IO, Any, Literal, NamedTuple
 
 import numpy as np
 import safetensors
@@ -222,8 +224,9 @@ def compute(
     """Encodes what lies beside a store's recordings and writes one file a modality, each whole or not at all.
 
     Narrations are cleaned (`clean_narration`), encoded and become `text`; pictures become `video`; tracks keep their names
-    and numbers. Nothing that an earlier run has finished is computed again, and what comes out does not depend on where
-    that one was interrupted. Companions of recordings that the store lacks are left out.
+    and numbers. Vectors wait on disk: those of a recording or of a minute are in memory, not those of a corpus. Nothing that
+    an earlier run has finished is computed again, and what comes out does not depend on where that one was interrupted.
+    Companions of recordings that the store lacks are left out.
 
     Args:
         companions: any number; each is looked at once.
@@ -248,7 +251,7 @@ def compute(
         raise ValueError(f"near_s is {near_s}; expected seconds, 0 or more")
     work = _Work(store, folder / ".cache", text, image, fps, near_s)
     numbers = {entry.name: number for number, entry in enumerate(store.entries)}
-    with claimed(folder / ".cache"):
+    with claimed(folder / ".cache"), contextlib.closing(work):
         for stale in folder.rglob(".*.part"):  # of a process that was killed as it wrote
             stale.unlink()
         done, seen, strange = 0, set[str](), list[str]()
@@ -278,11 +281,11 @@ class _Place(NamedTuple):
     recording: int
     start_s: np.ndarray
     stop_s: np.ndarray
-    vectors: np.ndarray
+    first: int  # row of its vectors in the modality's file
 
 
 class _Work:
-    """Vectors as they are found, by modality."""
+    """Vectors as they are found, by modality, each in a file that has no name and ends with the process."""
 
     def __init__(
         self,
@@ -295,6 +298,8 @@ class _Work:
     ) -> None:
         self.store, self.cache, self.text, self.image, self.fps, self.near_s = store, cache, text, image, fps, near_s
         self.found: dict[str, list[_Place]] = {}
+        self.files: dict[str, IO[bytes]] = {}
+        self.dims: dict[str, int] = {}
         self.words: dict[str, np.ndarray] = {}
         self.made = self.kept = 0
 
@@ -325,7 +330,7 @@ class _Work:
             self.words |= dict(zip(new, vectors, strict=True))
         start, stop, _ = zip(*said, strict=True)
         vectors = np.stack([self.words[words] for *_, words in said])
-        self._add("text", _Place(number, np.array(start), np.array(stop), vectors))
+        self._add("text", number, np.array(start), np.array(stop), vectors)
 
     def _pictures(
         self, number: int, footage: Footage, narrations: Sequence[Narration], seconds: float, encoder: ImageEncoder
@@ -359,7 +364,7 @@ class _Work:
                 if len(vectors) != len(part):
                     raise ValueError(f"pictures beside '{name}': {len(vectors)} came where {len(part)} were asked for")
                 self._keep(key, vectors)
-            self._add("video", _Place(number, times, times, vectors))
+            self._add("video", number, times, times, vectors)
             yield
 
     def _track(self, number: int, modality: str, track: Track, name: str) -> None:
@@ -373,18 +378,28 @@ class _Work:
             )
         if not (np.isfinite(time_s).all() and np.isfinite(vectors).all()) or (np.diff(time_s) < 0).any():
             raise ValueError(f"{here}: times do not ascend, or something is not finite; cut it there")
-        if len(time_s):
-            self._add(modality, _Place(number, time_s, time_s, vectors))
+        if vectors.size:
+            self._add(modality, number, time_s, time_s, vectors)
 
-    def _add(self, modality: str, place: _Place) -> None:
-        places = self.found.setdefault(modality, [])
-        if places and places[0].vectors.shape[1] != place.vectors.shape[1]:
-            names = [self.store.entries[p.recording].name for p in (places[0], place)]
+    def _add(self, modality: str, number: int, start_s: np.ndarray, stop_s: np.ndarray, vectors: np.ndarray) -> None:
+        if modality not in self.files:
+            self.found[modality], self.dims[modality] = [], vectors.shape[1]
+            self.files[modality] = tempfile.TemporaryFile(dir=self.cache)  # noqa: SIM115 - `close` closes it
+        places, dim = self.found[modality], self.dims[modality]
+        if dim != vectors.shape[1]:
+            names = [self.store.entries[recording].name for recording in (places[0].recording, number)]
             raise ValueError(
-                f"'{modality}' has {places[0].vectors.shape[1]} numbers beside '{names[0]}' and "
-                f"{place.vectors.shape[1]} beside '{names[1]}'; expected as many everywhere"
+                f"'{modality}' has {dim} numbers beside '{names[0]}' and {vectors.shape[1]} beside '{names[1]}'; expected "
+                "as many everywhere"
             )
-        places.append(place)
+        first = places[-1].first + len(places[-1].start_s) if places else 0
+        self.files[modality].write(np.ascontiguousarray(vectors, np.float32).data)
+        places.append(_Place(number, start_s, stop_s, first))
+
+    def close(self) -> None:
+        """Frees the disk."""
+        for file in self.files.values():
+            file.close()
 
     def _cached(self, key: str, rows: int, dim: int) -> np.ndarray | None:
         """What an earlier run has kept; None if it has not, or if the file is damaged."""
@@ -407,20 +422,29 @@ class _Work:
         return self.cache / key[:2] / f"{key}.safetensors"
 
     def vectors(self, modality: str) -> Vectors:
-        """All of a modality, in order of recording and time."""
+        """All of a modality, in order of recording and time, memory-mapped."""
         places = sorted(self.found[modality], key=lambda place: (place.recording, place.start_s[0]))
-        about: dict[str, Any] = {"dim": int(places[0].vectors.shape[1])}
+        about: dict[str, Any] = {"dim": self.dims[modality]}
         encoder = {"text": self.text, "video": self.image}.get(modality)
         if encoder is not None:
             about |= {"encoder": encoder.name, "sha256": encoder.sha256}
         if modality == "video":
             about |= {"fps": self.fps} | ({} if self.near_s is None else {"near_s": self.near_s})
+        shape = sum(len(place.start_s) for place in places), self.dims[modality]
+        self.files[modality].flush()
+        found = np.memmap(self.files[modality], np.float32, "r", shape=shape)
+        with tempfile.TemporaryFile(dir=self.cache) as file:
+            ordered, at = np.memmap(file, np.float32, "w+", shape=shape), 0
+        for place in places:
+            rows = found[place.first : place.first + len(place.start_s)]
+            ordered[at : at + len(rows)] = rows
+            at += len(rows)
         return Vectors(
             modality=modality,
-            recording=np.concatenate([np.full(len(place.vectors), place.recording) for place in places]),
+            recording=np.repeat([place.recording for place in places], [len(place.start_s) for place in places]),
             start_s=np.concatenate([place.start_s for place in places]),
             stop_s=np.concatenate([place.stop_s for place in places]),
-            vectors=np.concatenate([place.vectors for place in places]),
+            vectors=ordered,
             reduce="cover" if modality == "text" else "mean",
             store=self.store.hash,
             about=about,
