@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from otolith import checkpoint
+from otolith import checkpoint, tensors
 from otolith.encoders import CPC, ENCODERS, Encoder, Strided
 from otolith.windows import Signal
 
@@ -114,7 +114,7 @@ def _torch(payload: object) -> Any:
 
 def test_weights_of_another_program_are_refused(path: Path) -> None:
     save_file({"weight": torch.zeros(2)}, path)
-    with pytest.raises(ValueError, match="holds weights but no Otolith header"):
+    with pytest.raises(ValueError, match="holds tensors but no Otolith header"):
         checkpoint.load(path)
 
 
@@ -234,7 +234,7 @@ def test_interrupted_while_saving_it_leaves_the_old_file(path: Path, monkeypatch
         raise KeyboardInterrupt
 
     before = path.read_bytes()
-    monkeypatch.setattr(checkpoint, "save_file", torn)
+    monkeypatch.setattr(tensors, "save_file", torn)
     with pytest.raises(KeyboardInterrupt):
         checkpoint.save(path, Strided(6), SIGNAL, about={})
     assert path.read_bytes() == before

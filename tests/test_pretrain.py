@@ -325,7 +325,7 @@ def _to_be_killed(folder: str, state: str, result: str, how: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     if how == "saving":
-        module = sys.modules["otolith.pretrain"]
+        module = sys.modules["otolith.tensors"]
         whole, saves = module.save_file, []
 
         def torn(tensors: dict, path: Path, **other: object) -> None:

@@ -1,15 +1,13 @@
 """A model on disk: one safetensors file whose header holds, as JSON, all that is needed to build, feed and trust it.
 
-One file rather than weights beside a JSON file, because two files cannot change places in one step. The header holds the
-encoder's name and constructor arguments (with the mean and standard deviation it standardises by), the signal contract,
-how and on whom it was pretrained, and the code that did it. Nothing is unpickled.
+The header (`tensors`) holds the encoder's name and constructor arguments (with the mean and standard deviation it
+standardises by), the signal contract, how and on whom it was pretrained, and the code that did it.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import math
 import os
 import platform
@@ -18,14 +16,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import otolith
+from otolith import tensors
 from otolith.encoders import ENCODERS, Encoder
-from otolith.files import fingerprint, replacing, sha256
+from otolith.files import fingerprint, sha256
 from otolith.windows import Signal
 
 FORMAT = 1
@@ -81,15 +78,10 @@ def save(
         "signal": signal.to_json(),
         "about": {**about, "made_by": provenance()},
     }
-    tensors = {f"encoder.{key}": value for key, value in encoder.state_dict().items()}
+    state = {f"encoder.{key}": value for key, value in encoder.state_dict().items()}
     for head, module in (heads or {}).items():
-        tensors |= {f"head.{head}.{key}": value for key, value in module.state_dict().items()}
-    with replacing(path) as part:
-        save_file(
-            {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()},
-            part,
-            metadata={"otolith": json.dumps(header, allow_nan=False)},
-        )
+        state |= {f"head.{head}.{key}": value for key, value in module.state_dict().items()}
+    tensors.write(path, state, header)
 
 
 def load(path: Path) -> Checkpoint:
@@ -101,16 +93,8 @@ def load(path: Path) -> Checkpoint:
     """
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at '{path}'; `otolith pretrain` and `otolith transfer` write them")
+    header, state = tensors.read(path)
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get("otolith")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
-        raise ValueError(f"'{path}' is not a complete safetensors file: {error}") from error
-    if text is None:
-        raise ValueError(f"'{path}' holds weights but no Otolith header; only files that Otolith wrote can be loaded")
-    try:
-        header = json.loads(text)
         if header["format"] != FORMAT:
             raise ValueError(f"checkpoint format {header['format']}; this version of Otolith reads format {FORMAT}")
         name, arguments = header["encoder"]["name"], header["encoder"]["arguments"]
@@ -125,16 +109,16 @@ def load(path: Path) -> Checkpoint:
             outline = ENCODERS[name](**arguments)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
         raise ValueError(f"the header of '{path}' cannot be used: {error}") from error
-    bad = [name for name, value in tensors.items() if value.is_floating_point() and not torch.isfinite(value).all()]
+    bad = [name for name, value in state.items() if value.is_floating_point() and not torch.isfinite(value).all()]
     if bad:
         raise ValueError(f"'{path}' holds weights that are not finite: {', '.join(bad[:3])}")
-    weights = _below("encoder.", tensors)
-    weights |= {key: value for key, value in tensors.items() if not key.startswith(("encoder.", "head."))}  # unexpected
+    weights = _below("encoder.", state)
+    weights |= {key: value for key, value in state.items() if not key.startswith(("encoder.", "head."))}  # unexpected
     check_fit(outline, weights, what=f"encoder '{name}' in '{path}'")
     encoder = ENCODERS[name](**arguments)
     encoder.load_state_dict(weights)
     heads: dict[str, dict[str, Tensor]] = {}
-    for key, value in _below("head.", tensors).items():
+    for key, value in _below("head.", state).items():
         head, _, rest = key.partition(".")
         heads.setdefault(head, {})[rest] = value
     return Checkpoint(encoder.eval(), signal, about, heads, sha256(path))
@@ -158,8 +142,8 @@ def check_fit(module: nn.Module, state: Mapping[str, Tensor], *, what: str) -> N
         raise ValueError(f"weights do not fit {what}: {'; '.join(problems)}")
 
 
-def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
+def _below(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
 
 
 @functools.cache

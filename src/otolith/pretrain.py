@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import math
 import os
 import time
@@ -19,13 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
+from otolith import tensors
 from otolith.encoders import Encoder
-from otolith.files import fingerprint, replacing
+from otolith.files import fingerprint
 from otolith.objectives import Objective
 from otolith.sampling import Batch, Draw, batches, draw_windows, seeded, weights
 from otolith.windows import Windows
@@ -278,18 +276,13 @@ class _Run:
         """Writes the state, atomically, from the first rank; no rank waits for it, as clocks decide when."""
         if not self.fabric.is_global_zero:
             return
-        tensors = {f"model.{name}": value for name, value in self.objective.state_dict().items()}
-        tensors |= {f"best.{name}": value for name, value in self.best.items()}
+        state = {f"model.{name}": value for name, value in self.objective.state_dict().items()}
+        state |= {f"best.{name}": value for name, value in self.best.items()}
         for number, values in self.adam.state_dict()["state"].items():
-            tensors |= {f"adam.{number}.{name}": value for name, value in values.items()}
+            state |= {f"adam.{number}.{name}": value for name, value in values.items()}
         position = {name: getattr(self, name) for name in ("index", "epoch", "step", "worse")}
         position |= {"best_loss": self.best_loss.hex(), "total": float(self.total).hex(), "history": self.history}
-        with replacing(path) as part:
-            save_file(
-                {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()},
-                part,
-                metadata={"identity": identity, "position": json.dumps(position)},
-            )
+        tensors.write(path, state, {"identity": identity, "position": position})
 
     def load(self, path: Path, identity: str) -> None:
         """Takes up a saved state.
@@ -299,17 +292,15 @@ class _Run:
         """
         remedy = "remove it to start afresh"
         try:
-            with safetensors.safe_open(path, framework="pt") as file:
-                about = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
-            position = json.loads(about["position"])
-        except (safetensors.SafetensorError, OSError, KeyError, ValueError) as error:
+            header, state = tensors.read(path)
+            position = header["position"]
+        except (KeyError, ValueError) as error:
             raise ValueError(f"the training state '{path}' is damaged: {error}; {remedy}") from error
-        if about.get("identity") != identity:
+        if header.get("identity") != identity:
             raise ValueError(f"the training state '{path}' belongs to other arguments or other data; {remedy}")
 
         def part(prefix: str) -> dict[str, Tensor]:
-            return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+            return {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
 
         self.objective.load_state_dict(part("model."))
         self.best = {name: value.to(self.fabric.device) for name, value in part("best.").items()}

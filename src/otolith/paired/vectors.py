@@ -15,7 +15,6 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
-import json
 import math
 import re
 import tempfile
@@ -25,8 +24,10 @@ from typing import IO, Any, Literal, NamedTuple
 
 import numpy as np
 import safetensors
+import torch
 from safetensors.numpy import save_file
 
+from otolith import tensors
 from otolith.datasets.card import Dataset
 from otolith.files import claimed, fingerprint, replacing, unnested
 from otolith.paired.image import ImageEncoder
@@ -472,18 +473,13 @@ def _save(path: Path, vectors: Vectors) -> None:
         "store": vectors.store,
         "about": vectors.about,
     }
-    tensors = {
+    arrays = {
         "recording": vectors.recording.astype(np.int64),
         "start_s": vectors.start_s,
         "stop_s": vectors.stop_s,
         "vectors": vectors.vectors,
     }
-    with replacing(path) as part:
-        save_file(
-            {key: np.ascontiguousarray(value) for key, value in tensors.items()},
-            part,
-            metadata={"otolith": json.dumps(header, allow_nan=False)},
-        )
+    tensors.write(path, {name: torch.from_numpy(np.ascontiguousarray(rows)) for name, rows in arrays.items()}, header)
 
 
 def load(folder: Path, modality: str, store: Store) -> Vectors:
@@ -507,9 +503,11 @@ def load(folder: Path, modality: str, store: Store) -> Vectors:
             f"run: otolith pair {store.dataset} --source DIR"
         )
     try:
-        with safetensors.safe_open(path, framework="np") as file:
-            header = json.loads((file.metadata() or {})["otolith"])
-            arrays = {name: file.get_tensor(name) for name in ("recording", "start_s", "stop_s", "vectors")}
+        header, state = tensors.read(path)
+    except ValueError as error:
+        raise ValueError(f"{error}; {again}") from error
+    try:
+        arrays = {name: state[name].numpy() for name in ("recording", "start_s", "stop_s", "vectors")}
         if header["format"] != FORMAT:
             raise ValueError(f"it is of format {header['format']}, and this version reads format {FORMAT}")
         if header["modality"] != modality or header["reduce"] not in ("mean", "cover"):
@@ -522,8 +520,8 @@ def load(folder: Path, modality: str, store: Store) -> Vectors:
             about=dict(header["about"]),
         )
         _check(found, len(store.entries) if header["store"] == store.hash else None)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, safetensors.SafetensorError) as error:
-        why = f"its header lacks {error}" if isinstance(error, KeyError) else str(error)
+    except (ValueError, KeyError, TypeError) as error:
+        why = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"'{path}' cannot be used: {why}; {again}") from error
     if found.store != store.hash:
         raise ValueError(f"'{path}' was made for another preparation of '{store.dataset}'; {again}")
