@@ -18,6 +18,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from otolith.baseline import ForestClassifier
 from otolith.encoders import ENCODERS
 from otolith.files import replacing
 from otolith.recording import ACCELEROMETER, GYROSCOPE, STANDARD_GRAVITY, Piece, regular_pieces, resample
@@ -163,7 +164,7 @@ def _clip(path: Path) -> Read:
     )
 
 
-def label(model: TransferClassifier, read: Read, *, overlap: float = 0.5) -> Labelled:
+def label(model: TransferClassifier | ForestClassifier, read: Read, *, overlap: float = 0.5) -> Labelled:
     """Labels a recording: overlapping windows vote with their probabilities on every stretch they cover.
 
     Args:
@@ -427,7 +428,7 @@ def _round_rate(rate: float) -> float:
 
 
 def _vote(
-    model: TransferClassifier, signal: np.ndarray, contract: Signal, hop: int, start_s: float
+    model: TransferClassifier | ForestClassifier, signal: np.ndarray, contract: Signal, hop: int, start_s: float
 ) -> list[dict[str, Any]]:
     """Timeline lines of one piece: cells of `hop` steps, each labelled by the mean over the windows that cover it."""
     steps = contract.steps

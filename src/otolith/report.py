@@ -17,6 +17,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from otolith.baseline import CLASSICAL
 from otolith.datasets import Dataset
 from otolith.evaluate import Gain, gains, summary
 from otolith.files import write_text
@@ -29,6 +30,8 @@ TITLES = {
     "random-frozen": "random, frozen",
     "zero-shot": "words alone",
     "forest": "random forest",
+    "svm": "SVM",
+    "minirocket": "MiniRocket",
 }
 """Modes in words, in the order of tables and legends."""
 
@@ -39,6 +42,8 @@ COLOURS = {
     "random-frozen": "#9a9a9a",
     "zero-shot": "#e69f00",
     "forest": "#117733",
+    "svm": "#b8a800",
+    "minirocket": "#333333",
 }
 CLASSES = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#b8a800", "#6a3d9a", "#8c510a", "#666666"]
 """Colours told apart with any eyesight (Okabe and Ito), extended."""
@@ -132,16 +137,15 @@ def findings(rows: pd.DataFrame) -> list[str]:
             + "."
         )
     ours = [mode for mode in ("finetune", "frozen") if mode in modes]
-    if "forest" in modes and ours:
+    for classical in [name for name in CLASSICAL if name in modes and ours]:
         parts = []
         for n in sorted(found.loc[found["mode"].isin(ours), "shots"].unique(), key=by_shots):
             here = found[same_shots(found["shots"], n) & found["mode"].isin(ours)]
             best = here.loc[here["macro_f1"].idxmax(), "mode"]
-            gain = next(g for g in gains(rows, best, "forest") if g.shots == _plain(n))
+            gain = next(g for g in gains(rows, best, classical) if g.shots == _plain(n))
             parts.append(f"{_gain_in_words(gain)} ({TITLES[best]})")
-        said.append("The better of the two against the random forest: " + "; ".join(parts) + ".")
-        behind = [part for part in parts if "loses" in part]
-        if behind:
+        said.append(f"The better of the two against the {TITLES[classical]}: " + "; ".join(parts) + ".")
+        if classical == "forest" and any("loses" in part for part in parts):
             said.append(
                 "Where the forest is ahead, use the forest: it needs no pretraining. More unlabelled recordings, or "
                 "objectives that keep what the forest sees, are the ways to change that."
@@ -171,7 +175,7 @@ def curve(rows: pd.DataFrame) -> Figure:
             x = np.arange(len(shots)) + 0.04 * (number - (len(arms) - 1) / 2)
             middle = line["macro_f1"].to_numpy(float)
             spread = np.nan_to_num(line["high"].to_numpy(float) - middle)
-            style = "--s" if mode == "forest" else "-o"
+            style = "--s" if mode in CLASSICAL else "-o"
             axes.errorbar(
                 x,
                 middle,
@@ -191,8 +195,8 @@ def curve(rows: pd.DataFrame) -> Figure:
 
 
 def gain_figure(rows: pd.DataFrame) -> Figure | None:
-    """Paired gain of fine-tuning over freezing, and over the forest, with bootstrap intervals."""
-    pairs = [("finetune", over) for over in ("frozen", "scratch", "forest") if over in set(rows["mode"])]
+    """Paired gain of fine-tuning over freezing, and over the classical methods, with bootstrap intervals."""
+    pairs = [("finetune", over) for over in ("frozen", "scratch", *CLASSICAL) if over in set(rows["mode"])]
     if not pairs or "finetune" not in set(rows["mode"]):
         return None
     with matplotlib.rc_context(STYLE):
@@ -390,7 +394,7 @@ def svg(figure: Figure) -> bytes:
 
 def _gain_table(rows: pd.DataFrame) -> pd.DataFrame:
     lines = {}
-    for over in ("frozen", "scratch", "forest"):
+    for over in ("frozen", "scratch", *CLASSICAL):
         if over in set(rows["mode"]):
             found = sorted(gains(rows, "finetune", over), key=lambda gain: by_shots(gain.shots))
             lines[f"fine-tuned over {TITLES[over]}"] = {

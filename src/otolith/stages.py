@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 
 from otolith import checkpoint, paired, predict, report
+from otolith.baseline import load_classifier
 from otolith.datasets import DATASETS
 from otolith.evaluate import Cell, Recall, Row, Unit, cells, evaluate, gather, recalls, units
 from otolith.files import fingerprint, listing, replacing, unnested, write_text
@@ -494,7 +495,7 @@ def label_file(
     model: Path, file: Path, out: Path, *, columns: predict.Columns, truth: list[tuple[float, float, str]] | None = None
 ) -> predict.Labelled:
     """Labels one recording and writes `<stem>.timeline.csv`, `<stem>.summary.csv` and `<stem>.png` into `out`."""
-    labelled = predict.label(TransferClassifier.load(model), predict.read_csv(file, columns))
+    labelled = predict.label(load_classifier(model), predict.read_csv(file, columns))
     predict.write(labelled, out, predict.stem(file), truth=truth)
     return labelled
 
