@@ -277,7 +277,20 @@ def test_words_from_pairs_to_a_recording_of_ones_own(here, otolith, monkeypatch)
 
 @pytest.mark.parametrize(
     "command",
-    ["", "demo", "datasets", "prepare", "pretrain", "evaluate", "transfer", "report", "label", "zeroshot", "retrieve"],
+    [
+        "",
+        "demo",
+        "datasets",
+        "prepare",
+        "pretrain",
+        "evaluate",
+        "transfer",
+        "report",
+        "label",
+        "adapt",
+        "zeroshot",
+        "retrieve",
+    ],
 )
 def test_every_command_has_help(otolith, command) -> None:
     status, text = otolith(*[word for word in (command, "--help") if word])

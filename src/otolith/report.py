@@ -14,6 +14,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -228,20 +229,27 @@ def confusion_figure(rows: pd.DataFrame, modes: Sequence[str], classes: Sequence
         for number, mode in enumerate(modes):
             axes = figure.add_subplot(1, len(modes), number + 1)
             chosen = rows[(rows["mode"] == mode) & same_shots(rows["shots"], shots)]
-            total = np.sum([json.loads(text) for text in chosen["confusion"]], axis=0).astype(float)
-            share = 100 * total / np.maximum(total.sum(axis=1, keepdims=True), 1)
-            axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
-            for i in range(len(classes)):
-                for j in range(len(classes)):
-                    if share[i, j] >= 0.5:
-                        ink = "white" if share[i, j] > 55 else "#222222"
-                        axes.text(j, i, f"{share[i, j]:.0f}", ha="center", va="center", color=ink, fontsize=8)
-            axes.set_xticks(range(len(classes)), classes, rotation=40, ha="right")
-            axes.set_yticks(range(len(classes)), classes if number == 0 else [""] * len(classes))
-            axes.set(xlabel="predicted", title=f"{TITLES[mode]}, {shots_in_words(shots)} a class")
-            if number == 0:
-                axes.set_ylabel("true")
+            total = np.sum([json.loads(text) for text in chosen["confusion"]], axis=0)
+            confusion_panel(axes, total, classes)
+            axes.set_title(f"{TITLES[mode]}, {shots_in_words(shots)} a class")
+            if number:
+                axes.set_yticklabels([])
+                axes.set_ylabel("")
         return figure
+
+
+def confusion_panel(axes: Axes, confusion: np.ndarray, classes: Sequence[str]) -> None:
+    """One confusion matrix (classes, classes) of counts, drawn in percent of the true class, which are its rows."""
+    share = 100 * confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
+    for i in range(len(classes)):
+        for j in range(len(classes)):
+            if share[i, j] >= 0.5:
+                ink = "white" if share[i, j] > 55 else "#222222"
+                axes.text(j, i, f"{share[i, j]:.0f}", ha="center", va="center", color=ink, fontsize=8)
+    axes.set_xticks(range(len(classes)), classes, rotation=40, ha="right")
+    axes.set_yticks(range(len(classes)), classes)
+    axes.set(xlabel="predicted", ylabel="true")
 
 
 def embedding_figure(embedding: Embedding) -> Figure:
