@@ -124,6 +124,37 @@ def test_an_encoder_that_saw_everybody_cannot_be_scored_on_them(here, otolith, m
     assert status == 1 and "was pretrained on test people (synthetic:" in text
 
 
+def test_ones_own_labels_become_a_model_with_an_estimate(here, otolith, monkeypatch) -> None:
+    from otolith import adapt
+
+    monkeypatch.chdir(here)
+    monkeypatch.setattr(adapt, "TRANSFER", {**adapt.TRANSFER, "steps": 2})
+    store, rows = open_store(Path("data/synthetic")), ["recording,start,end,label,person"]
+    Path("mine").mkdir()
+    for number, entry in enumerate(store.entries):
+        signal = store.signal(entry)[:, :3]
+        table = pd.DataFrame(signal, columns=list("xyz")).assign(time=np.arange(len(signal)) / 50)
+        table.to_csv(f"mine/{number}.csv", index=False)
+        rows.append(f"{number},1,7,{store.labels[entry.spans[0][2]]},{entry.subject}")
+    Path("labels.csv").write_text("\n".join([*rows, "0,8,12,[odd],1"]))
+    encoder = next(Path("runs/small/encoders").glob("*everyone*"))
+    status, text = otolith("adapt", encoder, "--recordings", "mine", "--labels", "labels.csv", "--out", "own")
+    assert status == 0 and "warning: '[odd]' is known of 1 alone" in text
+    line = next(line.split() for line in text.splitlines() if line.startswith("fast"))
+    assert line[1:3] == ["30", "6"] and len(line) == 5
+    assert "slightly optimistic" in text and "try: otolith label own/model.safetensors YOUR.csv" in text
+    assert Path("own/estimate.csv").exists() and Path("own/estimate.png").exists()
+    assert otolith("label", "own/model.safetensors", "mine/3.csv")[0] == 0
+    Path("labels.csv").write_text("\n".join(line for line in rows if line.endswith((",1", "person"))))
+    status, text = otolith("adapt", encoder, "--recordings", "mine", "--labels", "labels.csv", "--out", "own")
+    assert status == 0 and "All windows are of one person (1)" in text and "F1" not in text
+    assert [path.name for path in Path("own").iterdir()] == ["model.safetensors"]
+    wrong = otolith("adapt", encoder, "--recordings", "mine", "--labels", "labels.csv", "--acc", "a,b,c")
+    assert wrong[0] == 1 and "no column 'a'; the file has: x, y, z, time" in wrong[1]
+    wrong = otolith("adapt", "own/absent.safetensors", "--recordings", "mine", "--labels", "labels.csv")
+    assert wrong[0] == 1 and "no checkpoint at 'own/absent.safetensors'" in wrong[1]
+
+
 def test_a_study_runs_every_variant_and_writes_its_page(here, otolith, monkeypatch) -> None:
     monkeypatch.chdir(here)
     text = RECIPE.replace("folds = 3", "folds = 2").replace("[0, 1]", "[0]").replace('name = "small"', "")
@@ -277,7 +308,20 @@ def test_words_from_pairs_to_a_recording_of_ones_own(here, otolith, monkeypatch)
 
 @pytest.mark.parametrize(
     "command",
-    ["", "demo", "datasets", "prepare", "pretrain", "evaluate", "transfer", "report", "label", "zeroshot", "retrieve"],
+    [
+        "",
+        "demo",
+        "datasets",
+        "prepare",
+        "pretrain",
+        "evaluate",
+        "transfer",
+        "report",
+        "label",
+        "adapt",
+        "zeroshot",
+        "retrieve",
+    ],
 )
 def test_every_command_has_help(otolith, command) -> None:
     status, text = otolith(*[word for word in (command, "--help") if word])

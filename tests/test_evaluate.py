@@ -1,6 +1,7 @@
 """The protocol: whole and honest plans, rows that are computed once, and statistics with known answers."""
 
 import dataclasses
+import functools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ import torch
 from sklearn.metrics import f1_score
 
 from otolith import checkpoint, evaluate
-from otolith.baseline import ForestClassifier
+from otolith.baseline import CLASSICAL, ForestClassifier, MiniRocketClassifier
 from otolith.encoders import Strided
 from otolith.evaluate import Cell, Row, Unit, cells, gains, gather, summary, units
 from otolith.transfer import TransferClassifier
@@ -65,14 +66,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def small_forests(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    whole = ForestClassifier.fit
-
-    def fit(self: ForestClassifier, *examples: Any) -> ForestClassifier:
-        self.trees = 5
-        return whole(self, *examples)
-
-    monkeypatch.setattr(ForestClassifier, "fit", fit)
+def small_models(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    sizes = ((ForestClassifier, "trees", 5), (MiniRocketClassifier, "features", 84))
+    for kind, name, size in sizes:
+        whole = kind.__init__
+        monkeypatch.setattr(kind, "__init__", functools.partialmethod(whole, **{name: size}))
     yield
     evaluate._features.clear()
 
@@ -150,12 +148,13 @@ def test_rows_say_how_they_were_made(whole: tuple[list[Cell], list[Row]], some: 
         assert (row.objective == "none") == (row.pretrained_on == "synthetic") == pretrained
         sha = checkpoint.load(cell.encoder).sha256
         assert row.checkpoint == (sha[:16] if pretrained else "-")
-        assert row.encoder == ("-" if row.mode == "forest" else "strided")
-        assert json.loads(row.transfer) == ({} if row.mode == "forest" else {**TRANSFER, "mode": row.mode})
+        classical = row.mode in CLASSICAL
+        assert row.encoder == ("-" if classical else "strided")
+        assert json.loads(row.transfer) == {**({} if classical else TRANSFER), "mode": row.mode}
         assert json.loads(row.pretraining) == ({"seed": 5} if pretrained else {})
-        assert row.steps == (0 if row.mode == "forest" else 3)
+        assert row.steps == (0 if classical else 3)
         assert row.n_train == (6 if row.shots == 2 else len(some.of(cell.unit.split.train)))
-        assert row.n_validation == (0 if row.mode == "forest" else len(some.of(cell.unit.split.validation)))
+        assert row.n_validation == (0 if classical else len(some.of(cell.unit.split.validation)))
         assert row.code == checkpoint.code_version() and row.fewer == "{}" and not row.test_seen_in_pretraining
 
 
@@ -166,7 +165,7 @@ def test_an_arm_is_a_mode_with_arguments_of_its_own(some: Windows, folder: Path)
     rows = {row.mode: row for row in evaluate.evaluate(some, planned[:3], folder=folder / "arms")}
     assert json.loads(rows["slow"].transfer) == {**TRANSFER, "mode": "finetune", "encoder_lr": 1e-5}
     assert json.loads(rows["finetune"].transfer) == {**TRANSFER, "mode": "finetune", "lr": 1e-2}
-    assert json.loads(rows["bare"].transfer) == {} and rows["bare"].checkpoint == "-"
+    assert json.loads(rows["bare"].transfer) == {"mode": "forest"} and rows["bare"].checkpoint == "-"
     assert rows["slow"].checkpoint == rows["finetune"].checkpoint != "-"
     with pytest.raises(ValueError, match=r"unknown mode 'fast'; expected some of frozen, .*, or an arm whose settings"):
         plan(some, folder, seeds=(0,), modes=("fast",), overrides={"fast": {"lr": 1.0}})
@@ -224,7 +223,7 @@ def test_a_fingerprint_changes_with_what_the_row_depends_on_and_with_nothing_els
         relabelled = dataclasses.replace(some, y=(some.y + 1) % 3)
         assert not set(names(mode, relabelled)) & set(before)
         others = names(mode, overrides={mode: {"lr": 0.5}})
-        assert (others == before) == (mode == "forest")
+        assert (others == before) == (mode in CLASSICAL)
         assert names(mode, overrides={"another": {"lr": 0.5}}) == before
         other_weights = names(mode, place=_other_weights(folder, tmp_path))
         assert (other_weights == before) == (mode not in ("frozen", "finetune"))
@@ -278,13 +277,13 @@ def test_only_training_people_train_and_only_validation_people_validate(
         return sides[0], sides[1]
 
     seen: list[tuple[set[str], set[str]]] = []
-    spy(monkeypatch, ForestClassifier if mode == "forest" else TransferClassifier, seen, people)
+    spy(monkeypatch, CLASSICAL.get(mode, TransferClassifier), seen, people)
     planned = plan(some, folder, modes=(mode,), shots=(None,))
     list(evaluate.evaluate(some, planned, folder=tmp_path))
     assert len(seen) == len(planned) == FOLDS * len(SEEDS)
     for (trained, validated), cell in zip(seen, planned, strict=True):
         assert trained == set(cell.unit.split.train)
-        assert validated == (set() if mode == "forest" else set(cell.unit.split.validation))
+        assert validated == (set() if mode in CLASSICAL else set(cell.unit.split.validation))
         assert not (trained | validated) & set(cell.unit.split.test)
 
 
@@ -292,9 +291,9 @@ def test_all_modes_learn_from_the_same_windows_and_every_seed_and_fold_from_its_
     some: Windows, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[frozenset[tuple[int, float]]] = []
-    for kind in (TransferClassifier, ForestClassifier):
+    for kind in (TransferClassifier, *CLASSICAL.values()):
         spy(monkeypatch, kind, seen, lambda _, train, __: frozenset(zip(train.recording, train.start_s, strict=True)))
-    modes, shots = ("frozen", "scratch", "forest"), (3, 2)
+    modes, shots = ("frozen", "scratch", *CLASSICAL), (3, 2)
     shared = units(some, folds=FOLDS, seeds=SEEDS, fold_seed=0)
     planned = cells(some, shared, encoders(folder, some), modes=modes, shots=shots, transfer=TRANSFER)
     list(evaluate.evaluate(some, planned, folder=tmp_path))
@@ -373,7 +372,7 @@ def forbid(monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: Any, **__: Any) -> None:
         raise AssertionError("this was computed already")
 
-    for place, name in ((TransferClassifier, "fit"), (ForestClassifier, "fit"), (evaluate, "embed")):
+    for place, name in ((evaluate, "embed"), *((kind, "fit") for kind in (TransferClassifier, *CLASSICAL.values()))):
         monkeypatch.setattr(place, name, never)
 
 
@@ -395,10 +394,10 @@ def test_interrupted_it_goes_on_where_it_stopped(
     begun = evaluate.evaluate(some, planned, folder=tmp_path)
     first = [next(begun) for _ in range(3)]
     begun.close()
-    assert len(fitted) == sum(row.mode != "forest" for row in first)
+    assert len(fitted) == sum(row.mode not in CLASSICAL for row in first)
     again = list(evaluate.evaluate(some, planned, folder=tmp_path))
     assert again[:3] == first
-    assert len(fitted) == sum(row.mode != "forest" for row in rows)
+    assert len(fitted) == sum(row.mode not in CLASSICAL for row in rows)
     assert [without_seconds(row) for row in again] == [without_seconds(row) for row in rows]
 
 
@@ -433,7 +432,7 @@ def test_a_damaged_row_is_named(text: str, some: Windows, folder: Path, tmp_path
 def test_several_processes_give_the_same_rows(
     whole: tuple[list[Cell], list[Row]], some: Windows, tmp_path: Path
 ) -> None:
-    chosen = [k for k, row in enumerate(whole[1]) if row.seed == 0 and row.shots == 2 and row.mode != "forest"]
+    chosen = [k for k, row in enumerate(whole[1]) if row.seed == 0 and row.shots == 2 and row.mode not in CLASSICAL]
     rows = list(evaluate.evaluate(some, [whole[0][k] for k in chosen], folder=tmp_path, jobs=2))
     expected = {whole[1][k].fingerprint: without_seconds(whole[1][k]) for k in chosen}
     assert {row.fingerprint: without_seconds(row) for row in rows} == expected

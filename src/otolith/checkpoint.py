@@ -6,13 +6,14 @@ standardises by), the signal contract, how and on whom it was pretrained, and th
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import math
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,15 +74,61 @@ def save(
             f"{type(encoder).__name__} is not in otolith.encoders.ENCODERS, so it could not be loaded again"
         )
     header = {
-        "format": FORMAT,
         "encoder": {"name": name, "arguments": encoder.arguments()},
         "signal": signal.to_json(),
-        "about": {**about, "made_by": provenance()},
+        "about": about,
     }
     state = {f"encoder.{key}": value for key, value in encoder.state_dict().items()}
     for head, module in (heads or {}).items():
         state |= {f"head.{head}.{key}": value for key, value in module.state_dict().items()}
-    tensors.write(path, state, header)
+    write_file(path, header, state)
+
+
+def write_file(path: Path, header: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
+    """Writes tensors and a JSON-able header as one safetensors file, atomically; its format and `provenance()` are added."""
+    tensors.write(path, state, {**header, "format": FORMAT, "about": {**header["about"], "made_by": provenance()}})
+
+
+def read_file(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The inverse of `write_file`: the header, and the tensors, each of finite values.
+
+    Raises:
+        FileNotFoundError: there is no file.
+        ValueError: the file is truncated, damaged or not Otolith's.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no checkpoint at '{path}'; `otolith pretrain`, `otolith transfer` and `otolith adapt` write them"
+        )
+    header, state = tensors.read(path)
+    with usable(path):
+        if header["format"] != FORMAT:
+            raise ValueError(f"checkpoint format {header['format']}; this version of Otolith reads format {FORMAT}")
+    bad = [name for name, value in state.items() if value.is_floating_point() and not torch.isfinite(value).all()]
+    if bad:
+        raise ValueError(f"'{path}' holds weights that are not finite: {', '.join(bad[:3])}")
+    return header, state
+
+
+def read_signal(header: Mapping[str, Any]) -> Signal:
+    """The signal contract of a header.
+
+    Raises:
+        ValueError: it is none; so do KeyError, TypeError and AttributeError.
+    """
+    signal = Signal.from_json(header["signal"])
+    if not 0 < signal.rate_hz * signal.seconds < math.inf:
+        raise ValueError(f"windows of {signal.seconds} s at {signal.rate_hz} Hz")
+    return signal
+
+
+@contextlib.contextmanager
+def usable(path: Path) -> Iterator[None]:
+    """Whatever goes wrong inside, as strange headers make it go, is one ValueError that names the file."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
+        raise ValueError(f"the header of '{path}' cannot be used: {error}") from error
 
 
 def load(path: Path) -> Checkpoint:
@@ -91,27 +138,18 @@ def load(path: Path) -> Checkpoint:
         FileNotFoundError: there is no file.
         ValueError: the file is truncated, damaged, of another kind, or does not fit the encoder it names.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint at '{path}'; `otolith pretrain` and `otolith transfer` write them")
-    header, state = tensors.read(path)
-    try:
-        if header["format"] != FORMAT:
-            raise ValueError(f"checkpoint format {header['format']}; this version of Otolith reads format {FORMAT}")
+    header, state = read_file(path)
+    with usable(path):
+        if "forest" in header:
+            raise ValueError("it holds a random forest, which has no encoder; name a checkpoint of otolith pretrain")
         name, arguments = header["encoder"]["name"], header["encoder"]["arguments"]
         if name not in ENCODERS:
             raise ValueError(f"unknown encoder '{name}'; known: {', '.join(ENCODERS)}")
-        signal, about = Signal.from_json(header["signal"]), dict(header["about"])
-        if not 0 < signal.rate_hz * signal.seconds < math.inf:
-            raise ValueError(f"windows of {signal.seconds} s at {signal.rate_hz} Hz")
+        signal, about = read_signal(header), dict(header["about"])
         if arguments["channels"] != len(signal.channels):
             raise ValueError(f"{arguments['channels']} channels in the encoder, {len(signal.channels)} in the signal")
         with torch.device("meta"):  # without memory, as sizes may be absurd until they are compared with the weights
             outline = ENCODERS[name](**arguments)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
-        raise ValueError(f"the header of '{path}' cannot be used: {error}") from error
-    bad = [name for name, value in state.items() if value.is_floating_point() and not torch.isfinite(value).all()]
-    if bad:
-        raise ValueError(f"'{path}' holds weights that are not finite: {', '.join(bad[:3])}")
     weights = _below("encoder.", state)
     weights |= {key: value for key, value in state.items() if not key.startswith(("encoder.", "head."))}  # unexpected
     check_fit(outline, weights, what=f"encoder '{name}' in '{path}'")
@@ -150,7 +188,7 @@ def _below(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def code_version() -> str:
     """Identity of the code that results depend on: a hash of Otolith's own sources, without the surface modules."""
     root = Path(otolith.__file__).parent
-    surface = {"cli.py", "stages.py", "report.py", "predict.py", "recipe.py", "search.py", "study.py"}
+    surface = {"cli.py", "stages.py", "report.py", "predict.py", "recipe.py", "search.py", "study.py", "adapt.py"}
     files = sorted(path for path in root.rglob("*.py") if path.name not in surface)
     return fingerprint({path.relative_to(root).as_posix(): sha256(path) for path in files})[:16]
 

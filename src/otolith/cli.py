@@ -43,6 +43,7 @@ app = typer.Typer(
     [bold]The whole path:[/] otolith prepare motionsense --source DIR; then, with a recipe (a TOML file),
     otolith pretrain RECIPE, otolith evaluate RECIPE, otolith report RECIPE;
     then otolith pretrain RECIPE --everyone, otolith transfer RECIPE and otolith label MODEL FILE.csv.
+    With recordings and labels of your own: otolith adapt CHECKPOINT --recordings DIR --labels FILE.
     With words instead of labels: otolith pair, otolith pretrain, otolith zeroshot ENCODER FILE.csv --labels "...".
 
     Every stage goes on where it was interrupted when the same command is given again.""",
@@ -379,7 +380,8 @@ def transfer(
 @app.command()
 def label(
     model: Annotated[
-        Path, typer.Argument(help="A classifier: model.safetensors, from `otolith transfer` or the demo.")
+        Path,
+        typer.Argument(help="A classifier: model.safetensors, from `otolith transfer`, `otolith adapt` or the demo."),
     ],
     file: FileArgument,
     folder: ResultsOption = None,
@@ -402,6 +404,76 @@ def label(
     columns = _columns(time, acc, gyro, acc_unit, gyro_unit, time_unit, rate)
     target = folder or file.parent
     _show(label_file(model, file, target, columns=columns), file, target)
+
+
+@app.command()
+def adapt(
+    encoder: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="An encoder, from `otolith pretrain`.")],
+    recordings: Annotated[Path, typer.Option("--recordings", metavar="DIR", help="Folder of your recordings.")],
+    labels: Annotated[Path, typer.Option("--labels", metavar="FILE", help="Who did what when: a CSV, see above.")],
+    folder: Annotated[Path, typer.Option("--out", help="Folder for model, estimate and picture.")] = Path(
+        "runs/adapted"
+    ),
+    recipe: Annotated[
+        Path | None, typer.Option("--recipe", help="A recipe whose \\[transfer] says how the encoder is adapted.")
+    ] = None,
+    time: TimeOption = None,
+    acc: AccOption = None,
+    gyro: GyroOption = None,
+    acc_unit: AccUnitOption = None,
+    gyro_unit: GyroUnitOption = None,
+    time_unit: TimeUnitOption = None,
+    rate: RateOption = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of folds, weights and trees.")] = 0,
+) -> None:
+    """Teach an encoder your own labels, with an honest estimate beside a random forest; the better one becomes the model.
+
+    The labels file is a table with a line for each stretch you know:
+
+    \b
+    recording,start,end,label,person
+    anna-monday.csv,0,60,walking,anna
+    anna-monday.csv,75,130,climbing stairs,anna
+    ben.csv,2024-03-01 08:00:05,2024-03-01 08:01:00,walking,ben
+
+    Start and end are seconds from the recording's first row or, where it has dates, date-times. Ten windows a class, that is
+    ten to twenty seconds, of three people or more are a good beginning. The estimate leaves people out: it says how the
+    model does on people it has not seen. Without the column person, each recording counts as a person of its own.
+    """
+    from otolith import stages
+
+    columns = _columns(time, acc, gyro, acc_unit, gyro_unit, time_unit, rate)
+    material, fits = stages.adapt_recordings(
+        encoder, recordings, labels, folder, columns=columns, recipe=recipe, seed=seed
+    )
+    for note in material.notes:
+        console.print(_plain(note), highlight=False)
+    for warning in material.warnings:
+        console.print(f"[bold yellow]warning:[/] {_plain(warning)}", highlight=False)
+    choice = None
+    with _progress() as bar:
+        task = bar.add_task("fitting", total=None)
+        for fit in fits:
+            choice = fit.choice
+            bar.update(task, completed=fit.done, total=fit.of, description=_plain(fit.what))
+    assert choice is not None
+    from otolith.adapt import CANDIDATES, FILES
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("label")
+    for name in ("windows", "people", *(f"F1 {CANDIDATES[name]}" for name in choice.estimates)):
+        table.add_column(name, justify="right")
+    for number, line in enumerate(material.counts.itertuples()):
+        scores = (f"{found.f1[number]:.2f}" for found in choice.estimates.values())
+        table.add_row(_plain(line.label), str(line.windows), str(line.people), *scores)
+    if choice.estimates:
+        table.add_row("macro F1", "", "", *map(_plain, map(str, choice.estimates.values())), style="bold")
+    out.print(table)
+    for sentence in choice.why:
+        out.print(_plain(sentence), highlight=False)
+    model = folder / "model.safetensors"
+    files = [model, *(folder / name for name in FILES)] if choice.estimates else [model]
+    out.print("\n".join(map(str, files)), f"\ntry: otolith label {model} YOUR.csv", highlight=False, sep="")
 
 
 @app.command()

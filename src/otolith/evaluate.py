@@ -23,15 +23,15 @@ from scipy import stats
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
 from otolith import checkpoint, zeroshot
-from otolith.baseline import ForestClassifier
+from otolith.baseline import CLASSICAL
 from otolith.files import fingerprint, write_text
 from otolith.splits import Split, by_subject, draw_shots, fixed
 from otolith.transfer import TransferClassifier, embed
 from otolith.windows import Windows
 
-MODES = ("frozen", "finetune", "scratch", "random-frozen", "zero-shot", "forest")
-"""What a row can compare: the modes of `TransferClassifier`, and the forest, which needs no checkpoint. A recipe can name
-further arms, each one of these modes with arguments of its own."""
+MODES = ("frozen", "finetune", "scratch", "random-frozen", "zero-shot", *CLASSICAL)
+"""What a row can compare: the modes of `TransferClassifier`, and the classical methods, which need no checkpoint. A recipe
+can name further arms, each one of these modes with arguments of its own."""
 
 _PRETRAINED = ("frozen", "finetune", "zero-shot")
 
@@ -244,7 +244,8 @@ def cells(
         arms_by_shots += [(0, arm) for arm, kind in kinds.items() if kind == "zero-shot"]
         for count, arm in arms_by_shots:
             kind = kinds[arm]
-            how = {} if kind == "forest" else {**(transfer or {}), **arms[arm], "mode": kind}
+            classical = kind in CLASSICAL
+            how = {"mode": kind} if classical else {**(transfer or {}), **arms[arm], "mode": kind}
             if kind == "zero-shot":
                 if zeroshot.projection(encoder.heads, "text") is None:
                     raise ValueError(
@@ -255,12 +256,12 @@ def cells(
             if how.get("head") == "text":
                 zeroshot.sentences([windows.label_names[k] for k in np.unique(windows.y)], prompts)
                 how |= {"text": zeroshot.words_of(encoder.about, how.get("text")), "prompts": prompts}
-            # What a row does not depend on is left out of its name: a forest needs no encoder, scratch no weights.
+            # What a row does not depend on is left out of its name: a classical method needs no encoder, scratch no weights.
             weights = encoder.sha256 if kind in _PRETRAINED else encoder.encoder.arguments()
-            uses_held = kind not in ("forest", "zero-shot")
+            uses_held = not classical and kind != "zero-shot"
             name = {
                 "windows": content,
-                "encoder": None if kind == "forest" else [type(encoder.encoder).__name__, weights],
+                "encoder": None if classical else [type(encoder.encoder).__name__, weights],
                 "mode": arm,
                 "transfer": how,
                 "split": dataclasses.asdict(split),
@@ -332,7 +333,7 @@ def _row(windows: Windows, cell: Cell, folder: Path, threads: int | None = None)
     assert windows.y is not None
     started = time.perf_counter()
     unit, split, made_by = cell.unit, cell.unit.split, checkpoint.provenance()
-    mode = cell.transfer.get("mode", "forest")
+    mode = cell.transfer["mode"]
     encoder = checkpoint.load(cell.encoder)
     if encoder.sha256 != cell.sha256:
         raise ValueError(f"'{cell.encoder}' has changed since these rows were planned; run the same command again")
@@ -350,8 +351,8 @@ def _row(windows: Windows, cell: Cell, folder: Path, threads: int | None = None)
         model = TransferClassifier.from_words(encoder, [windows.label_names[k] for k in known], **words)
         table = _features_of(encoder, windows)[test_rows]
         predicted = known[model.predict_proba(test, features=table).argmax(axis=1)]
-    elif mode == "forest":
-        predicted = ForestClassifier(seed=unit.seed).fit(train).predict(test)
+    elif mode in CLASSICAL:
+        predicted = CLASSICAL[mode](seed=unit.seed).fit(train).predict(test)
     else:
         model = TransferClassifier(encoder, seed=unit.seed, **cell.transfer)
         table = None
@@ -375,7 +376,7 @@ def _row(windows: Windows, cell: Cell, folder: Path, threads: int | None = None)
         dataset=windows.dataset,
         windows=windows.identity[:16],
         objective=encoder.about.get("objective", "?") if pretrained else "-",
-        encoder="-" if mode == "forest" else encoder.about.get("encoder", type(encoder.encoder).__name__),
+        encoder="-" if mode in CLASSICAL else encoder.about.get("encoder", type(encoder.encoder).__name__),
         pretrained_on=encoder.about.get("pretrained_on", "?") if pretrained else "-",
         checkpoint=encoder.sha256[:16] if pretrained else "-",
         pretraining=json.dumps(encoder.about.get("settings", {}), sort_keys=True) if pretrained else "{}",

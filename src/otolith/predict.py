@@ -18,6 +18,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from otolith.baseline import ForestClassifier
 from otolith.encoders import ENCODERS
 from otolith.files import replacing
 from otolith.recording import ACCELEROMETER, GYROSCOPE, STANDARD_GRAVITY, Piece, regular_pieces, resample
@@ -163,7 +164,7 @@ def _clip(path: Path) -> Read:
     )
 
 
-def label(model: TransferClassifier, read: Read, *, overlap: float = 0.5) -> Labelled:
+def label(model: TransferClassifier | ForestClassifier, read: Read, *, overlap: float = 0.5) -> Labelled:
     """Labels a recording: overlapping windows vote with their probabilities on every stretch they cover.
 
     Args:
@@ -176,11 +177,45 @@ def label(model: TransferClassifier, read: Read, *, overlap: float = 0.5) -> Lab
     """
     assert model.signal_ is not None
     contract: Signal = model.signal_
+    hop = max(1, round(contract.steps * (1 - overlap)))
+    lines: list[dict[str, Any]] = []
+    for piece in resampled(read, contract, encoder=model.about_.get("encoder", "")):
+        end_s = piece.start_s + len(piece.signal) / contract.rate_hz
+        if len(piece.signal) < contract.steps:
+            reason = f"shorter than a window of {contract.seconds:g} s"
+            lines.append({"start_s": piece.start_s, "end_s": end_s, "label": "", "reason": reason})
+            continue
+        lines += _vote(model, piece.signal, contract, hop, piece.start_s)
+    if all(line["label"] == "" for line in lines):
+        longest = max((len(piece.signal) for piece in read.pieces), default=0) / read.rate_hz
+        raise ValueError(
+            f"the longest stretch without a gap lasts {longest:.2f} s; the model needs {contract.seconds:g} s at once"
+        )
+    timeline = pd.DataFrame(lines, columns=["start_s", "end_s", "label", "probability", "reason"])
+    timeline["reason"] = timeline["reason"].fillna("")
+    if read.start is not None:
+        for name in ("start", "end"):
+            timeline[name] = read.start + pd.to_timedelta(timeline[f"{name}_s"], unit="s")
+    names = tuple(str(name) for name in model.classes_)
+    return Labelled(timeline, _summary(timeline, names), read, names)
+
+
+def resampled(read: Read, contract: Signal, *, encoder: str = "") -> list[Piece]:
+    """A recording's pieces as a model takes them: its channels at its rate.
+
+    Args:
+        read: from `read_csv`.
+        contract: the model's.
+        encoder: its encoder's name, for advice in errors.
+
+    Raises:
+        ValueError: the recording lacks a channel or has too low a rate.
+    """
     missing = [name for name in contract.channels if name not in read.channels]
     if missing:
         alone = ""
         if set(missing) <= set(GYROSCOPE):
-            itself = "; published PRIMUS weights always need both" if model.about_.get("encoder") == "primus" else ""
+            itself = "; published PRIMUS weights always need both" if encoder == "primus" else ""
             alone = (
                 f" (every encoder, {', '.join(ENCODERS)}, can be pretrained on 3 channels: [windows] channels = "
                 f'["acc_x", "acc_y", "acc_z"] in its recipe{itself})'
@@ -195,28 +230,10 @@ def label(model: TransferClassifier, read: Read, *, overlap: float = 0.5) -> Lab
             "above half the recording's rate is missing; use a model trained at a rate like the recording's"
         )
     columns = [read.channels.index(name) for name in contract.channels]
-    hop = max(1, round(contract.steps * (1 - overlap)))
-    lines: list[dict[str, Any]] = []
-    for piece in read.pieces:
-        signal = resample(piece.signal[:, columns], read.rate_hz, contract.rate_hz)
-        end_s = piece.start_s + len(signal) / contract.rate_hz
-        if len(signal) < contract.steps:
-            reason = f"shorter than a window of {contract.seconds:g} s"
-            lines.append({"start_s": piece.start_s, "end_s": end_s, "label": "", "reason": reason})
-            continue
-        lines += _vote(model, signal, contract, hop, piece.start_s)
-    if all(line["label"] == "" for line in lines):
-        longest = max((len(piece.signal) for piece in read.pieces), default=0) / read.rate_hz
-        raise ValueError(
-            f"the longest stretch without a gap lasts {longest:.2f} s; the model needs {contract.seconds:g} s at once"
-        )
-    timeline = pd.DataFrame(lines, columns=["start_s", "end_s", "label", "probability", "reason"])
-    timeline["reason"] = timeline["reason"].fillna("")
-    if read.start is not None:
-        for name in ("start", "end"):
-            timeline[name] = read.start + pd.to_timedelta(timeline[f"{name}_s"], unit="s")
-    names = tuple(str(name) for name in model.classes_)
-    return Labelled(timeline, _summary(timeline, names), read, names)
+    return [
+        Piece(piece.start_s, resample(piece.signal[:, columns], read.rate_hz, contract.rate_hz))
+        for piece in read.pieces
+    ]
 
 
 def stem(file: Path) -> str:
@@ -427,7 +444,7 @@ def _round_rate(rate: float) -> float:
 
 
 def _vote(
-    model: TransferClassifier, signal: np.ndarray, contract: Signal, hop: int, start_s: float
+    model: TransferClassifier | ForestClassifier, signal: np.ndarray, contract: Signal, hop: int, start_s: float
 ) -> list[dict[str, Any]]:
     """Timeline lines of one piece: cells of `hop` steps, each labelled by the mean over the windows that cover it."""
     steps = contract.steps

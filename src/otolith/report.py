@@ -14,9 +14,11 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from otolith.baseline import CLASSICAL
 from otolith.datasets import Dataset
 from otolith.evaluate import Gain, gains, summary
 from otolith.files import write_text
@@ -29,6 +31,8 @@ TITLES = {
     "random-frozen": "random, frozen",
     "zero-shot": "words alone",
     "forest": "random forest",
+    "svm": "SVM",
+    "minirocket": "MiniRocket",
 }
 """Modes in words, in the order of tables and legends."""
 
@@ -39,6 +43,8 @@ COLOURS = {
     "random-frozen": "#9a9a9a",
     "zero-shot": "#e69f00",
     "forest": "#117733",
+    "svm": "#b8a800",
+    "minirocket": "#333333",
 }
 CLASSES = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#b8a800", "#6a3d9a", "#8c510a", "#666666"]
 """Colours told apart with any eyesight (Okabe and Ito), extended."""
@@ -132,16 +138,15 @@ def findings(rows: pd.DataFrame) -> list[str]:
             + "."
         )
     ours = [mode for mode in ("finetune", "frozen") if mode in modes]
-    if "forest" in modes and ours:
+    for classical in [name for name in CLASSICAL if name in modes and ours]:
         parts = []
         for n in sorted(found.loc[found["mode"].isin(ours), "shots"].unique(), key=by_shots):
             here = found[same_shots(found["shots"], n) & found["mode"].isin(ours)]
             best = here.loc[here["macro_f1"].idxmax(), "mode"]
-            gain = next(g for g in gains(rows, best, "forest") if g.shots == _plain(n))
+            gain = next(g for g in gains(rows, best, classical) if g.shots == _plain(n))
             parts.append(f"{_gain_in_words(gain)} ({TITLES[best]})")
-        said.append("The better of the two against the random forest: " + "; ".join(parts) + ".")
-        behind = [part for part in parts if "loses" in part]
-        if behind:
+        said.append(f"The better of the two against the {TITLES[classical]}: " + "; ".join(parts) + ".")
+        if classical == "forest" and any("loses" in part for part in parts):
             said.append(
                 "Where the forest is ahead, use the forest: it needs no pretraining. More unlabelled recordings, or "
                 "objectives that keep what the forest sees, are the ways to change that."
@@ -171,7 +176,7 @@ def curve(rows: pd.DataFrame) -> Figure:
             x = np.arange(len(shots)) + 0.04 * (number - (len(arms) - 1) / 2)
             middle = line["macro_f1"].to_numpy(float)
             spread = np.nan_to_num(line["high"].to_numpy(float) - middle)
-            style = "--s" if mode == "forest" else "-o"
+            style = "--s" if mode in CLASSICAL else "-o"
             axes.errorbar(
                 x,
                 middle,
@@ -191,8 +196,8 @@ def curve(rows: pd.DataFrame) -> Figure:
 
 
 def gain_figure(rows: pd.DataFrame) -> Figure | None:
-    """Paired gain of fine-tuning over freezing, and over the forest, with bootstrap intervals."""
-    pairs = [("finetune", over) for over in ("frozen", "scratch", "forest") if over in set(rows["mode"])]
+    """Paired gain of fine-tuning over freezing, and over the classical methods, with bootstrap intervals."""
+    pairs = [("finetune", over) for over in ("frozen", "scratch", *CLASSICAL) if over in set(rows["mode"])]
     if not pairs or "finetune" not in set(rows["mode"]):
         return None
     with matplotlib.rc_context(STYLE):
@@ -224,20 +229,27 @@ def confusion_figure(rows: pd.DataFrame, modes: Sequence[str], classes: Sequence
         for number, mode in enumerate(modes):
             axes = figure.add_subplot(1, len(modes), number + 1)
             chosen = rows[(rows["mode"] == mode) & same_shots(rows["shots"], shots)]
-            total = np.sum([json.loads(text) for text in chosen["confusion"]], axis=0).astype(float)
-            share = 100 * total / np.maximum(total.sum(axis=1, keepdims=True), 1)
-            axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
-            for i in range(len(classes)):
-                for j in range(len(classes)):
-                    if share[i, j] >= 0.5:
-                        ink = "white" if share[i, j] > 55 else "#222222"
-                        axes.text(j, i, f"{share[i, j]:.0f}", ha="center", va="center", color=ink, fontsize=8)
-            axes.set_xticks(range(len(classes)), classes, rotation=40, ha="right")
-            axes.set_yticks(range(len(classes)), classes if number == 0 else [""] * len(classes))
-            axes.set(xlabel="predicted", title=f"{TITLES[mode]}, {shots_in_words(shots)} a class")
-            if number == 0:
-                axes.set_ylabel("true")
+            total = np.sum([json.loads(text) for text in chosen["confusion"]], axis=0)
+            confusion_panel(axes, total, classes)
+            axes.set_title(f"{TITLES[mode]}, {shots_in_words(shots)} a class")
+            if number:
+                axes.set_yticklabels([])
+                axes.set_ylabel("")
         return figure
+
+
+def confusion_panel(axes: Axes, confusion: np.ndarray, classes: Sequence[str]) -> None:
+    """One confusion matrix (classes, classes) of counts, drawn in percent of the true class, which are its rows."""
+    share = 100 * confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
+    for i in range(len(classes)):
+        for j in range(len(classes)):
+            if share[i, j] >= 0.5:
+                ink = "white" if share[i, j] > 55 else "#222222"
+                axes.text(j, i, f"{share[i, j]:.0f}", ha="center", va="center", color=ink, fontsize=8)
+    axes.set_xticks(range(len(classes)), classes, rotation=40, ha="right")
+    axes.set_yticks(range(len(classes)), classes)
+    axes.set(xlabel="predicted", ylabel="true")
 
 
 def embedding_figure(embedding: Embedding) -> Figure:
@@ -390,7 +402,7 @@ def svg(figure: Figure) -> bytes:
 
 def _gain_table(rows: pd.DataFrame) -> pd.DataFrame:
     lines = {}
-    for over in ("frozen", "scratch", "forest"):
+    for over in ("frozen", "scratch", *CLASSICAL):
         if over in set(rows["mode"]):
             found = sorted(gains(rows, "finetune", over), key=lambda gain: by_shots(gain.shots))
             lines[f"fine-tuned over {TITLES[over]}"] = {

@@ -9,6 +9,7 @@
 <run>/recalls/<fingerprint>.json       recalls of searches in other modalities
 <run>/rows.csv, report.html, report.md what `report` makes of them
 <run>/model.safetensors                a classifier for `otolith label`
+<out>/estimate.csv, estimate.png       what `adapt` found with people left out; its model.safetensors lies beside them
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from otolith import checkpoint, paired, predict, report
+from otolith import adapt, checkpoint, paired, predict, report
+from otolith.baseline import load_classifier
 from otolith.datasets import DATASETS
 from otolith.evaluate import Cell, Recall, Row, Unit, cells, evaluate, gather, recalls, units
 from otolith.files import fingerprint, listing, replacing, unnested, write_text
@@ -494,9 +496,45 @@ def label_file(
     model: Path, file: Path, out: Path, *, columns: predict.Columns, truth: list[tuple[float, float, str]] | None = None
 ) -> predict.Labelled:
     """Labels one recording and writes `<stem>.timeline.csv`, `<stem>.summary.csv` and `<stem>.png` into `out`."""
-    labelled = predict.label(TransferClassifier.load(model), predict.read_csv(file, columns))
+    labelled = predict.label(load_classifier(model), predict.read_csv(file, columns))
     predict.write(labelled, out, predict.stem(file), truth=truth)
     return labelled
+
+
+def adapt_recordings(
+    encoder: Path,
+    recordings: Path,
+    labels: Path,
+    out: Path,
+    *,
+    columns: predict.Columns,
+    recipe: Path | None = None,
+    seed: int = 0,
+) -> tuple[adapt.Material, Iterator[adapt.Fitted]]:
+    """One's own recordings and labels -> `model.safetensors`, `estimate.csv` and `estimate.png` in `out`.
+
+    Args:
+        encoder: a checkpoint.
+        recordings: folder of the recordings.
+        labels: the labels file; see `adapt.gather`.
+        out: folder of the files.
+        columns: what is known of the recordings.
+        recipe: its settings for the mode finetune take the place of `adapt.TRANSFER`.
+        seed: of everything.
+
+    Returns:
+        What was read, and the models as they get fitted; when the last is out, the files are there.
+    """
+    loaded = checkpoint.load(encoder)
+    settings = adapt.TRANSFER
+    if recipe is not None:
+        made = load(recipe)
+        settings = {"mode": "finetune", **made.transfer, **made.overrides.get("finetune", {})}
+        if settings.get("head") == "text":
+            settings["prompts"] = made.prompts
+    kind = loaded.about.get("encoder", "")
+    material = adapt.gather(recordings, labels, loaded.signal, columns=columns, encoder=kind, seed=seed)
+    return material, adapt.adapt(loaded, material.windows, out, transfer=settings, seed=seed)
 
 
 def held_out_session(run: Run, *, fold: int) -> tuple[Path, list[tuple[float, float, str]]]:
