@@ -434,6 +434,48 @@ def test_finetuning_sets_out_from_the_logistic_head(train: Windows, held: Window
     assert not np.array_equal(moved, frozen)
 
 
+def test_whitening_is_by_what_changes_between_neighbours(train: Windows, held: Windows, test: Windows) -> None:
+    around = held.unlabelled()
+    arguments: dict[str, Any] = {"mode": "frozen", "head": "logistic", "whiten": 0.1}
+    model = TransferClassifier(encoder(), **arguments).fit(train, unlabelled=around)
+    scaler = StandardScaler().fit(embed(encoder(), held).numpy().astype(np.float64))
+    other, own, unseen = (scaler.transform(embed(encoder(), part).numpy()) for part in (held, train, test))
+    change = np.array(
+        [other[k + 1] - other[k] for k in range(len(held) - 1) if held.recording[k] == held.recording[k + 1]]
+    )
+    size = np.linalg.norm(change, axis=1)
+    change = change[size <= np.quantile(size, 0.98)]
+    covariance = change.T @ change / len(change) / 2
+    covariance += 0.1 * np.diag(covariance).mean() * np.eye(len(covariance))
+    value, vector = np.linalg.eigh(covariance)
+    scale = (other @ vector / np.sqrt(value)).std()
+    whitened = [part @ vector / np.sqrt(value) / scale for part in (own, unseen)]
+    expected = LogisticRegression(max_iter=2000).fit(whitened[0], train.y).predict_proba(whitened[1])
+    np.testing.assert_allclose(model.predict_proba(test), expected, atol=5e-3)  # two solvers' tolerances
+    plain = TransferClassifier(encoder(), mode="frozen", head="logistic").fit(train).predict_proba(test)
+    assert np.abs(plain - expected).max() > 0.02
+
+    known = TransferClassifier(encoder(), **arguments).fit(
+        train, unlabelled=around, unlabelled_features=embed(encoder(), held)
+    )
+    np.testing.assert_allclose(known.predict_proba(test), model.predict_proba(test), atol=1e-6)
+    shuffled = np.random.default_rng(0).permutation(len(held))
+    mixed = TransferClassifier(encoder(), **arguments).fit(train, unlabelled=held[shuffled].unlabelled())
+    np.testing.assert_allclose(mixed.predict_proba(test), model.predict_proba(test), atol=5e-3)
+
+
+def test_whitening_needs_neighbours(train: Windows, examples: Any) -> None:
+    for whiten, head in ((0.0, "logistic"), (-1.0, "logistic"), (0.1, "mlp")):
+        with pytest.raises(ValueError, match="positive number with logistic"):
+            TransferClassifier(encoder(), head=head, whiten=whiten).fit(train)
+    model = TransferClassifier(encoder(), mode="frozen", head="logistic", whiten=0.1)
+    with pytest.raises(ValueError, match="know their recordings"):
+        model.fit(*examples)
+    apart = train[np.unique(train.recording, return_index=True)[1]]
+    with pytest.raises(ValueError, match="no neighbours"):
+        model.fit(train, unlabelled=apart.unlabelled())
+
+
 # scikit-learn
 
 

@@ -359,6 +359,20 @@ def test_starts_that_do_not_fit_are_refused(ragged: Store, starts: dict, message
         cut(ragged, seconds=2.0, label=None, starts=starts)
 
 
+@pytest.mark.parametrize("rule", ["majority", None])
+def test_only_windows_of_the_subjects_asked_for(ragged: Store, rule: str | None) -> None:
+    every = cut(ragged, label=rule)
+    for chosen in ([name] for name in ragged.subjects):
+        some = cut(ragged, label=rule, subjects=chosen)
+        kept = every.of(chosen)
+        assert some.subject_names == tuple(chosen) and len(some) == len(kept) > 0
+        assert torch.equal(some.array(), kept.array()) and some.people == kept.people
+        assert rule is None or np.array_equal(some.y, kept.y)
+        assert some.identity != every.identity
+    with pytest.raises(ValueError, match="has no subject nobody; it has"):
+        cut(ragged, label=rule, subjects=["nobody"])
+
+
 def test_identity_names_labels_and_starts_too(ragged: Store) -> None:
     made = [
         cut(ragged),

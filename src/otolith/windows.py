@@ -276,6 +276,7 @@ def cut(
     channels: Sequence[str] | None = None,
     label: Literal["majority", "last"] | None = "majority",
     labels: Sequence[str] | None = None,
+    subjects: Sequence[str] | None = None,
     starts: Mapping[str, Sequence[float]] | None = None,
 ) -> Windows:
     """Cuts every recording of a store into windows; none crosses from one recording into the next.
@@ -289,6 +290,7 @@ def cut(
             one are dropped. None keeps every window and no label.
         labels: only windows that have one of these by that rule (by `majority`, if `label` is None); they alone are the
             windows' `label_names` then, in the store's order. None: all.
+        subjects: only recordings of these people, for example those on whom settings are chosen. None: all.
         starts: where windows begin, in seconds, by the recording's name, instead of regularly; recordings that are not
             named give none. None: regularly.
 
@@ -311,10 +313,21 @@ def cut(
         raise ValueError(f"'{store.dataset}' has no labels; cut it with label=None")
     wanted = _wanted(store, labels)
     subject_names = store.subjects
+    if subjects is not None:
+        if unknown := [name for name in subjects if name not in subject_names]:
+            raise ValueError(
+                f"'{store.dataset}' has no subject {', '.join(unknown)}; it has {', '.join(subject_names)}"
+            )
+        subject_names = tuple(name for name in subject_names if name in subjects)
     if starts is None:
         firsts = [np.arange(0, entry.steps - length + 1, hop, dtype=np.int64) for entry in store.entries]
     else:
         firsts = _firsts(store, starts, length)
+    if subjects is not None:
+        firsts = [
+            first if entry.subject in subject_names else first[:0]
+            for entry, first in zip(store.entries, firsts, strict=True)
+        ]
     aligned = hop % store.block_steps == 0 if starts is None else not any((f % store.block_steps).any() for f in firsts)
     in_blocks = length % store.block_steps == 0 and aligned
     offset, y, subject, recording, start, variance = [], [], [], [], [], []
@@ -330,7 +343,7 @@ def cut(
         offset.append(entry.start + first[:, None] + columns * entry.steps)
         start.append(first / store.rate_hz)
         recording.append(np.full(len(first), number))
-        subject.append(np.full(len(first), subject_names.index(entry.subject)))
+        subject.append(np.full(len(first), subject_names.index(entry.subject) if len(first) else 0))
     if not sum(map(len, offset)):
         if starts is not None and not sum(map(len, firsts)):
             raise ValueError(f"starts holds no second at which a window of '{store.dataset}' could begin")
@@ -346,6 +359,8 @@ def cut(
     how = {"store": store.hash, "seconds": seconds, "overlap": overlap, "channels": list(names), "label": label}
     if labels is not None:
         how["labels"] = [name for name in store.labels if name in labels]
+    if subjects is not None:
+        how["subjects"] = list(subject_names)
     if starts is not None:
         how["starts"] = [first.tolist() for first in firsts]
     return Windows(
