@@ -331,10 +331,11 @@ def test_files_say_what_was_found_and_the_model_labels(
 
 def test_the_same_seed_gives_the_same_bytes(folder: Path, encoder: Path, tmp_path: Path) -> None:
     windows = gathered(folder, tmp_path, lines("12", 4.0)).windows
-    for out in ("one", "two"):
-        last(encoder, windows, tmp_path / out)
+    for out, jobs in (("one", 1), ("two", 1), ("several", 2)):
+        list(adapt.adapt(checkpoint.load(encoder), windows, tmp_path / out, transfer=FEW, jobs=jobs))
     for name in (*adapt.FILES, "model.safetensors"):
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+        first, *others = ((tmp_path / out / name).read_bytes() for out in ("one", "two", "several"))
+        assert [first, first] == others
 
 
 def test_a_recipes_transfer_takes_the_place_of_the_default(

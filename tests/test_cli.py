@@ -138,7 +138,9 @@ def test_ones_own_labels_become_a_model_with_an_estimate(here, otolith, monkeypa
         rows.append(f"{number},1,7,{store.labels[entry.spans[0][2]]},{entry.subject}")
     Path("labels.csv").write_text("\n".join([*rows, "0,8,12,[odd],1"]))
     encoder = next(Path("runs/small/encoders").glob("*everyone*"))
-    status, text = otolith("adapt", encoder, "--recordings", "mine", "--labels", "labels.csv", "--out", "own")
+    status, text = otolith(
+        "adapt", encoder, "--recordings", "mine", "--labels", "labels.csv", "--out", "own", "--jobs", "1"
+    )
     assert status == 0 and "warning: '[odd]' is known of 1 alone" in text
     line = next(line.split() for line in text.splitlines() if line.startswith("fast"))
     assert line[1:3] == ["30", "6"] and len(line) == 5
@@ -146,7 +148,9 @@ def test_ones_own_labels_become_a_model_with_an_estimate(here, otolith, monkeypa
     assert Path("own/estimate.csv").exists() and Path("own/estimate.png").exists()
     assert otolith("label", "own/model.safetensors", "mine/3.csv")[0] == 0
     Path("labels.csv").write_text("\n".join(line for line in rows if line.endswith((",1", "person"))))
-    status, text = otolith("adapt", encoder, "--recordings", "mine", "--labels", "labels.csv", "--out", "own")
+    status, text = otolith(
+        "adapt", encoder, "--recordings", "mine", "--labels", "labels.csv", "--out", "own", "--jobs", "1"
+    )
     assert status == 0 and "All windows are of one person (1)" in text and "F1" not in text
     assert [path.name for path in Path("own").iterdir()] == ["model.safetensors"]
     wrong = otolith("adapt", encoder, "--recordings", "mine", "--labels", "labels.csv", "--acc", "a,b,c")

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float, Int
+from joblib import Parallel, delayed
 from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix
 
@@ -229,7 +230,13 @@ def gather(
 
 
 def adapt(
-    encoder: Checkpoint, windows: Windows, out: Path, *, transfer: Mapping[str, Any] = TRANSFER, seed: int = 0
+    encoder: Checkpoint,
+    windows: Windows,
+    out: Path,
+    *,
+    transfer: Mapping[str, Any] = TRANSFER,
+    seed: int = 0,
+    jobs: int = 1,
 ) -> Iterator[Fitted]:
     """Estimates both candidates by leaving people out, takes the better, fits it on everybody, and writes
     `model.safetensors`, `estimate.csv` and `estimate.png` to `out`; yields as models get fitted.
@@ -243,19 +250,21 @@ def adapt(
         out: folder of the files.
         transfer: how the encoder is adapted.
         seed: of the folds, initial weights and trees.
+        jobs: processes that leave people out; each gets its share of the cores.
     """
     splits = _splits(windows, seed)
     why_not, total = _impossible(windows, splits), 2 * len(splits) + 1
     predicted = {name: np.full(len(windows), -1) for name in CANDIDATES}
     if why_not:
         total, splits = 1, []
-    done = 0
-    for split in splits:
-        train, rows = windows.of(split.train), windows.rows_of(split.test)
-        for name in CANDIDATES:
-            predicted[name][rows] = _model(name, encoder, transfer, seed).fit(train).predict(windows[rows])
-            done += 1
-            yield Fitted(done, total, f"without {', '.join(split.test)}: {CANDIDATES[name]}")
+    tasks = [(split, name) for split in splits for name in CANDIDATES]
+    threads = None if jobs == 1 else max(1, torch.get_num_threads() // jobs)
+    found = Parallel(n_jobs=jobs, return_as="generator_unordered")(
+        delayed(_left_out)(windows, split, name, encoder, transfer, seed, threads) for split, name in tasks
+    )
+    for done, (split, name, labels) in enumerate(found):
+        predicted[name][windows.rows_of(split.test)] = labels
+        yield Fitted(done + 1, total, f"without {', '.join(split.test)}: {CANDIDATES[name]}")
     choice = _choice(windows, splits, predicted) if splits else Choice("encoder", (why_not,), {}, pd.DataFrame())
     model = _model(choice.chosen, encoder, transfer, seed).fit(windows)
     scores = {name: round(found.macro_f1, 6) for name, found in choice.estimates.items()}
@@ -291,6 +300,22 @@ def _model(
     name: str, encoder: Checkpoint, transfer: Mapping[str, Any], seed: int
 ) -> TransferClassifier | ForestClassifier:
     return ForestClassifier(seed=seed) if name == "forest" else TransferClassifier(encoder, seed=seed, **transfer)
+
+
+def _left_out(
+    windows: Windows,
+    split: Split,
+    name: str,
+    encoder: Checkpoint,
+    transfer: Mapping[str, Any],
+    seed: int,
+    threads: int | None,
+) -> tuple[Split, str, np.ndarray]:
+    """The labels that a candidate, fitted on the training people, gives to the windows of those left out."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    fitted = _model(name, encoder, transfer, seed).fit(windows.of(split.train))
+    return split, name, fitted.predict(windows.of(split.test))
 
 
 def _files(folder: Path) -> list[str]:

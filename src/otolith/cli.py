@@ -425,6 +425,7 @@ def adapt(
     time_unit: TimeUnitOption = None,
     rate: RateOption = None,
     seed: Annotated[int, typer.Option("--seed", help="Of folds, weights and trees.")] = 0,
+    jobs: JobsOption = 0,
 ) -> None:
     """Teach an encoder your own labels, with an honest estimate beside a random forest; the better one becomes the model.
 
@@ -440,11 +441,13 @@ def adapt(
     ten to twenty seconds, of three people or more are a good beginning. The estimate leaves people out: it says how the
     model does on people it has not seen. Without the column person, each recording counts as a person of its own.
     """
+    from joblib import cpu_count
+
     from otolith import stages
 
     columns = _columns(time, acc, gyro, acc_unit, gyro_unit, time_unit, rate)
     material, fits = stages.adapt_recordings(
-        encoder, recordings, labels, folder, columns=columns, recipe=recipe, seed=seed
+        encoder, recordings, labels, folder, columns=columns, recipe=recipe, seed=seed, jobs=jobs or min(8, cpu_count())
     )
     for note in material.notes:
         console.print(_plain(note), highlight=False)

@@ -510,6 +510,7 @@ def adapt_recordings(
     columns: predict.Columns,
     recipe: Path | None = None,
     seed: int = 0,
+    jobs: int = 1,
 ) -> tuple[adapt.Material, Iterator[adapt.Fitted]]:
     """One's own recordings and labels -> `model.safetensors`, `estimate.csv` and `estimate.png` in `out`.
 
@@ -521,6 +522,7 @@ def adapt_recordings(
         columns: what is known of the recordings.
         recipe: its settings for the mode finetune take the place of `adapt.TRANSFER`.
         seed: of everything.
+        jobs: processes.
 
     Returns:
         What was read, and the models as they get fitted; when the last is out, the files are there.
@@ -534,7 +536,7 @@ def adapt_recordings(
             settings["prompts"] = made.prompts
     kind = loaded.about.get("encoder", "")
     material = adapt.gather(recordings, labels, loaded.signal, columns=columns, encoder=kind, seed=seed)
-    return material, adapt.adapt(loaded, material.windows, out, transfer=settings, seed=seed)
+    return material, adapt.adapt(loaded, material.windows, out, transfer=settings, seed=seed, jobs=jobs)
 
 
 def held_out_session(run: Run, *, fold: int) -> tuple[Path, list[tuple[float, float, str]]]:
