@@ -15,6 +15,7 @@ import torch
 
 from otolith.datasets import DATASETS
 from otolith.store import Store, prepare
+from otolith.transfer import TransferClassifier
 from otolith.windows import Windows, cut
 
 torch.set_num_threads(1)
@@ -45,3 +46,16 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip("no folder with real recordings beside the checkout (shared/data)")
     return SHARED
+
+
+@pytest.fixture
+def rates(monkeypatch: pytest.MonkeyPatch) -> list[list[float]]:
+    """The learning rates of each training's parameter groups, in the order of the trainings."""
+    found: list[list[float]] = []
+    whole = TransferClassifier._train
+    monkeypatch.setattr(
+        TransferClassifier,
+        "_train",
+        lambda self, model, groups, *rest: found.append([g["lr"] for g in groups]) or whole(self, model, groups, *rest),
+    )
+    return found

@@ -229,15 +229,8 @@ def test_training_sets_out_from_words_and_frozen_means_all_but_the_classes(
 
 
 def test_the_projection_trains_at_the_encoders_rate(
-    save: Callable[..., Path], train: Windows, monkeypatch: pytest.MonkeyPatch
+    save: Callable[..., Path], train: Windows, rates: list[list[float]]
 ) -> None:
-    rates: list[list[float]] = []
-    whole = TransferClassifier._train
-    monkeypatch.setattr(
-        TransferClassifier,
-        "_train",
-        lambda self, model, groups, *rest: rates.append([g["lr"] for g in groups]) or whole(self, model, groups, *rest),
-    )
     settings: dict[str, Any] = {"head": "text", "steps": 1, "batch_size": 16, "lr": 0.1, "encoder_lr": 1e-4}
     for mode in ("finetune", "frozen"):
         TransferClassifier(save(), mode=mode, **settings).fit(train[::4])

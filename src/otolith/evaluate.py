@@ -364,7 +364,7 @@ def _row(windows: Windows, cell: Cell, folder: Path, threads: int | None = None)
             features=None if table is None else table[rows],
             validation_features=None if table is None else table[held],
             unlabelled=windows[train_rows].unlabelled(),
-            unlabelled_features=None if table is None else table[train_rows],
+            unlabelled_features=None if table is None or model.whiten is None else table[train_rows],
         )
         frozen = table if mode == "frozen" else None
         predicted = model.predict(test, features=None if frozen is None else frozen[test_rows])

@@ -79,9 +79,9 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         penalty: inverse strength C of the logistic head's regularisation.
         whiten: the logistic head sees features whitened by what changes between neighbouring windows of the unlabelled
             recordings, which mostly show one activity and differ in what does not matter: phase, noise. The number is the
-            ridge on that covariance, as a share of its mean variance (0.003 to 1 make little difference); None: standardised
-            features alone. Between relevant component analysis (Shental et al., ECCV 2002), whose chunklets are known to
-            share a class, and slow feature analysis; ours, from neither paper.
+            ridge on that covariance, as a share of its mean variance; None: standardised features alone. Between relevant
+            component analysis (Shental et al., ECCV 2002), whose chunklets are known to share a class, and slow feature
+            analysis; ours, from neither paper.
         lr: of Adam, at its highest where a schedule changes it.
         encoder_lr: of the encoder when it is fine-tuned, and of the projection of the head `text`; None: as `lr`.
         layer_decay: factor on the encoder's learning rate from each of its blocks to the one before.
