@@ -17,6 +17,7 @@ from otolith.datasets import DATASETS
 from otolith.encoders import ENCODERS
 from otolith.objectives import OBJECTIVES, Objective, Reconstruction, SimCLR
 from otolith.objectives.contrast import info_nce, nt_xent
+from otolith.objectives.reconstruction import hidden_steps
 from otolith.pretrain import pretrain
 from otolith.sampling import Batch
 from otolith.store import prepare
@@ -314,7 +315,7 @@ def test_masked_reconstruction_sees_the_mean_and_counts_hidden_steps_only(
     torch.manual_seed(0)
     objective = Reconstruction(encoders.Strided(6, mean, std), mask=mask).eval()
     torch.manual_seed(3)
-    hidden = objective.decoder.hidden(len(batch.x), batch.x.device)[:, 0]
+    hidden = hidden_steps(len(batch.x), 100, mask, 10, batch.x.device)[:, 0]
     assert hidden.sum(dim=1).tolist() == [10 * hidden_blocks] * len(batch.x)
     assert len({tuple(row) for row in hidden.tolist()}) > 1  # each window its own
     x, target = batch.x.clone(), batch.x.clone()

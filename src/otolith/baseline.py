@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from sklearn.utils.validation import check_is_fitted
 
-from otolith import checkpoint
+from otolith import checkpoint, features
 from otolith.transfer import Examples, TransferClassifier, _labels
 from otolith.windows import Signal, Windows
 
@@ -29,16 +29,8 @@ _BLOCK = 64  # windows whose answers are compared with thresholds at a time
 
 
 def simple_features(x: Float[np.ndarray, "windows channels time"]) -> Float[np.ndarray, "windows features"]:
-    """16 numbers a channel and 16 of each triad's magnitude: mean, standard deviation, minimum, maximum, mean absolute
-    difference, and the magnitudes of the first 11 Fourier bins of the window without its mean."""
-    triads = x[:, : x.shape[1] // 3 * 3].reshape(len(x), -1, 3, x.shape[2])
-    x = np.concatenate([x, np.linalg.norm(triads, axis=2)], axis=1).astype(np.float64)
-    mean = x.mean(axis=2)
-    spectrum = np.abs(np.fft.rfft(x - mean[:, :, None], axis=2))[:, :, :11] / x.shape[2]
-    basic = np.stack(
-        [mean, x.std(axis=2), x.min(axis=2), x.max(axis=2), np.abs(np.diff(x, axis=2)).mean(axis=2)], axis=2
-    )
-    return np.concatenate([basic, spectrum], axis=2).reshape(len(x), -1)
+    """`features.simple_features` of arrays, in float64."""
+    return features.simple_features(torch.from_numpy(np.asarray(x, np.float64))).numpy()
 
 
 class ForestClassifier(ClassifierMixin, BaseEstimator):
@@ -64,9 +56,9 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
         self.about_: dict[str, Any] = {}
         return self._grow(simple_features(_array(X)), _labels(X, y))
 
-    def _grow(self, features: np.ndarray, y: np.ndarray) -> ForestClassifier:
-        self._grown_from = features, y
-        self.forest_ = RandomForestClassifier(self.trees, random_state=self.seed, n_jobs=1).fit(features, y)
+    def _grow(self, table: np.ndarray, y: np.ndarray) -> ForestClassifier:
+        self._grown_from = table, y
+        self.forest_ = RandomForestClassifier(self.trees, random_state=self.seed, n_jobs=1).fit(table, y)
         self.classes_ = self.forest_.classes_
         return self
 
@@ -101,7 +93,7 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
                 "this forest was fitted on bare arrays, so nobody knows their rate and units; fit it on Windows"
             )
         _check_trees(self.trees, self.seed)
-        features, y = self._grown_from
+        table, y = self._grown_from
         names = [str(label) if label_names is None else label_names[int(label)] for label in self.classes_]
         header = {
             "forest": {"trees": self.trees, "seed": self.seed, "labels": names},
@@ -109,7 +101,7 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
             "about": {**about, "scikit-learn": sklearn.__version__},
         }
         target = np.searchsorted(self.forest_.classes_, y)
-        tensors = {"features": torch.from_numpy(features), "y": torch.from_numpy(target.astype(np.int64))}
+        tensors = {"features": torch.from_numpy(table), "y": torch.from_numpy(target.astype(np.int64))}
         checkpoint.write_file(path, header, tensors)
 
     @classmethod
@@ -133,7 +125,7 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
             model = cls(facts["trees"], facts["seed"])
             labels = [str(label) for label in facts["labels"]]
             model.signal_, model.about_ = checkpoint.read_signal(header), dict(header["about"])
-            width = _width(len(model.signal_.channels), model.signal_.steps)
+            width = features.feature_count(len(model.signal_.channels), model.signal_.steps)
             shapes = {name: (value.dtype, tuple(value.shape)) for name, value in tensors.items()}
             count = len(tensors["y"]) if "y" in tensors else 0
             expected = {"features": (torch.float64, (count, width)), "y": (torch.int64, (count,))}
@@ -155,11 +147,6 @@ def _check_trees(trees: Any, seed: Any) -> None:
     for name, value, most in (("trees", trees, 10_000), ("seed", seed, 2**32 - 1)):
         if type(value) is not int or not (name == "trees") <= value <= most:
             raise ValueError(f"{name} is {value!r}; expected a whole number up to {most:,}")
-
-
-def _width(channels: int, steps: int) -> int:
-    """How many `simple_features` a window has."""
-    return (channels + channels // 3) * (5 + min(11, steps // 2 + 1))
 
 
 def load_classifier(path: Path) -> TransferClassifier | ForestClassifier:

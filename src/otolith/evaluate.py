@@ -135,6 +135,7 @@ def units(
     seeds: Sequence[int] = (0, 1, 2, 3, 4),
     fold_seed: int | None = None,
     test: Sequence[str] | None = None,
+    validation: float = 0.2,
 ) -> list[Unit]:
     """The folds and seeds of a protocol, in the order in which they are computed.
 
@@ -145,6 +146,8 @@ def units(
         fold_seed: one partition into folds for all seeds, so that all may share one pretrained encoder a fold.
         test: these people are tested and nobody else, instead of folds: a corpus's official split. The others train, and
             the seed draws who of them validates.
+        validation: share of the people not tested who validate; 0: nobody does, where nothing is stopped or chosen by
+            them.
 
     Raises:
         ValueError: see `splits.by_subject` and `splits.fixed`.
@@ -153,7 +156,10 @@ def units(
     planned = []
     for seed in seeds:
         draw = seed if fold_seed is None else fold_seed
-        splits = by_subject(people, folds=folds, seed=draw) if test is None else [fixed(people, test, seed=draw)]
+        if test is None:
+            splits = by_subject(people, folds=folds, validation=validation, seed=draw)
+        else:
+            splits = [fixed(people, test, validation=validation, seed=draw)]
         planned += [Unit(split, seed, draw) for split in splits]
     return planned
 
@@ -311,15 +317,16 @@ def evaluate(windows: Windows, planned: Sequence[Cell], *, folder: Path, jobs: i
     )
 
 
-_features: dict[tuple[str, str], torch.Tensor] = {}
+_features: dict[tuple[str, str, bool], torch.Tensor] = {}
 
 
-def _features_of(encoder: checkpoint.Checkpoint, windows: Windows) -> torch.Tensor:
-    """Frozen features of the whole corpus, computed once a process and encoder."""
-    key = (encoder.sha256, windows.content)
+def _features_of(encoder: checkpoint.Checkpoint, windows: Windows, statistics: bool = False) -> torch.Tensor:
+    """Frozen features of the whole corpus, computed once a process and encoder, without or with statistics beside."""
+    key = (encoder.sha256, windows.content, statistics)
     if key not in _features:
-        _features.clear()  # one encoder's at a time: they may be large
-        _features[key] = embed(encoder.encoder, windows)
+        for other in [other for other in _features if other[:2] != key[:2]]:
+            del _features[other]  # one encoder's at a time: they may be large
+        _features[key] = embed(encoder.encoder, windows, statistics=statistics)
     return _features[key]
 
 
@@ -357,7 +364,7 @@ def _row(windows: Windows, cell: Cell, folder: Path, threads: int | None = None)
         model = TransferClassifier(encoder, seed=unit.seed, **cell.transfer)
         table = None
         if mode == "frozen" or (mode == "finetune" and (model.head == "logistic" or model.probe_epochs)):
-            table = _features_of(encoder, windows)
+            table = _features_of(encoder, windows, model.statistics)
         model.fit(
             train,
             validation=windows[held] if len(held) else None,

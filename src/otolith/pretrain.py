@@ -15,7 +15,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -69,6 +69,7 @@ def pretrain(
     batch_size: int = 256,
     lr: float = 1e-3,
     weight_decay: float = 0.0,
+    schedule: Literal["constant", "warmup-cosine"] = "constant",
     patience: int | None = 5,
     draw: Draw = "uniform",
     share: float = 1.0,
@@ -88,8 +89,9 @@ def pretrain(
         validation: windows of other people, for early stopping; None: the last weights are kept.
         epochs: at most.
         batch_size: over all devices together. An epoch's last, incomplete batch is dropped, unless it is the only one.
-        lr: of Adam.
+        lr: of Adam, at its highest where a schedule changes it.
         weight_decay: of Adam.
+        schedule: of the learning rate over all steps: `constant`, or `warmup-cosine`, see `warmup_cosine`.
         patience: epochs without a better validation loss before stopping; None: never stop early.
         draw: how an epoch draws its windows; see `sampling.weights`.
         share: part of the windows an epoch draws.
@@ -108,6 +110,8 @@ def pretrain(
 
     Source: Fortes Rey et al. 2023 (arXiv 2307.01168): Adam, 50 epochs, patience 5, best weights kept.
     """
+    if schedule not in ("constant", "warmup-cosine"):
+        raise ValueError(f"schedule is '{schedule}'; expected constant or warmup-cosine")
     if patience is not None and patience < 1:
         raise ValueError(f"patience is {patience}; expected at least 1 epoch, or none to never stop early")
     if len(train) < 2:
@@ -141,11 +145,12 @@ def pretrain(
         if 0 < count < least:
             raise ValueError(f"{count} windows {what} over {fabric.world_size} devices; expected at least {least}")
     per_epoch = max(1, drawn // batch_size)
-    loop = [epochs, batch_size, lr, weight_decay, patience, draw, share, replacement, precision, seed]
+    loop = [epochs, batch_size, lr, weight_decay, schedule, patience, draw, share, replacement, precision, seed]
     held_content = None if validation is None else validation.unlabelled().content
     trained = [_description(objective), _description(objective.encoder), train.unlabelled().content, held_content]
     identity = fingerprint([*trained, loop, fabric.world_size])
     run = _Run(objective, fabric, lr=lr, weight_decay=weight_decay, seed=seed)
+    run.warmed_of = epochs * per_epoch if schedule == "warmup-cosine" else None
     if resume is not None and resume.exists():
         run.load(resume, identity)
 
@@ -172,7 +177,8 @@ def pretrain(
         mark, windows = time.perf_counter(), 0
         sums.clear()
         of, history = (run.index, tuple(run.history)) if done else (epochs * per_epoch, ())
-        return Step(run.index, of, epoch, losses, validation_loss, lr, pace, mark - started, done, history)
+        rate = float(run.adam.param_groups[0]["lr"])
+        return Step(run.index, of, epoch, losses, validation_loss, rate, pace, mark - started, done, history)
 
     while not stopped():
         generator = torch.Generator().manual_seed(_mix(seed, _ORDER, run.epoch))
@@ -210,11 +216,21 @@ def pretrain(
         yield record(run.epoch, done=True)
 
 
+def warmup_cosine(step: int, of: int) -> float:
+    """Factor on the learning rate of step number `step`, from 0: linear over the first max(of / 100, 10) of `of` steps, then
+    a cosine down to 0."""
+    warmup = max(of // 100, 10)
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, of - warmup))))
+
+
 class _Run:
     """Everything that changes while training, so that it can be saved and taken up again."""
 
     def __init__(self, objective: Objective, fabric: Any, *, lr: float, weight_decay: float, seed: int) -> None:
-        self.objective, self.fabric, self.seed = objective, fabric, seed
+        self.objective, self.fabric, self.seed, self.lr = objective, fabric, seed, lr
+        self.warmed_of: int | None = None  # steps over which the learning rate rises and falls; None: it stays
         optimiser = torch.optim.Adam(objective.parameters(), lr=lr, weight_decay=weight_decay)
         self.model, self.optimiser = fabric.setup(objective, optimiser)
         self.adam = optimiser
@@ -236,6 +252,9 @@ class _Run:
 
     def train_on(self, batch: Batch) -> dict[str, Tensor]:
         """One optimisation step; returns the losses, detached."""
+        if self.warmed_of is not None:
+            for group in self.adam.param_groups:
+                group["lr"] = self.lr * warmup_cosine(self.index, self.warmed_of)
         with self._seeded(self.index):
             losses = self.model(batch)
             self.optimiser.zero_grad(set_to_none=True)

@@ -38,11 +38,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from otolith.datasets import DATASETS
 from otolith.encoders import ENCODERS, Encoder
 from otolith.evaluate import MODES, cells, units
+from otolith.features import log_features
 from otolith.objectives import OBJECTIVES, Objective
 from otolith.pretrain import pretrain
 from otolith.sampling import seeded
@@ -59,10 +61,12 @@ Table = dict[str, Any]
 
 _GIVEN = {
     "encoder": ("channels", "mean", "std"),
-    "objective": ("encoder", "paired"),
+    "objective": ("encoder", "paired", "mean", "std"),
     "pretrain": ("objective", "train", "validation", "seed", "resume"),
 }
 """Arguments that no recipe sets, as they follow from the run."""
+
+_SAMPLE = 8192  # training windows whose statistics stand for all
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +112,11 @@ class Recipe:
         arguments = {key: value for key, value in self.objective.items() if key != "name"}
         if "steps" in inspect.signature(kind).parameters:
             arguments.setdefault("steps", train.shape[2])
+        if "mean" in inspect.signature(kind).parameters:
+            sample = train.gather(torch.linspace(0, len(train) - 1, min(len(train), _SAMPLE)).long())
+            features = log_features(sample.cpu().double())
+            arguments["mean"] = features.mean(dim=0).tolist()
+            arguments["std"] = features.std(dim=0).clamp_min(1e-3).tolist()
         if self.pairs:
             arguments["paired"] = {name: vectors.shape[1] for name, vectors in train.paired.items()}
         with seeded(seed + 1):

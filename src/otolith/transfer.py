@@ -21,7 +21,9 @@ from torch import Tensor, nn
 from otolith import checkpoint, zeroshot
 from otolith.augment import augment, check_steps
 from otolith.encoders import Encoder
+from otolith.features import feature_count, log_features
 from otolith.objectives import OBJECTIVES, Objective
+from otolith.pretrain import warmup_cosine
 from otolith.sampling import Batch, seeded
 from otolith.windows import Signal, Windows
 
@@ -82,6 +84,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
             ridge on that covariance, as a share of its mean variance; None: standardised features alone. Between relevant
             component analysis (Shental et al., ECCV 2002), whose chunklets are known to share a class, and slow feature
             analysis; ours, from neither paper.
+        statistics: the logistic head sees the window's `log_features` beside the encoder's features, each of the two
+            groups with the same sum of variances. Ours.
         lr: of Adam, at its highest where a schedule changes it.
         encoder_lr: of the encoder when it is fine-tuned, and of the projection of the head `text`; None: as `lr`.
         layer_decay: factor on the encoder's learning rate from each of its blocks to the one before.
@@ -127,6 +131,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         dropout: float = 0.2,
         penalty: float = 1.0,
         whiten: float | None = None,
+        statistics: bool = False,
         lr: float = 1e-3,
         encoder_lr: float | None = None,
         layer_decay: float = 1.0,
@@ -155,6 +160,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         self.dropout = dropout
         self.penalty = penalty
         self.whiten = whiten
+        self.statistics = statistics
         self.lr = lr
         self.encoder_lr = encoder_lr
         self.layer_decay = layer_decay
@@ -191,7 +197,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
             X: training windows.
             y: (windows,) labels; not needed if `X` is `Windows` that carry them.
             validation: windows of other people for early stopping, with labels; classes unknown to `y` are left out.
-            features: (windows, 256) of `X`, where the caller has already computed them with this very encoder.
+            features: (windows, dim) of `X`, as `embed` gives them, where the caller has already computed them with this very
+                encoder.
             validation_features: the same of the validation windows.
             unlabelled: windows for the pretext's loss, with `keep_objective`, and for `whiten`; None: the training windows.
             unlabelled_features: (others, dim) of them, where the caller has already computed them.
@@ -211,6 +218,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(
                 f"whiten is {self.whiten} with the head {self.head}; expected a positive number with logistic"
             )
+        if self.statistics and self.head != "logistic":
+            raise ValueError(f"statistics are for the logistic head, and the head is {self.head}")
         if self.last_blocks is not None and self.last_blocks < 1:
             raise ValueError(f"last_blocks is {self.last_blocks}; expected at least 1 (mode frozen trains none)")
         if self.batch_size < 2:
@@ -362,14 +371,14 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
             self.head_ = words
         elif self.head == "logistic":
             assert features is not None
-            metric = None
+            share, metric = _shares(features.shape[1], self.encoder_.dim), None
             if self.whiten is not None:
                 around = X if unlabelled is None else unlabelled
                 if not isinstance(around, Windows):
                     raise ValueError("whiten needs windows that know their recordings (Windows), as X or as unlabelled")
                 table = self.transform(around) if unlabelled_features is None else unlabelled_features
-                metric = _neighbour_metric(table, around, self.whiten)
-            self.head_ = _logistic_head(features, target, len(self.classes_), self.penalty, metric).to(device)
+                metric = _neighbour_metric(table, around, self.whiten, share)
+            self.head_ = _logistic_head(features, target, len(self.classes_), self.penalty, share, metric).to(device)
         else:
             self.head_ = _mlp(self.encoder_.dim, self.hidden, len(self.classes_), self.dropout).to(device)
         self.steps_ = 0
@@ -388,7 +397,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
             epochs, steps = (self.probe_epochs, None) if probes else (self.epochs, self.steps)
             self._train(self.head_, [heads], features.to(device).__getitem__, target, check, epochs, steps)
         if trains_encoder:
-            model = nn.Sequential(self.encoder_, self.head_)
+            model = nn.Sequential(self._body, self.head_)
             if held is not None and answer is not None:
                 check = partial(_loss, model, _taker(held[0], device), answer, self.keep)
             blocks = self.encoder_.blocks()
@@ -453,7 +462,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         every = per_epoch if steps is None else max(1, steps // 20)
         rates = None
         if self.schedule == "warmup-cosine":
-            rates = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(_warmup_cosine, of=budget))
+            rates = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(warmup_cosine, of=budget))
         best, best_loss, worse, loss, done = None, math.inf, 0, torch.zeros(()), 0
         order = torch.empty(0, dtype=torch.long)
         while done < budget:
@@ -500,8 +509,13 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
 
     @torch.no_grad()
     def transform(self, X: Examples) -> Float[Tensor, "windows dim"]:
-        """Features of the encoder as it is now, in eval mode; no gradients and no changes."""
-        return _batched(self.encoder_.eval(), X, torch.device(self.device))
+        """What the head sees, by the encoder as it is now, in eval mode; no gradients and no changes."""
+        return _batched(self._body.eval(), X, torch.device(self.device))
+
+    @property
+    def _body(self) -> nn.Module:
+        """Windows -> what the head sees."""
+        return _Beside(self.encoder_) if self.statistics else self.encoder_
 
     @torch.no_grad()
     def predict_proba(
@@ -560,6 +574,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
                 "hidden": list(self.hidden),
                 "dropout": self.dropout,
                 "dim": dim,
+                "statistics": self.statistics,
             },
         }
         checkpoint.save(path, self.encoder_, self.signal_, about=facts, heads={"classifier": self.head_})
@@ -581,6 +596,9 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         width = loaded.encoder.dim
         try:
             model = cls(mode=facts["mode"], head=facts["head"], hidden=tuple(facts["hidden"]), dropout=facts["dropout"])
+            model.statistics = bool(facts.get("statistics", False))  # files of before 2026-11-25 do not know the word
+            if model.statistics:
+                width += feature_count(len(loaded.signal.channels), loaded.signal.steps)
             model.device = device
             model.classes_ = np.array([str(label) for label in facts["labels"]])
             with torch.device("meta"):  # takes no memory: sizes may be absurd until they are compared with the weights
@@ -602,10 +620,24 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         return model
 
 
-def embed(encoder: Encoder, windows: Windows, *, device: str = "cpu") -> Float[Tensor, "windows dim"]:
-    """Features of all windows, in eval mode and without gradients, on the CPU."""
+class _Beside(nn.Module):
+    """An encoder's features, and the window's `log_features` beside them."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, x: Float[Tensor, "batch channels time"]) -> Float[Tensor, "batch dim"]:
+        return torch.cat([self.encoder(x), log_features(x)], dim=1)
+
+
+def embed(
+    encoder: Encoder, windows: Windows, *, statistics: bool = False, device: str = "cpu"
+) -> Float[Tensor, "windows dim"]:
+    """Features of all windows, in eval mode and without gradients, on the CPU; `statistics` puts `log_features` beside."""
+    body = _Beside(encoder) if statistics else encoder
     with torch.no_grad():
-        return _batched(encoder.to(device).eval(), windows, torch.device(device)).cpu()
+        return _batched(body.to(device).eval(), windows, torch.device(device)).cpu()
 
 
 def _labels(examples: Examples, y: Any) -> np.ndarray:
@@ -659,14 +691,6 @@ def _loss(model: nn.Module, take: Callable[[Tensor], Tensor], target: Tensor, ke
     return float(torch.stack(parts).sum()) / len(target)
 
 
-def _warmup_cosine(step: int, of: int) -> float:
-    """Factor on the learning rate of step number `step`, from 0, of `of`."""
-    warmup = max(of // 100, 10)
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, of - warmup))))
-
-
 def _mlp(width: int, hidden: Sequence[int], classes: int, dropout: float) -> nn.Module:
     layers: list[nn.Module] = []
     for out in hidden:
@@ -675,11 +699,19 @@ def _mlp(width: int, hidden: Sequence[int], classes: int, dropout: float) -> nn.
     return nn.Sequential(*layers, nn.Linear(width, classes))
 
 
-def _neighbour_metric(features: Tensor, windows: Windows, ridge: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean and standard deviation of features, and the (dim, dim) matrix that whitens what changes from a window to the next
-    of its recording; the 2 % that change most, where activities change, are left out."""
+def _shares(width: int, dim: int) -> np.ndarray:
+    """A factor on each standardised feature, so that the encoder's and the others have the same sum of variances."""
+    count = np.where(np.arange(width) < dim, dim, width - dim)
+    return np.sqrt(width / count / (1 + (width > dim)))
+
+
+def _neighbour_metric(
+    features: Tensor, windows: Windows, ridge: float, share: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean and standard deviation (over `share`) of features, and the (dim, dim) matrix that whitens what changes from a
+    window to the next of its recording; the 2 % that change most, where activities change, are left out."""
     x = features.detach().cpu().double().numpy()
-    mean, std = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-6)
+    mean, std = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-6) / share
     order = np.lexsort([windows.start_s, windows.recording])
     next_to = np.flatnonzero(np.diff(windows.recording[order]) == 0)
     if len(next_to) < 2:
@@ -700,12 +732,13 @@ def _logistic_head(
     target: Tensor,
     classes: int,
     penalty: float,
+    share: np.ndarray,
     metric: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
 ) -> nn.Linear:
     """A Linear that computes a logistic regression on standardised features, or on those that `metric` whitens; what is done
     to the features is folded in."""
     x = features.detach().cpu().double().numpy()
-    mean, std = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-6)
+    mean, std = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-6) / share
     if metric is not None:
         mean, std, whitening = metric
     z = (x - mean) / std

@@ -12,6 +12,31 @@ from otolith.objectives.contract import Objective
 from otolith.sampling import Batch
 
 
+def hidden_steps(
+    count: int, steps: int, mask: float, mask_steps: int, device: torch.device
+) -> Bool[Tensor, "count 1 time"]:
+    """True where an encoder sees the mean instead of the signal: stretches of `mask_steps`, a share `mask` of them, drawn
+    anew for each window; at least one."""
+    blocks = -(-steps // mask_steps)
+    chosen = max(1, round(mask * blocks))
+    order = torch.rand(count, blocks, device=device).argsort(dim=1) < chosen
+    return order.repeat_interleave(mask_steps, dim=1)[:, None, :steps]
+
+
+def hide(
+    encoder: Encoder, x: Float[Tensor, "batch channels time"], hidden: Bool[Tensor, "batch 1 time"]
+) -> Float[Tensor, "batch channels time"]:
+    """The windows with the encoder's mean where they are hidden."""
+    mean = torch.tensor(encoder.mean, device=x.device, dtype=x.dtype)[:, None]
+    return torch.where(hidden, mean, x)
+
+
+def check_mask(mask: float, mask_steps: int, steps: int) -> None:
+    """Raises ValueError for a mask that cannot be."""
+    if not 0 <= mask < 1 or not 1 <= mask_steps <= steps:
+        raise ValueError(f"mask is {mask} in stretches of {mask_steps}; expected 0 <= mask < 1 within {steps} steps")
+
+
 class Decoder(nn.Sequential):
     """Draws windows from vectors: a Linear, then convolutions whose widths mirror 32-64-128 and that double time twice.
 
@@ -26,10 +51,7 @@ class Decoder(nn.Sequential):
     """
 
     def __init__(self, encoder: Encoder, steps: int, mask: float, mask_steps: int) -> None:
-        if not 0 <= mask < 1 or not 1 <= mask_steps <= steps:
-            raise ValueError(
-                f"mask is {mask} in stretches of {mask_steps}; expected 0 <= mask < 1 within {steps} steps"
-            )
+        check_mask(mask, mask_steps, steps)
         super().__init__(
             nn.Linear(encoder.dim, 128 * -(-steps // 4)),
             nn.Unflatten(1, (128, -(-steps // 4))),
@@ -65,18 +87,10 @@ class Decoder(nn.Sequential):
         if not self.mask:
             vectors = encoder(x) if features is None else encoder.summary(features)
             return F.mse_loss(self(vectors)[:, :, : self.steps], target)
-        hidden = self.hidden(len(x), x.device)
-        mean = torch.tensor(encoder.mean, device=x.device, dtype=x.dtype)[:, None]
-        drawn = self(encoder(torch.where(hidden, mean, x)))[:, :, : self.steps]
+        hidden = hidden_steps(len(x), self.steps, self.mask, self.mask_steps, x.device)
+        drawn = self(encoder(hide(encoder, x, hidden)))[:, :, : self.steps]
         error = (drawn - target).square() * hidden
         return error.sum() / (hidden.sum() * target.shape[1])  # type: ignore[no-any-return]
-
-    def hidden(self, count: int, device: torch.device) -> Bool[Tensor, "batch 1 time"]:
-        """True where the encoder sees the mean instead of the signal."""
-        blocks = -(-self.steps // self.mask_steps)
-        chosen = max(1, round(self.mask * blocks))
-        order = torch.rand(count, blocks, device=device).argsort(dim=1) < chosen
-        return order.repeat_interleave(self.mask_steps, dim=1)[:, None, : self.steps]
 
 
 class Reconstruction(Objective):

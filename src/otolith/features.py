@@ -1,0 +1,33 @@
+"""Simple statistics of a window: what a random forest is given, what a pretext can ask for, what a head can see."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+_BINS = 11  # of the spectrum, from frequency 0
+
+
+def simple_features(x: Float[Tensor, "windows channels time"]) -> Float[Tensor, "windows features"]:
+    """16 numbers a channel and 16 of each triad's magnitude: mean, standard deviation, minimum, maximum, mean absolute
+    difference, and the magnitudes of the first 11 Fourier bins of the window without its mean. In the unit of `x`."""
+    windows, channels, time = x.shape
+    triads = x[:, : channels // 3 * 3].reshape(windows, channels // 3, 3, time)
+    x = torch.cat([x, torch.linalg.vector_norm(triads, dim=2)], dim=1)
+    mean = x.mean(dim=2)
+    spectrum = torch.fft.rfft(x - mean[:, :, None], dim=2)[:, :, :_BINS].abs() / time
+    basic = [mean, x.std(dim=2, correction=0), x.amin(dim=2), x.amax(dim=2), x.diff(dim=2).abs().mean(dim=2)]
+    return torch.cat([torch.stack(basic, dim=2), spectrum], dim=2).flatten(1)
+
+
+def log_features(x: Float[Tensor, "windows channels time"]) -> Float[Tensor, "windows features"]:
+    """`simple_features` f as sign(f) log(1 + 10 |f|), f in g or rad/s: so that strong movements do not outweigh weak ones,
+    and linear models can be built on them."""
+    features = simple_features(x)
+    return features.sign() * (10 * features.abs()).log1p()
+
+
+def feature_count(channels: int, steps: int) -> int:
+    """How many simple features a window has."""
+    return (channels + channels // 3) * (5 + min(_BINS, steps // 2 + 1))
