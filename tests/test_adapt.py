@@ -1,5 +1,6 @@
 """One's own recordings and labels: windows stay inside their spans, estimates leave people out, mistakes are said."""
 
+import dataclasses
 import itertools
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,13 @@ from otolith.baseline import ForestClassifier, load_classifier
 from otolith.encoders import Strided
 from otolith.predict import Columns
 from otolith.store import Store
-from otolith.transfer import TransferClassifier
+from otolith.transfer import TransferClassifier, embed
 from otolith.windows import Signal, Windows, cut
 
 ACC = ("acc_x", "acc_y", "acc_z")
 SIGNAL = Signal(50.0, ACC, 2.0)
 HEADER = "recording,start,end,label,person"
-FEW: dict[str, Any] = {**adapt.TRANSFER, "steps": 2}
+FEW: dict[str, Any] = dict(adapt.TRANSFER)
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +96,24 @@ def test_windows_are_the_recordings_own_values_and_stay_inside_their_spans(folde
         "windows": [16, 16, 17],
         "people": [2, 2, 2],
     }
+
+
+def test_unlabelled_windows_cover_the_recordings_from_end_to_end(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    material = gathered(folder, tmp_path, lines("12", 4.0))
+    around = material.unlabelled
+    assert around.y is None and around.contract == SIGNAL and around.people == ["recordings:-"]
+    for number in range(2):
+        starts = around.start_s[around.recording == number]
+        np.testing.assert_allclose(starts, [*range(39), *range(45, 64)])  # 40 to 45 s are missing
+    read = predict.read_csv(folder / "walk2.csv")
+    row = np.flatnonzero((around.recording == 1) & np.isclose(around.start_s, 30))
+    np.testing.assert_array_equal(around[row].array().numpy()[0], read.pieces[0].signal[1500:1600].T)
+    monkeypatch.setattr(adapt, "MOST_UNLABELLED", 40)
+    monkeypatch.setattr(adapt, "_BLOCK", 5)
+    fewer = gathered(folder, tmp_path, lines("12", 4.0)).unlabelled
+    assert len(fewer) == 40 and fewer.start_s[:10].tolist() == [0, 1, 2, 3, 4, 15, 16, 17, 18, 19]  # blocks 0, 3, 6 ...
 
 
 def test_no_window_crosses_a_gap(folder: Path, tmp_path: Path) -> None:
@@ -185,23 +204,34 @@ def test_people_stand_in_the_order_one_counts_in(folder: Path, tmp_path: Path) -
 def test_each_window_is_judged_once_by_models_that_never_saw_its_person(
     folder: Path, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    windows = gathered(folder, tmp_path, lines()).windows
+    material = gathered(folder, tmp_path, lines())
+    windows = material.windows
     fitted: list[set[int]] = []
+    known: list[set[int]] = []
     judged: list[list[tuple[int, float]]] = []
     for kind in (TransferClassifier, ForestClassifier):
 
-        def fit(self: Any, train: Windows, whole: Any = kind.fit) -> Any:
+        def fit(self: Any, train: Windows, whole: Any = kind.fit, **others: Any) -> Any:
             fitted.append(set(train.subject.tolist()))
-            return whole(self, train)
+            if isinstance(self, TransferClassifier):
+                known.append(set(others["unlabelled"].recording.tolist()))
+                for name, windows in (("features", train), ("unlabelled_features", others["unlabelled"])):
+                    expected = embed(checkpoint.load(encoder).encoder, windows, statistics=True)
+                    torch.testing.assert_close(others[name], expected)
+                assert known[-1] == set(train.recording.tolist())
+            return whole(self, train, **others)
 
-        def predicts(self: Any, test: Windows, whole: Any = kind.predict) -> np.ndarray:
+        def predicts(self: Any, test: Windows, whole: Any = kind.predict, **others: Any) -> np.ndarray:
             assert not fitted[-1] & set(test.subject.tolist())
             judged.append(list(zip(test.recording.tolist(), test.start_s.tolist(), strict=True)))
-            return whole(self, test)
+            found = whole(self, test, **others)
+            assert (whole(self, test) == found).all()
+            return found
 
         monkeypatch.setattr(kind, "fit", fit)
         monkeypatch.setattr(kind, "predict", predicts)
-    every = list(adapt.adapt(checkpoint.load(encoder), windows, tmp_path / "out", transfer=FEW))
+    around = material.unlabelled
+    every = list(adapt.adapt(checkpoint.load(encoder), windows, tmp_path / "out", unlabelled=around, transfer=FEW))
     assert [(one.done, one.of) for one in every] == [(k, 11) for k in range(1, 12)]
     expected = sorted(zip(windows.recording.tolist(), windows.start_s.tolist(), strict=True))
     for candidate in range(2):
@@ -346,13 +376,30 @@ def test_a_recipes_transfer_takes_the_place_of_the_default(
     recipe.write_text(named + "[transfer]\nhidden = [8]\nlr = 0.01\n[transfer.finetune]\nsteps = 5\n")
     seen: list[Any] = []
     monkeypatch.setattr(adapt, "adapt", lambda *_, transfer, **__: iter([seen.append(transfer)]))
+    arms = tmp_path / "arms.toml"
+    arms.write_text(
+        named + '[protocol]\nmodes = ["forest", "ours", "frozen"]\n[transfer]\nhead = "logistic"\n'
+        '[transfer.ours]\nmode = "frozen"\nwhiten = 0.1\n'
+    )
     labels = save(tmp_path, lines("12"))
-    for given in (None, recipe):
+    for given in (None, recipe, arms):
         stages.adapt_recordings(encoder, folder, labels, tmp_path, columns=Columns(), recipe=given)
     assert seen[0] is adapt.TRANSFER
     assert seen[1] == {"mode": "finetune", "hidden": [8], "lr": 0.01, "steps": 5}
+    assert seen[2] == {"mode": "frozen", "head": "logistic", "whiten": 0.1}
     for settings in seen:
         TransferClassifier(**settings)
+
+
+def test_single_windows_have_nothing_to_whiten_by(folder: Path, encoder: Path, tmp_path: Path) -> None:
+    windows = gathered(folder, tmp_path, lines("123")).windows
+    apart = dataclasses.replace(windows, start_s=100.0 * np.arange(len(windows)))
+    found = []
+    for given, whiten in ((apart, 0.1), (windows, None), (windows, 0.1)):
+        made = adapt._Maker(checkpoint.load(encoder), {**FEW, "whiten": whiten}, 0, given, None)
+        found.append(made.fitted("encoder", np.arange(len(windows))).predict_proba(windows))
+    np.testing.assert_allclose(found[0], found[1], atol=1e-6)
+    assert np.abs(found[2] - found[1]).max() > 1e-3
 
 
 # mistakes

@@ -153,6 +153,15 @@ SIZES = {
 }
 
 
+def test_strided_may_be_wider() -> None:
+    wide = ENCODERS["strided"](3, widths=[64, 128, 256])
+    assert wide.dim == 512 and wide(torch.zeros(2, 3, 100)).shape == (2, 512)
+    assert sum(value.numel() for value in wide.parameters()) == SIZES["strided"] - 49_280 - 256 + 98_560 + 512
+    for widths in ([64, 128], [64, 128, 250], [64, 0, 128]):
+        with pytest.raises(ValueError, match="expected three multiples of 8"):
+            ENCODERS["strided"](3, widths=widths)
+
+
 @every_encoder
 def test_number_of_parameters_is_that_of_the_source(name: str) -> None:
     assert sum(value.numel() for value in build(name).parameters()) == SIZES[name]

@@ -12,12 +12,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from sklearn.metrics import f1_score
+from sklearn.metrics import confusion_matrix, f1_score
 
 from otolith import checkpoint, evaluate
 from otolith.baseline import CLASSICAL, ForestClassifier, MiniRocketClassifier
 from otolith.encoders import Strided
 from otolith.evaluate import Cell, Row, Unit, cells, gains, gather, summary, units
+from otolith.splits import draw_shots
 from otolith.transfer import TransferClassifier
 from otolith.windows import Windows
 
@@ -177,6 +178,13 @@ def test_one_partition_into_folds_may_serve_all_seeds(some: Windows) -> None:
     assert {(unit.seed, unit.fold_seed) for unit in shared} == {(3, 7), (4, 7)}
     own = units(some, folds=FOLDS, seeds=(3, 4))
     assert [unit.split for unit in own[:FOLDS]] != [unit.split for unit in own[FOLDS:]]
+
+
+def test_nobody_need_validate(some: Windows) -> None:
+    for given in ({"folds": FOLDS}, {"test": ["2", "3"]}):
+        for unit in units(some, seeds=(0,), validation=0.0, **given):
+            assert not unit.split.validation
+            assert {*unit.split.train, *unit.split.test} == set(some.subject_names)
 
 
 def test_people_without_windows_take_no_part(some: Windows) -> None:
@@ -449,6 +457,26 @@ def test_features_of_one_part_of_a_corpus_are_not_taken_for_another(
     for name, windows in (("whole", some), ("part", some[1:])):  # now without clearing
         planned = plan(windows, folder, seeds=(0,), shots=(None,), modes=("frozen",))
         assert [row.confusion for row in evaluate.evaluate(windows, planned, folder=tmp_path / "one")] == fresh[name]
+
+
+def test_arms_with_and_without_statistics_take_their_own_features(some: Windows, folder: Path, tmp_path: Path) -> None:
+    how: dict[str, Any] = {"mode": "frozen", "head": "logistic", "whiten": 0.1}
+    arms = {
+        "with": {**how, "statistics": True},
+        "without": how,
+        "tuned": {**how, "mode": "finetune", "statistics": True},
+    }
+    planned = plan(some, folder, seeds=(0,), shots=(5,), modes=tuple(arms), overrides=arms)[:3]
+    found = {row.mode: row.confusion for row in evaluate.evaluate(some, planned, folder=tmp_path)}
+    assert len(evaluate._features) == 2
+    unit = planned[0].unit
+    rows = some.rows_of(unit.split.train)
+    train, test = some[rows[draw_shots(some.y[rows], 5, seed=unit.split.fold)]], some.of(unit.split.test)
+    for cell in planned:
+        model = TransferClassifier(cell.encoder, seed=0, **cell.transfer)
+        model.fit(train, validation=some[list(cell.held)], unlabelled=some[rows].unlabelled())
+        expected = confusion_matrix(test.y, model.predict(test), labels=range(3))
+        assert json.loads(found[cell.mode]) == expected.tolist()
 
 
 # errors

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from otolith.encoders import Strided
 from otolith.objectives import Objective, Reconstruction, SimCLR
-from otolith.pretrain import Step, pretrain
+from otolith.pretrain import Step, pretrain, warmup_cosine
 from otolith.recording import Recording
 from otolith.sampling import Batch
 from otolith.store import Store, open_store, prepare
@@ -176,6 +176,37 @@ def test_how_often_it_reports_and_saves_changes_nothing(
 def test_a_person_on_both_sides_is_refused(windows: Windows) -> None:
     with pytest.raises(ValueError, match="subject synthetic:3 is in training and in validation"):
         run(reconstruction(), windows.of(["1", "2", "3"]), windows.of(["3", "4"]))
+
+
+# the learning rate
+
+
+def test_the_rate_warms_up_and_falls_and_a_resumed_run_follows_it(
+    sides: tuple[Windows, Windows], tmp_path: Path
+) -> None:
+    train, _ = sides
+    settings = {
+        **SETTINGS,
+        "epochs": 8,
+        "schedule": "warmup-cosine",
+        "report_every": 1,
+        "save_every_s": 0.0,
+        "patience": None,
+    }
+    whole = reconstruction()
+    steps = run(whole, train, **settings)
+    total = steps[-1].of
+    assert [step.lr for step in steps] == pytest.approx([0.002 * warmup_cosine(k, total) for k in range(total)])
+    state, again = tmp_path / "state", reconstruction()
+    interrupted = pretrain(reconstruction(), train, resume=state, **settings)
+    for _ in range(5):
+        next(interrupted)
+    interrupted.close()
+    run(again, train, resume=state, **settings)
+    assert same(weights(again), weights(whole))
+    other = reconstruction()
+    run(other, train, **{**settings, "schedule": "constant"})
+    assert not same(weights(other), weights(whole))
 
 
 # early stopping

@@ -1,5 +1,7 @@
 """The classifier does in each mode what the mode says, changes nothing of the caller's, and behaves as an estimator."""
 
+import dataclasses
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,12 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from torch import Tensor, nn
 
 from otolith import checkpoint, transfer
+from otolith.augment import augment
 from otolith.encoders import CPC, Encoder, Strided
+from otolith.features import log_features
 from otolith.objectives import SimCLR
+from otolith.pretrain import warmup_cosine
+from otolith.sampling import seeded
 from otolith.store import Store
 from otolith.transfer import TransferClassifier, embed
 from otolith.windows import Windows, cut
@@ -270,7 +276,7 @@ def test_scratch_keeps_the_arguments_of_the_encoder(train: Windows) -> None:
     statistics = train.statistics()
     torch.manual_seed(0)
     model = TransferClassifier(Strided(6, **statistics, dropout=0.2), mode="scratch", **SMALL).fit(train)
-    assert model.encoder_.arguments() == {"channels": 6, **statistics, "dropout": 0.2}
+    assert model.encoder_.arguments() == {"channels": 6, **statistics, "dropout": 0.2, "widths": [64, 128, 128]}
 
 
 @both_heads
@@ -457,6 +463,76 @@ def test_whitening_is_by_what_changes_between_neighbours(train: Windows, held: W
     np.testing.assert_allclose(mixed.predict_proba(test), model.predict_proba(test), atol=5e-3)
 
 
+def test_windows_that_lie_apart_are_no_neighbours(train: Windows, held: Windows) -> None:
+    whole = held[np.flatnonzero(held.recording == held.recording[0])]
+    spread = dataclasses.replace(whole, start_s=10.5 * np.arange(len(whole)))
+    close = dataclasses.replace(whole, start_s=10.0 * np.arange(len(whole)))
+    one, other = transfer.neighbours(close)
+    assert one.tolist() == list(range(len(whole) - 1)) and (other == one + 1).all()
+    with pytest.raises(ValueError, match="no neighbours"):
+        TransferClassifier(encoder(), mode="frozen", head="logistic", whiten=0.1).fit(train, unlabelled=spread)
+
+
+def test_statistics_stand_beside_the_features_with_the_same_sum_of_variances(
+    train: Windows, held: Windows, test: Windows, tmp_path: Path
+) -> None:
+    plain: dict[str, Any] = {"mode": "frozen", "head": "logistic", "statistics": True, "penalty": 0.01}
+    tables = [
+        np.concatenate([embed(encoder(), part).numpy(), log_features(part.array()).numpy()], axis=1)
+        for part in (train, test)
+    ]
+    assert tables[0].shape[1] == 256 + 16 * 8
+    np.testing.assert_array_equal(embed(encoder(), test, statistics=True).numpy(), tables[1])
+    mean, std = tables[0].mean(axis=0), np.maximum(tables[0].std(axis=0), 1e-6)  # the spectrum at 0 is rounding
+    share = np.sqrt(np.repeat([384 / 2 / 256, 384 / 2 / 128], [256, 128]))
+    groups = [(table - mean) / std * share for table in tables]
+    # training features have variance 1 but for those that never change
+    assert [group.var(axis=0).sum() for group in np.split(groups[0], [256], axis=1)] == pytest.approx(
+        [192, 192], rel=0.1
+    )
+    expected = LogisticRegression(C=0.01, max_iter=2000).fit(groups[0], train.y).predict_proba(groups[1])
+    model = TransferClassifier(encoder(), **plain).fit(train)
+    np.testing.assert_allclose(model.predict_proba(test), expected, atol=5e-3)
+    without = TransferClassifier(encoder(), mode="frozen", head="logistic", penalty=0.01).fit(train).predict_proba(test)
+    assert np.abs(without - expected).max() > 0.02
+
+    whitened = TransferClassifier(encoder(), whiten=0.1, **plain).fit(train, unlabelled=held.unlabelled())
+    assert np.abs(whitened.predict_proba(test) - expected).max() > 0.02
+    for fitted in (model, whitened, TransferClassifier(encoder(), **{**plain, "mode": "finetune"}, steps=2).fit(train)):
+        fitted.save(tmp_path / "model.safetensors")
+        again = TransferClassifier.load(tmp_path / "model.safetensors")
+        np.testing.assert_array_equal(again.predict_proba(test), fitted.predict_proba(test))
+    with pytest.raises(ValueError, match="for the logistic head"):
+        TransferClassifier(encoder(), statistics=True).fit(train)
+
+
+def test_copies_are_further_training_windows_of_the_logistic_head(train: Windows, test: Windows) -> None:
+    steps = [{"name": "rotation", "sd_degrees": 10}, {"name": "noise"}]
+    plain: dict[str, Any] = {"mode": "frozen", "head": "logistic", "penalty": 0.01}
+    model = TransferClassifier(encoder(), copies=3, augmentations=steps, seed=5, **plain).fit(train)
+    with seeded(5, "cpu"):
+        copied = [augment(train.array(), steps) for _ in range(3)]
+    more = torch.cat([train.array(), *copied])
+    expected = TransferClassifier(encoder(), **plain).fit(more, np.tile(train.y, 4))
+    np.testing.assert_allclose(model.predict_proba(test), expected.predict_proba(test), atol=1e-5)
+    assert not any(torch.equal(one, two) for one, two in itertools.combinations([train.array(), *copied], 2))
+    without = TransferClassifier(encoder(), **plain).fit(train)
+    assert np.abs(without.predict_proba(test) - model.predict_proba(test)).max() > 1e-3
+    tuned = TransferClassifier(
+        encoder(), copies=3, augmentations=steps, **{**plain, "mode": "finetune"}, steps=2, lr=1e-7
+    )
+    np.testing.assert_allclose(
+        TransferClassifier(encoder(), copies=3, augmentations=steps, **plain).fit(train).predict_proba(test),
+        tuned.fit(train).predict_proba(test),
+        atol=1e-3,
+    )
+    for wrong in ({"copies": -1}, {"copies": 2}):
+        with pytest.raises(ValueError, match=r"expected 0, or more with augmentations"):
+            TransferClassifier(encoder(), **plain, **wrong).fit(train)
+    with pytest.raises(ValueError, match="for the logistic head"):
+        TransferClassifier(encoder(), copies=2, augmentations=steps).fit(train)
+
+
 def test_whitening_needs_neighbours(train: Windows, examples: Any) -> None:
     for whiten, head in ((0.0, "logistic"), (-1.0, "logistic"), (0.1, "mlp")):
         with pytest.raises(ValueError, match="positive number with logistic"):
@@ -602,7 +678,6 @@ def test_windows_that_the_contract_does_not_allow_are_refused(
 
 
 def test_windows_of_another_rate_are_refused(train: Windows, pretrained: Path, tmp_path: Path) -> None:
-    import dataclasses
 
     loaded = checkpoint.load(pretrained)
     path = tmp_path / "slow.safetensors"
@@ -676,7 +751,7 @@ def test_a_loss_that_is_not_finite_ends_with_advice(examples: Any) -> None:
 
 def test_the_learning_rate_warms_up_and_falls_to_zero(train: Windows, monkeypatch: Any) -> None:
     for of, warmup in ((100, 10), (4000, 40)):
-        rates = np.array([transfer._warmup_cosine(step, of) for step in range(of)])
+        rates = np.array([warmup_cosine(step, of) for step in range(of)])
         np.testing.assert_allclose(rates[:warmup], np.arange(1, warmup + 1) / warmup)
         assert rates[warmup] == 1 and (np.diff(rates[warmup:]) < 0).all() and rates[-1] < 1e-3
         middle = warmup + (of - warmup) // 2
@@ -690,7 +765,7 @@ def test_the_learning_rate_warms_up_and_falls_to_zero(train: Windows, monkeypatc
     )
     settings: dict[str, Any] = {**SMALL, "steps": 20, "optimiser": "adamw", "schedule": "warmup-cosine", "lr": 0.01}
     TransferClassifier(encoder(), mode="frozen", **settings).fit(train)
-    assert seen == pytest.approx([0.01 * transfer._warmup_cosine(k, 20) for k in range(20)])
+    assert seen == pytest.approx([0.01 * warmup_cosine(k, 20) for k in range(20)])
 
 
 def test_adamw_takes_its_decay_from_the_weights(train: Windows) -> None:

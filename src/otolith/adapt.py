@@ -31,11 +31,26 @@ from otolith.files import fingerprint, replacing
 from otolith.predict import Columns, Read, read_csv, resampled, stem
 from otolith.report import COLOURS, STYLE, confusion_panel, points
 from otolith.splits import Split, by_subject
-from otolith.transfer import TransferClassifier
+from otolith.transfer import TransferClassifier, embed, neighbours
 from otolith.windows import Signal, Windows
 
-TRANSFER: Mapping[str, Any] = {"mode": "finetune", "head": "logistic", "steps": 200}
-"""How the encoder is adapted where no recipe says it: arguments of `TransferClassifier`."""
+TRANSFER: Mapping[str, Any] = {
+    "mode": "frozen",
+    "head": "logistic",
+    "penalty": 0.1,
+    "whiten": 0.03,
+    "statistics": True,
+    "copies": 8,
+    "augmentations": [
+        {"name": "rotation", "sd_degrees": 15},
+        {"name": "scaling", "common": True},
+        {"name": "time_shift", "share": 0.2},
+        {"name": "time_warp", "sd": 0.1},
+        {"name": "noise", "sd": 0.03},
+    ],
+}
+"""How the encoder is adapted where no recipe says it: arguments of `TransferClassifier`, those of `recipes/few-shot.toml`.
+`docs/few-shot.md` says why."""
 
 CANDIDATES = {"encoder": "adapted encoder", "forest": "random forest"}
 """What is compared, in words; where the two tie, the first is taken."""
@@ -46,6 +61,11 @@ TIE = 0.005
 """Macro F1 that lie no further apart are a tie."""
 PEOPLE_FOR_INTERVAL = 5
 FILES = ("estimate.csv", "estimate.png")
+MOST_UNLABELLED = 8192
+"""Windows of the recordings, labelled or not, that a classifier gets to know beside the labelled ones."""
+MOST_COPIED = 4096
+"""Windows and their copies together; more labelled windows get fewer copies."""
+_BLOCK = 64  # neighbouring windows that are kept together where there are more than that
 
 
 class Labelled(NamedTuple):
@@ -75,12 +95,15 @@ class Material:
 
     Attributes:
         windows: labelled, at the checkpoint's signal contract; a person is whoever the labels file names.
+        unlabelled: of the same recordings from end to end, without labels or people, half overlapping as well; at most
+            about `MOST_UNLABELLED`, in blocks of neighbours spread evenly.
         notes: how the files were understood, a sentence each.
         warnings: what makes the estimate worse than it looks, a sentence each.
         counts: label, windows, people.
     """
 
     windows: Windows
+    unlabelled: Windows
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
     counts: pd.DataFrame
@@ -212,7 +235,7 @@ def gather(
         _check(row, start_s, end_s, reads[file], labels)
         stretches[file].append(Stretch(start_s, end_s, row.label, row.person or _bare(file), row.line))
     stretches = {file: _apart(spans, file, labels) for file, spans in stretches.items()}
-    windows = _windows(reads, stretches, contract, names, encoder)
+    windows, unlabelled = _windows(reads, stretches, contract, names, encoder)
     notes = _in_common({file: read.notes for file, read in reads.items()})
     if not rows[0].person:
         notes.append(
@@ -226,7 +249,8 @@ def gather(
     for number, name in enumerate(names):
         mine = y == number
         lines.append({"label": name, "windows": mine.sum(), "people": len(np.unique(windows.subject[mine]))})
-    return Material(windows, tuple(notes), tuple(_warnings(windows, _splits(windows, seed))), pd.DataFrame(lines))
+    warnings = tuple(_warnings(windows, _splits(windows, seed)))
+    return Material(windows, unlabelled, tuple(notes), warnings, pd.DataFrame(lines))
 
 
 def adapt(
@@ -234,6 +258,7 @@ def adapt(
     windows: Windows,
     out: Path,
     *,
+    unlabelled: Windows | None = None,
     transfer: Mapping[str, Any] = TRANSFER,
     seed: int = 0,
     jobs: int = 1,
@@ -248,7 +273,9 @@ def adapt(
         encoder: the checkpoint to adapt.
         windows: from `gather`.
         out: folder of the files.
-        transfer: how the encoder is adapted.
+        unlabelled: of the same recordings, from `gather`, for what needs no labels: whitening, or the pretext's loss. A
+            recording in which a person who is left out was labelled is left out with that person.
+        transfer: how the encoder is adapted. Where it whitens and windows have no neighbours, that is left out.
         seed: of the folds, initial weights and trees.
         jobs: processes that leave people out; each gets its share of the cores.
     """
@@ -257,16 +284,17 @@ def adapt(
     predicted = {name: np.full(len(windows), -1) for name in CANDIDATES}
     if why_not:
         total, splits = 1, []
+    make = _Maker(encoder, transfer, seed, windows, unlabelled)
     tasks = [(split, name) for split in splits for name in CANDIDATES]
     threads = None if jobs == 1 else max(1, torch.get_num_threads() // jobs)
     found = Parallel(n_jobs=jobs, return_as="generator_unordered")(
-        delayed(_left_out)(windows, split, name, encoder, transfer, seed, threads) for split, name in tasks
+        delayed(_left_out)(make, split, name, threads) for split, name in tasks
     )
     for done, (split, name, labels) in enumerate(found):
         predicted[name][windows.rows_of(split.test)] = labels
         yield Fitted(done + 1, total, f"without {', '.join(split.test)}: {CANDIDATES[name]}")
     choice = _choice(windows, splits, predicted) if splits else Choice("encoder", (why_not,), {}, pd.DataFrame())
-    model = _model(choice.chosen, encoder, transfer, seed).fit(windows)
+    model = make.fitted(choice.chosen, np.arange(len(windows)))
     scores = {name: round(found.macro_f1, 6) for name, found in choice.estimates.items()}
     facts = {"labelled_subjects": windows.people, "labelled_windows": len(windows), "adapted_from": encoder.sha256}
     model.save(out / "model.safetensors", label_names=windows.label_names, about={**facts, "estimate": scores})
@@ -296,26 +324,59 @@ def estimate_figure(choice: Choice, classes: Sequence[str]) -> Figure:
     return figure
 
 
-def _model(
-    name: str, encoder: Checkpoint, transfer: Mapping[str, Any], seed: int
-) -> TransferClassifier | ForestClassifier:
-    return ForestClassifier(seed=seed) if name == "forest" else TransferClassifier(encoder, seed=seed, **transfer)
+class _Maker:
+    """Fits candidates on some of the windows; features of an encoder that stays as it is are computed once."""
+
+    def __init__(
+        self,
+        encoder: Checkpoint,
+        transfer: Mapping[str, Any],
+        seed: int,
+        windows: Windows,
+        unlabelled: Windows | None,
+    ) -> None:
+        self.encoder, self.transfer, self.seed = encoder, transfer, seed
+        self.windows, self.unlabelled = windows, unlabelled
+        self.table = self.around = None  # arrays, as joblib maps those into all processes
+        if transfer.get("mode") == "frozen":
+            statistics = bool(transfer.get("statistics", False))
+            self.table = embed(encoder.encoder, windows, statistics=statistics).numpy()
+            if unlabelled is not None and transfer.get("whiten") is not None:
+                self.around = embed(encoder.encoder, unlabelled, statistics=statistics).numpy()
+
+    def fitted(self, name: str, rows: np.ndarray) -> TransferClassifier | ForestClassifier:
+        """A candidate, fitted on these windows."""
+        train = self.windows[rows]
+        if name == "forest":
+            return ForestClassifier(seed=self.seed).fit(train)
+        others, around = None, None
+        if self.unlabelled is not None:
+            left = np.delete(self.windows.recording, rows)
+            mine = np.flatnonzero(~np.isin(self.unlabelled.recording, left))
+            others = self.unlabelled[mine] if len(mine) else None
+            around = None if self.around is None or others is None else torch.from_numpy(self.around[mine])
+        table = None if self.table is None else torch.from_numpy(self.table[rows])
+        transfer = dict(self.transfer)
+        if transfer.get("whiten") is not None and len(neighbours(train if others is None else others)[0]) < 2:
+            transfer["whiten"] = None
+        if transfer.get("copies"):
+            transfer["copies"] = min(transfer["copies"], MOST_COPIED // len(train))
+        model = TransferClassifier(self.encoder, seed=self.seed, **transfer)
+        return model.fit(train, features=table, unlabelled=others, unlabelled_features=around)
+
+    def predicted(self, model: TransferClassifier | ForestClassifier, rows: np.ndarray) -> np.ndarray:
+        """The labels that it gives to these windows."""
+        if self.table is None or isinstance(model, ForestClassifier):
+            return model.predict(self.windows[rows])
+        return model.predict(self.windows[rows], features=torch.from_numpy(self.table[rows]))
 
 
-def _left_out(
-    windows: Windows,
-    split: Split,
-    name: str,
-    encoder: Checkpoint,
-    transfer: Mapping[str, Any],
-    seed: int,
-    threads: int | None,
-) -> tuple[Split, str, np.ndarray]:
+def _left_out(make: _Maker, split: Split, name: str, threads: int | None) -> tuple[Split, str, np.ndarray]:
     """The labels that a candidate, fitted on the training people, gives to the windows of those left out."""
     if threads is not None:
         torch.set_num_threads(threads)
-    fitted = _model(name, encoder, transfer, seed).fit(windows.of(split.train))
-    return split, name, fitted.predict(windows.of(split.test))
+    fitted = make.fitted(name, make.windows.rows_of(split.train))
+    return split, name, make.predicted(fitted, make.windows.rows_of(split.test))
 
 
 def _files(folder: Path) -> list[str]:
@@ -401,12 +462,15 @@ def _windows(
     contract: Signal,
     names: Sequence[str],
     encoder: str,
-) -> Windows:
+) -> tuple[Windows, Windows]:
+    """The labelled windows, and those of the whole recordings."""
     people = sorted({stretch.person for spans in stretches.values() for stretch in spans}, key=_in_order)
     steps, hop = contract.steps, max(1, round(contract.steps * (1 - OVERLAP)))
     values, base = [], 0
     offset: list[np.ndarray] = []
     rows: list[tuple[int, int, int, float]] = []  # label, person, recording, start
+    everywhere: list[np.ndarray] = []
+    places: list[tuple[int, float]] = []  # recording, start
     for number, (file, read) in enumerate(reads.items()):
         try:
             pieces = resampled(read, contract, encoder=encoder)
@@ -421,6 +485,9 @@ def _windows(
                 for at in range(max(0, math.ceil(first - 1e-6)), last + 1, hop):
                     offset.append(each + at)
                     rows.append((what, who, number, piece.start_s + at / contract.rate_hz))
+            for at in range(0, len(piece.signal) - steps + 1, hop):
+                everywhere.append(each + at)
+                places.append((number, piece.start_s + at / contract.rate_hz))
             values.append(np.ascontiguousarray(piece.signal.T).ravel())
             base += piece.signal.size
     for number, name in enumerate(names):
@@ -434,7 +501,7 @@ def _windows(
     flat = np.concatenate(values)
     spans = {file: [list(stretch) for stretch in found] for file, found in stretches.items()}
     made_from = [hashlib.sha256(flat.tobytes()).hexdigest(), spans, contract.to_json()]
-    return Windows(
+    labelled = Windows(
         values=(torch.from_numpy(flat),),
         offset=torch.from_numpy(np.stack(offset)),
         contract=contract,
@@ -447,6 +514,19 @@ def _windows(
         dataset="recordings",
         identity=fingerprint(made_from),
     )
+    every = -(-len(places) // MOST_UNLABELLED)
+    chosen = np.flatnonzero(np.arange(len(places)) // _BLOCK % every == 0)
+    whole = dataclasses.replace(
+        labelled,
+        offset=torch.from_numpy(np.stack(everywhere)[chosen]),
+        y=None,
+        subject=np.zeros(len(chosen), int),
+        subject_names=("-",),
+        recording=np.array([place[0] for place in places])[chosen],
+        start_s=np.array([place[1] for place in places])[chosen],
+        identity=fingerprint([*made_from, "unlabelled"]),
+    )
+    return labelled, whole
 
 
 def _in_order(person: str) -> list[Any]:

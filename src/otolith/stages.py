@@ -520,7 +520,8 @@ def adapt_recordings(
         labels: the labels file; see `adapt.gather`.
         out: folder of the files.
         columns: what is known of the recordings.
-        recipe: its settings for the mode finetune take the place of `adapt.TRANSFER`.
+        recipe: its settings for the mode finetune, or for the first arm of its protocol that has a pretrained encoder where
+            finetune is not among them, take the place of `adapt.TRANSFER`.
         seed: of everything.
         jobs: processes.
 
@@ -531,12 +532,18 @@ def adapt_recordings(
     settings = adapt.TRANSFER
     if recipe is not None:
         made = load(recipe)
-        settings = {"mode": "finetune", **made.transfer, **made.overrides.get("finetune", {})}
+        kinds = {arm: made.overrides.get(arm, {}).get("mode", arm) for arm in made.protocol.get("modes", ())}
+        arms = [arm for arm, kind in kinds.items() if kind in ("frozen", "finetune")]
+        arm = arms[0] if arms and "finetune" not in kinds else "finetune"
+        settings = {"mode": arm, **made.transfer, **made.overrides.get(arm, {})}
         if settings.get("head") == "text":
             settings["prompts"] = made.prompts
     kind = loaded.about.get("encoder", "")
     material = adapt.gather(recordings, labels, loaded.signal, columns=columns, encoder=kind, seed=seed)
-    return material, adapt.adapt(loaded, material.windows, out, transfer=settings, seed=seed, jobs=jobs)
+    fits = adapt.adapt(
+        loaded, material.windows, out, unlabelled=material.unlabelled, transfer=settings, seed=seed, jobs=jobs
+    )
+    return material, fits
 
 
 def held_out_session(run: Run, *, fold: int) -> tuple[Path, list[tuple[float, float, str]]]:

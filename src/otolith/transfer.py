@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -86,6 +86,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
             analysis; ours, from neither paper.
         statistics: the logistic head sees the window's `log_features` beside the encoder's features, each of the two
             groups with the same sum of variances. Ours.
+        copies: the logistic head is fitted on so many augmented copies of each training window beside it. Ours.
         lr: of Adam, at its highest where a schedule changes it.
         encoder_lr: of the encoder when it is fine-tuned, and of the projection of the head `text`; None: as `lr`.
         layer_decay: factor on the encoder's learning rate from each of its blocks to the one before.
@@ -104,7 +105,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         batch_size: windows a step.
         patience: early stopping: checks without a better validation loss (or accuracy); None: never. Checks come after every
             epoch, or 20 times within a budget of steps. Without validation windows the last weights are kept.
-        augmentations: applied to training windows when the encoder trains; see `augment.augment`.
+        augmentations: applied to training windows when the encoder trains, and to copies; see `augment.augment`.
         precision: of training, as Fabric calls it; `bf16-mixed` is faster on most GPUs and on CPUs that know bfloat16.
             Predictions and frozen features are always in 32 bits.
         seed: of initialisation, order, dropout and augmentation. Random states of the caller are left alone.
@@ -132,6 +133,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         penalty: float = 1.0,
         whiten: float | None = None,
         statistics: bool = False,
+        copies: int = 0,
         lr: float = 1e-3,
         encoder_lr: float | None = None,
         layer_decay: float = 1.0,
@@ -161,6 +163,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         self.penalty = penalty
         self.whiten = whiten
         self.statistics = statistics
+        self.copies = copies
         self.lr = lr
         self.encoder_lr = encoder_lr
         self.layer_decay = layer_decay
@@ -218,8 +221,10 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(
                 f"whiten is {self.whiten} with the head {self.head}; expected a positive number with logistic"
             )
-        if self.statistics and self.head != "logistic":
-            raise ValueError(f"statistics are for the logistic head, and the head is {self.head}")
+        if (self.statistics or self.copies) and self.head != "logistic":
+            raise ValueError(f"statistics and copies are for the logistic head, and the head is {self.head}")
+        if self.copies < 0 or (self.copies and not self.augmentations):
+            raise ValueError(f"copies is {self.copies}; expected 0, or more with augmentations to make them by")
         if self.last_blocks is not None and self.last_blocks < 1:
             raise ValueError(f"last_blocks is {self.last_blocks}; expected at least 1 (mode frozen trains none)")
         if self.batch_size < 2:
@@ -378,7 +383,11 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
                     raise ValueError("whiten needs windows that know their recordings (Windows), as X or as unlabelled")
                 table = self.transform(around) if unlabelled_features is None else unlabelled_features
                 metric = _neighbour_metric(table, around, self.whiten, share)
-            self.head_ = _logistic_head(features, target, len(self.classes_), self.penalty, share, metric).to(device)
+            answers = target
+            if self.copies:
+                features = torch.cat([features.to(device), *self._copied(X)])
+                answers = target.repeat(1 + self.copies)
+            self.head_ = _logistic_head(features, answers, len(self.classes_), self.penalty, share, metric).to(device)
         else:
             self.head_ = _mlp(self.encoder_.dim, self.hidden, len(self.classes_), self.dropout).to(device)
         self.steps_ = 0
@@ -511,6 +520,14 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
     def transform(self, X: Examples) -> Float[Tensor, "windows dim"]:
         """What the head sees, by the encoder as it is now, in eval mode; no gradients and no changes."""
         return _batched(self._body.eval(), X, torch.device(self.device))
+
+    @torch.no_grad()
+    def _copied(self, X: Examples) -> Iterator[Float[Tensor, "windows dim"]]:
+        """What the head sees of augmented copies of the windows, copy by copy."""
+        device = torch.device(self.device)
+        body, take = self._body.eval(), _taker(X, device, self.augmentations)
+        for _ in range(self.copies):
+            yield _in_parts(body, take, len(X))
 
     @property
     def _body(self) -> nn.Module:
@@ -673,9 +690,11 @@ def _pretext(objective: Objective, examples: Examples, batch_size: int, device: 
 
 
 def _batched(module: nn.Module, examples: Examples, device: torch.device) -> Tensor:
-    take = _taker(examples, device)
-    parts = [module(take(index)) for index in torch.arange(len(examples)).split(_SCORED)]
-    return torch.cat(parts)
+    return _in_parts(module, _taker(examples, device), len(examples))
+
+
+def _in_parts(module: nn.Module, take: Callable[[Tensor], Tensor], count: int) -> Tensor:
+    return torch.cat([module(take(index)) for index in torch.arange(count).split(_SCORED)])
 
 
 @torch.no_grad()
@@ -705,6 +724,17 @@ def _shares(width: int, dim: int) -> np.ndarray:
     return np.sqrt(width / count / (1 + (width > dim)))
 
 
+_NEAR = 5  # windows' lengths; what lies further apart is no neighbour
+
+
+def neighbours(windows: Windows) -> tuple[np.ndarray, np.ndarray]:
+    """Row numbers of windows, and of each one's next of its recording, if that begins within five windows' lengths."""
+    order = np.lexsort([windows.start_s, windows.recording])
+    apart = np.diff(windows.start_s[order])
+    near = np.flatnonzero((np.diff(windows.recording[order]) == 0) & (apart <= _NEAR * windows.contract.seconds + 1e-6))
+    return order[near], order[near + 1]
+
+
 def _neighbour_metric(
     features: Tensor, windows: Windows, ridge: float, share: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -712,12 +742,11 @@ def _neighbour_metric(
     window to the next of its recording; the 2 % that change most, where activities change, are left out."""
     x = features.detach().cpu().double().numpy()
     mean, std = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-6) / share
-    order = np.lexsort([windows.start_s, windows.recording])
-    next_to = np.flatnonzero(np.diff(windows.recording[order]) == 0)
-    if len(next_to) < 2:
+    one, other = neighbours(windows)
+    if len(one) < 2:
         raise ValueError("whiten needs recordings of several windows each, and there are no neighbours among these")
     x = (x - mean) / std
-    change = x[order[next_to + 1]] - x[order[next_to]]
+    change = x[other] - x[one]
     size = np.linalg.norm(change, axis=1)
     change = change[size <= np.quantile(size, 0.98)]
     covariance = change.T @ change / (2 * len(change))
