@@ -1,0 +1,59 @@
+"""What the default of `otolith adapt` costs, on real recordings that a dependency ships (SPAR, 7 classes, 10 people): fitting
+and estimating on 10 windows a class, beside the recordings' other windows, with 2 processes; and windows a second in use,
+encoder and head beside the random forest.
+
+Weights are random, which changes no time. Usage: python benchmarks/adapt.py
+"""
+
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from otolith import adapt, checkpoint
+from otolith.baseline import ForestClassifier
+from otolith.datasets import DATASETS
+from otolith.encoders import Strided
+from otolith.splits import draw_shots
+from otolith.store import prepare
+from otolith.transfer import TransferClassifier
+from otolith.windows import cut
+
+ROUNDS = 3
+
+
+def main() -> None:
+    card = DATASETS["spar"]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        store = prepare(card.read(None), folder / "spar", dataset="spar", labels=card.classes)
+        windows = cut(store, channels=["acc_x", "acc_y", "acc_z"])
+        few = windows[draw_shots(windows.y, 10, seed=0)]
+        encoder = folder / "encoder.safetensors"
+        built = Strided(3, **windows.statistics(), widths=[64, 128, 256])
+        checkpoint.save(encoder, built, windows.contract, about={"subjects": []})
+        loaded = checkpoint.load(encoder)
+
+        started = time.perf_counter()
+        for _ in adapt.adapt(loaded, few, folder / "adapted", unlabelled=windows.unlabelled(), jobs=2):
+            pass
+        taken = time.perf_counter() - started
+        known = len(windows)
+        print(f"adapt: {len(few)} labelled windows, {known:,} unlabelled, 2 processes: {taken:.1f} s")
+
+        torch.set_num_threads(2)
+        model = TransferClassifier(loaded, **adapt.TRANSFER).fit(few, unlabelled=windows.unlabelled())
+        forest = ForestClassifier().fit(few)
+        for name, one in (("encoder and head", model), ("random forest", forest)):
+            best = np.inf
+            for _ in range(ROUNDS):
+                started = time.perf_counter()
+                one.predict(windows)
+                best = min(best, time.perf_counter() - started)
+            print(f"predict, {name}: {known / best:,.0f} windows/s")
+
+
+if __name__ == "__main__":
+    main()
