@@ -1,5 +1,5 @@
-"""What the default of `otolith adapt` costs, on real recordings that a dependency ships (SPAR, 7 classes, 10 people): fitting
-and estimating on 10 windows a class, beside the recordings' other windows, with 2 processes; and windows a second in use,
+"""What the default of `otolith adapt` costs, on real recordings that a dependency ships (SPAR: 7 classes, 10 people): to fit
+and estimate on 10 windows a class, beside the recordings' other windows, with 2 processes; and windows a second in use,
 encoder and head beside the random forest.
 
 Weights are random, which changes no time. Usage: python benchmarks/adapt.py
