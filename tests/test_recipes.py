@@ -11,7 +11,7 @@ import pytest
 import torch
 from scipy.io import savemat
 
-from otolith import paired, recipe, zeroshot
+from otolith import adapt, paired, recipe, zeroshot
 from otolith.datasets import DATASETS
 from otolith.recording import Companion, Footage, Narration, Track
 from otolith.stages import Run, prepare_dataset
@@ -280,3 +280,8 @@ def test_the_experiment_of_primus_is_there() -> None:
     sensitive = set(recipe.variants(ROOT / "recipes/primus/utd-mhad.toml"))
     assert {f"temperature-{t}" for t in (0.05, 0.1, 0.2)} | {"neighbours-3", "neighbours-5", "queue-1024"} < sensitive
     assert {"alpha-0.25", "alpha-0.75"} < sensitive
+
+
+def test_the_default_of_adapt_is_the_recipe_for_few_labels() -> None:
+    made = recipe.load(ROOT / "recipes" / "few-shot.toml")
+    assert {**made.transfer, **made.overrides["few-shot"]} == adapt.TRANSFER

@@ -149,8 +149,8 @@ def pretrain(
     held_content = None if validation is None else validation.unlabelled().content
     trained = [_description(objective), _description(objective.encoder), train.unlabelled().content, held_content]
     identity = fingerprint([*trained, loop, fabric.world_size])
-    run = _Run(objective, fabric, lr=lr, weight_decay=weight_decay, seed=seed)
-    run.warmed_of = epochs * per_epoch if schedule == "warmup-cosine" else None
+    warmed_of = epochs * per_epoch if schedule == "warmup-cosine" else None
+    run = _Run(objective, fabric, lr=lr, weight_decay=weight_decay, warmed_of=warmed_of, seed=seed)
     if resume is not None and resume.exists():
         run.load(resume, identity)
 
@@ -228,9 +228,18 @@ def warmup_cosine(step: int, of: int) -> float:
 class _Run:
     """Everything that changes while training, so that it can be saved and taken up again."""
 
-    def __init__(self, objective: Objective, fabric: Any, *, lr: float, weight_decay: float, seed: int) -> None:
+    def __init__(
+        self,
+        objective: Objective,
+        fabric: Any,
+        *,
+        lr: float,
+        weight_decay: float,
+        warmed_of: int | None,
+        seed: int,
+    ) -> None:
         self.objective, self.fabric, self.seed, self.lr = objective, fabric, seed, lr
-        self.warmed_of: int | None = None  # steps over which the learning rate rises and falls; None: it stays
+        self.warmed_of = warmed_of  # steps over which the learning rate rises and falls; None: it stays
         optimiser = torch.optim.Adam(objective.parameters(), lr=lr, weight_decay=weight_decay)
         self.model, self.optimiser = fabric.setup(objective, optimiser)
         self.adam = optimiser

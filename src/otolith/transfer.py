@@ -613,7 +613,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         width = loaded.encoder.dim
         try:
             model = cls(mode=facts["mode"], head=facts["head"], hidden=tuple(facts["hidden"]), dropout=facts["dropout"])
-            model.statistics = bool(facts.get("statistics", False))  # files of before 2026-11-25 do not know the word
+            model.statistics = bool(facts.get("statistics", False))  # older files do not know the word
             if model.statistics:
                 width += feature_count(len(loaded.signal.channels), loaded.signal.steps)
             model.device = device
