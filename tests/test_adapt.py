@@ -103,7 +103,8 @@ def test_unlabelled_windows_cover_the_recordings_from_end_to_end(
 ) -> None:
     material = gathered(folder, tmp_path, lines("12", 4.0))
     around = material.unlabelled
-    assert around.y is None and around.contract == SIGNAL and around.people == ["recordings:-"]
+    assert around.y is None and around.contract == SIGNAL and around.subject_names == material.windows.subject_names
+    assert (around.subject == around.recording).all()  # one person a recording
     for number in range(2):
         starts = around.start_s[around.recording == number]
         np.testing.assert_allclose(starts, [*range(39), *range(45, 64)])  # 40 to 45 s are missing
@@ -114,6 +115,14 @@ def test_unlabelled_windows_cover_the_recordings_from_end_to_end(
     monkeypatch.setattr(adapt, "_BLOCK", 5)
     fewer = gathered(folder, tmp_path, lines("12", 4.0)).unlabelled
     assert len(fewer) == 40 and fewer.start_s[:10].tolist() == [0, 1, 2, 3, 4, 15, 16, 17, 18, 19]  # blocks 0, 3, 6 ...
+
+
+def test_an_unlabelled_window_is_of_the_person_whom_the_nearest_span_names(folder: Path, tmp_path: Path) -> None:
+    rows = ["walk1,4,8,slow,ann", "walk1,20,24,fast,bob", "walk1,50,54,slow,ann"]
+    around = gathered(folder, tmp_path, rows).unlabelled
+    ann = around.subject == around.subject_names.index("ann")
+    # windows begin at whole seconds and last two: the middle of the one at 13 s lies half-way between two spans
+    assert sorted(around.start_s[~ann]) == list(range(14, 37))
 
 
 def test_no_window_crosses_a_gap(folder: Path, tmp_path: Path) -> None:
@@ -396,7 +405,10 @@ def test_single_windows_have_nothing_to_whiten_by(folder: Path, encoder: Path, t
     apart = dataclasses.replace(windows, start_s=100.0 * np.arange(len(windows)))
     found = []
     for given, whiten in ((apart, 0.1), (windows, None), (windows, 0.1)):
-        made = adapt._Maker(checkpoint.load(encoder), {**FEW, "whiten": whiten}, 0, given, None)
+        settings = {**FEW, "whiten": whiten}
+        if whiten is None:
+            settings |= {"whiten_people": 0.0, "self_training": 0}
+        made = adapt._Maker(checkpoint.load(encoder), settings, 0, given, None)
         found.append(made.fitted("encoder", np.arange(len(windows))).predict_proba(windows))
     np.testing.assert_allclose(found[0], found[1], atol=1e-6)
     assert np.abs(found[2] - found[1]).max() > 1e-3

@@ -8,7 +8,8 @@ import otolith
 ROOT = Path(otolith.__file__).parent
 ORDER = """
     files tensors recording datasets download store paired windows splits sampling augment features encoders objectives
-    pretrain checkpoint published zeroshot transfer baseline evaluate report study predict adapt recipe stages search cli
+    pretrain checkpoint published zeroshot logistic transfer baseline evaluate report study predict adapt recipe stages
+    search cli
 """.split()  # noqa: SIM905 - reads as the list it is
 FORBIDDEN = {"evaluate": {"objectives", "pretrain"}, "encoders": {"files", "recording", "datasets", "store", "windows"}}
 

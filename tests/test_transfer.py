@@ -19,7 +19,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from torch import Tensor, nn
 
-from otolith import checkpoint, transfer
+from otolith import checkpoint, logistic, transfer
 from otolith.augment import augment
 from otolith.encoders import CPC, Encoder, Strided
 from otolith.features import log_features
@@ -28,7 +28,7 @@ from otolith.pretrain import warmup_cosine
 from otolith.sampling import seeded
 from otolith.store import Store
 from otolith.transfer import TransferClassifier, embed
-from otolith.windows import Windows, cut
+from otolith.windows import Windows, cut, join
 
 MODES = ("frozen", "finetune", "scratch", "random-frozen")
 every_mode = pytest.mark.parametrize("mode", MODES)
@@ -467,7 +467,7 @@ def test_windows_that_lie_apart_are_no_neighbours(train: Windows, held: Windows)
     whole = held[np.flatnonzero(held.recording == held.recording[0])]
     spread = dataclasses.replace(whole, start_s=10.5 * np.arange(len(whole)))
     close = dataclasses.replace(whole, start_s=10.0 * np.arange(len(whole)))
-    one, other = transfer.neighbours(close)
+    one, other = logistic.neighbours(close)
     assert one.tolist() == list(range(len(whole) - 1)) and (other == one + 1).all()
     with pytest.raises(ValueError, match="no neighbours"):
         TransferClassifier(encoder(), mode="frozen", head="logistic", whiten=0.1).fit(train, unlabelled=spread)
@@ -543,6 +543,113 @@ def test_whitening_needs_neighbours(train: Windows, examples: Any) -> None:
     apart = train[np.unique(train.recording, return_index=True)[1]]
     with pytest.raises(ValueError, match="no neighbours"):
         model.fit(train, unlabelled=apart.unlabelled())
+
+
+def _between(table: np.ndarray, people: np.ndarray, group: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Covariance of people's means about those of their groups, in the plainest way."""
+    total = np.zeros((table.shape[1],) * 2)
+    for one in np.unique(group):
+        known = [p for p in np.unique(people) if weight[(group == one) & (people == p)].sum() >= 2]
+        if len(known) < 2:
+            continue
+        inside = (group == one) & np.isin(people, known)
+        centre = np.average(table[inside], axis=0, weights=weight[inside])
+        for p in known:
+            mine = inside & (people == p)
+            away = np.average(table[mine], axis=0, weights=weight[mine]) - centre
+            total += weight[mine].sum() / weight[inside].sum() * np.outer(away, away)
+    return total
+
+
+def test_whitening_and_self_training_as_they_are_described(train: Windows, held: Windows, test: Windows) -> None:
+    around = join([train, dataclasses.replace(held, dataset="other")])
+    people = np.concatenate([train.subject, held.subject + 100])
+    arguments: dict[str, Any] = {"mode": "frozen", "head": "logistic", "whiten": 0.1}
+    scaler = StandardScaler().fit(np.concatenate([embed(encoder(), part).numpy() for part in (train, held)]))
+    own, more, unseen = (
+        scaler.transform(embed(encoder(), part).numpy().astype(np.float64)) for part in (train, around, test)
+    )
+    one, other = logistic.neighbours(around)
+    change = more[other] - more[one]
+    change = change[(size := np.linalg.norm(change, axis=1)) <= np.quantile(size, 0.98)]
+    covariance = change.T @ change / len(change) / 2
+
+    def whitened(between: np.ndarray) -> list[np.ndarray]:
+        total = covariance + between / np.trace(between) * np.trace(covariance)
+        total += 0.1 * np.diag(total).mean() * np.eye(len(total))
+        value, vector = np.linalg.eigh(total)
+        scale = (more @ vector / np.sqrt(value)).std()
+        return [part @ vector / np.sqrt(value) / scale for part in (own, more, unseen)]
+
+    def fitted(x: np.ndarray, y: np.ndarray, weight: np.ndarray | None = None) -> LogisticRegression:
+        return LogisticRegression(max_iter=2000).fit(x, y, sample_weight=weight)
+
+    total = _between(more, people, np.zeros(len(more)), np.ones(len(more)))
+    tables = whitened(total)
+    expected = fitted(tables[0], train.y).predict_proba(tables[2])
+    model = TransferClassifier(encoder(), whiten_people=1.0, **arguments).fit(train, unlabelled=around)
+    np.testing.assert_allclose(model.predict_proba(test), expected, atol=5e-3)
+    plain = TransferClassifier(encoder(), **arguments).fit(train, unlabelled=around).predict_proba(test)
+    assert np.abs(plain - expected).max() > 0.02
+
+    guess = fitted(tables[0], train.y).predict_proba(tables[1])
+    for rounds in (1, 2):
+        sure = np.where(guess.max(axis=1) >= 0.5, guess.max(axis=1), 0)
+        tables = whitened(_between(more, people, guess.argmax(axis=1), sure))
+        guess = fitted(tables[0], train.y).predict_proba(tables[1])
+        given, sure = guess.argmax(axis=1), np.where(guess.max(axis=1) >= 0.5, guess.max(axis=1), 0)
+        weight = np.zeros(len(more))
+        for label in np.unique(given[sure > 0]):
+            mine = given == label
+            weight[mine] = sure[mine] / sure[mine].sum()
+        weight *= 3 * len(train) / weight.sum()
+        last = fitted(
+            np.concatenate([tables[0], tables[1]]),
+            np.concatenate([train.y, given]),
+            np.concatenate([np.ones(len(train)), weight]),
+        )
+        guess, expected = last.predict_proba(tables[1]), last.predict_proba(tables[2])
+        model = TransferClassifier(encoder(), whiten_people=1.0, self_training=rounds, **arguments)
+        model.fit(train, unlabelled=around)
+        np.testing.assert_allclose(model.predict_proba(test), expected, atol=0.02)
+
+
+def test_what_people_differ_in_is_not_taken_for_the_class(train: Windows) -> None:
+    """Two labelled people, each of one class, who differ more than classes do; six more say what people differ in."""
+    random = np.random.default_rng(0)
+    person, label = np.repeat(np.arange(8), 60), np.tile(np.repeat([0, 1], 30), 8)
+    offset = random.normal(size=8)
+    table = np.stack(
+        [label + 0.3 * random.normal(size=480), 3 * offset[person] + 0.3 * random.normal(size=480)], axis=1
+    )
+    windows = train[np.zeros(480, int)]
+    windows = dataclasses.replace(
+        windows, subject=person, recording=np.arange(480) // 30, start_s=np.arange(480.0) * windows.contract.seconds
+    )
+    one, two = np.argsort(offset)[[0, -1]]
+    few = np.flatnonzero(((person == one) & (label == 0)) | ((person == two) & (label == 1)))
+    others = ~np.isin(person, [one, two])
+    features, target = torch.from_numpy(table), torch.from_numpy(label)
+    right = {}
+    around = logistic.Surroundings(features, windows, 0.1, np.ones(2))
+    for name, how in (("plain", {}), ("people", {"people": 10.0}), ("trained", {"rounds": 2})):
+        head = logistic.fit(features[few], target[few], 1.0, np.ones(2), around, **how)
+        with torch.no_grad():
+            right[name] = float(
+                (head(features.float()).argmax(dim=1) == target)[torch.from_numpy(others)].float().mean()
+            )
+    assert right["plain"] < 0.6 < right["trained"] and right["people"] > 0.85
+    alone = logistic.Surroundings(features, dataclasses.replace(windows, subject=np.zeros(480, int)), 0.1, np.ones(2))
+    np.testing.assert_array_equal(alone.whitening(10.0), alone.whitening())
+
+
+def test_people_and_self_training_go_with_whitening(train: Windows) -> None:
+    for wrong in ({"whiten_people": 0.1}, {"self_training": 1}):
+        with pytest.raises(ValueError, match="go with whiten, which is none"):
+            TransferClassifier(encoder(), head="logistic", **wrong).fit(train)
+    for wrong in ({"whiten_people": -0.1}, {"self_training": -1}, {"whiten_people": float("nan")}):
+        with pytest.raises(ValueError, match="expected at least 0"):
+            TransferClassifier(encoder(), head="logistic", whiten=0.1, **wrong).fit(train)
 
 
 # scikit-learn

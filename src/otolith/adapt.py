@@ -28,17 +28,20 @@ from sklearn.metrics import confusion_matrix
 from otolith.baseline import ForestClassifier
 from otolith.checkpoint import Checkpoint
 from otolith.files import fingerprint, replacing
+from otolith.logistic import neighbours
 from otolith.predict import Columns, Read, read_csv, resampled, stem
 from otolith.report import COLOURS, STYLE, confusion_panel, points
 from otolith.splits import Split, by_subject
-from otolith.transfer import TransferClassifier, embed, neighbours
+from otolith.transfer import TransferClassifier, embed
 from otolith.windows import Signal, Windows
 
 TRANSFER: Mapping[str, Any] = {
     "mode": "frozen",
     "head": "logistic",
     "penalty": 0.1,
-    "whiten": 0.03,
+    "whiten": 0.1,
+    "whiten_people": 0.1,
+    "self_training": 2,
     "statistics": True,
     "copies": 8,
     "augmentations": [
@@ -95,8 +98,8 @@ class Material:
 
     Attributes:
         windows: labelled, at the checkpoint's signal contract; a person is whoever the labels file names.
-        unlabelled: of the same recordings from end to end, without labels or people, half overlapping as well; at most
-            about `MOST_UNLABELLED`, in blocks of neighbours spread evenly.
+        unlabelled: of the same recordings from end to end, without labels, half overlapping as well; at most about
+            `MOST_UNLABELLED`, in blocks of neighbours spread evenly. A person is whoever the nearest span names.
         notes: how the files were understood, a sentence each.
         warnings: what makes the estimate worse than it looks, a sentence each.
         counts: label, windows, people.
@@ -273,8 +276,8 @@ def adapt(
         encoder: the checkpoint to adapt.
         windows: from `gather`.
         out: folder of the files.
-        unlabelled: of the same recordings, from `gather`, for what needs no labels: whitening, or the pretext's loss. A
-            recording in which a person who is left out was labelled is left out with that person.
+        unlabelled: of the same recordings, from `gather`, for what needs no labels: whitening, self-training, the
+            pretext's loss. A recording in which a person who is left out was labelled is left out with that person.
         transfer: how the encoder is adapted. Where it whitens and windows have no neighbours, that is left out.
         seed: of the folds, initial weights and trees.
         jobs: processes that leave people out; each gets its share of the cores.
@@ -358,7 +361,7 @@ class _Maker:
         table = None if self.table is None else torch.from_numpy(self.table[rows])
         transfer = dict(self.transfer)
         if transfer.get("whiten") is not None and len(neighbours(train if others is None else others)[0]) < 2:
-            transfer["whiten"] = None
+            transfer |= {"whiten": None, "whiten_people": 0.0, "self_training": 0}
         if transfer.get("copies"):
             transfer["copies"] = min(transfer["copies"], MOST_COPIED // len(train))
         model = TransferClassifier(self.encoder, seed=self.seed, **transfer)
@@ -516,14 +519,20 @@ def _windows(
     )
     every = -(-len(places) // MOST_UNLABELLED)
     chosen = np.flatnonzero(np.arange(len(places)) // _BLOCK % every == 0)
+    where, when = (np.array(column)[chosen] for column in zip(*places, strict=True))
+    nearest = np.empty(len(chosen), int)
+    for number, found in enumerate(stretches.values()):
+        mine = np.flatnonzero(where == number)
+        middle = when[mine, None] + contract.seconds / 2
+        outside = [np.maximum(one.start_s - middle, middle - one.end_s) for one in found]
+        nearest[mine] = np.array([people.index(one.person) for one in found])[np.hstack(outside).argmin(axis=1)]
     whole = dataclasses.replace(
         labelled,
         offset=torch.from_numpy(np.stack(everywhere)[chosen]),
         y=None,
-        subject=np.zeros(len(chosen), int),
-        subject_names=("-",),
-        recording=np.array([place[0] for place in places])[chosen],
-        start_s=np.array([place[1] for place in places])[chosen],
+        subject=nearest,
+        recording=where,
+        start_s=when,
         identity=fingerprint([*made_from, "unlabelled"]),
     )
     return labelled, whole

@@ -14,11 +14,10 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.linear_model import LogisticRegression
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from otolith import checkpoint, zeroshot
+from otolith import checkpoint, logistic, zeroshot
 from otolith.augment import augment, check_steps
 from otolith.encoders import Encoder
 from otolith.features import feature_count, log_features
@@ -84,6 +83,12 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
             ridge on that covariance, as a share of its mean variance; None: standardised features alone. Between relevant
             component analysis (Shental et al., ECCV 2002), whose chunklets are known to share a class, and slow feature
             analysis; ours, from neither paper.
+        whiten_people: whitens also by what differs between people, with this weight beside neighbours: the covariance of the
+            means of each person's unlabelled windows, which is what does not matter where everybody does much the same. As
+            speaker recognition takes away what differs within a speaker (Hatch, Kajarekar and Stolcke, Interspeech 2006).
+        self_training: rounds in which the head goes on learning from unlabelled windows that it is sure of (Lee 2013,
+            pseudo-labels), whitened by what differs between people within the classes it gives them. Ours in this
+            combination.
         statistics: the logistic head sees the window's `log_features` beside the encoder's features, each of the two
             groups with the same sum of variances. Ours.
         copies: the logistic head is fitted on so many augmented copies of each training window beside it. Ours.
@@ -132,6 +137,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         dropout: float = 0.2,
         penalty: float = 1.0,
         whiten: float | None = None,
+        whiten_people: float = 0.0,
+        self_training: int = 0,
         statistics: bool = False,
         copies: int = 0,
         lr: float = 1e-3,
@@ -162,6 +169,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         self.dropout = dropout
         self.penalty = penalty
         self.whiten = whiten
+        self.whiten_people = whiten_people
+        self.self_training = self_training
         self.statistics = statistics
         self.copies = copies
         self.lr = lr
@@ -203,7 +212,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
             features: (windows, dim) of `X`, as `embed` gives them, where the caller has already computed them with this very
                 encoder.
             validation_features: the same of the validation windows.
-            unlabelled: windows for the pretext's loss, with `keep_objective`, and for `whiten`; None: the training windows.
+            unlabelled: windows for the pretext's loss, with `keep_objective`, and for `whiten` and what goes with it; None:
+                the training windows.
             unlabelled_features: (others, dim) of them, where the caller has already computed them.
 
         Raises:
@@ -221,6 +231,12 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(
                 f"whiten is {self.whiten} with the head {self.head}; expected a positive number with logistic"
             )
+        if not (0 <= self.whiten_people < math.inf and self.self_training >= 0):
+            raise ValueError(
+                f"whiten_people is {self.whiten_people} and self_training {self.self_training}; expected at least 0"
+            )
+        if (self.whiten_people or self.self_training) and self.whiten is None:
+            raise ValueError("whiten_people and self_training go with whiten, which is none")
         if (self.statistics or self.copies) and self.head != "logistic":
             raise ValueError(f"statistics and copies are for the logistic head, and the head is {self.head}")
         if self.copies < 0 or (self.copies and not self.augmentations):
@@ -376,18 +392,26 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
             self.head_ = words
         elif self.head == "logistic":
             assert features is not None
-            share, metric = _shares(features.shape[1], self.encoder_.dim), None
+            share, surroundings = logistic.shares(features.shape[1], self.encoder_.dim), None
             if self.whiten is not None:
                 around = X if unlabelled is None else unlabelled
                 if not isinstance(around, Windows):
                     raise ValueError("whiten needs windows that know their recordings (Windows), as X or as unlabelled")
                 table = self.transform(around) if unlabelled_features is None else unlabelled_features
-                metric = _neighbour_metric(table, around, self.whiten, share)
+                surroundings = logistic.Surroundings(table, around, self.whiten, share)
             answers = target
             if self.copies:
                 features = torch.cat([features.to(device), *self._copied(X)])
                 answers = target.repeat(1 + self.copies)
-            self.head_ = _logistic_head(features, answers, len(self.classes_), self.penalty, share, metric).to(device)
+            self.head_ = logistic.fit(
+                features,
+                answers,
+                self.penalty,
+                share,
+                surroundings,
+                people=self.whiten_people,
+                rounds=self.self_training,
+            ).to(device)
         else:
             self.head_ = _mlp(self.encoder_.dim, self.hidden, len(self.classes_), self.dropout).to(device)
         self.steps_ = 0
@@ -716,72 +740,3 @@ def _mlp(width: int, hidden: Sequence[int], classes: int, dropout: float) -> nn.
         layers += [nn.Linear(width, out), nn.BatchNorm1d(out), nn.ReLU(), nn.Dropout(dropout)]
         width = out
     return nn.Sequential(*layers, nn.Linear(width, classes))
-
-
-def _shares(width: int, dim: int) -> np.ndarray:
-    """A factor on each standardised feature, so that the encoder's and the others have the same sum of variances."""
-    count = np.where(np.arange(width) < dim, dim, width - dim)
-    return np.sqrt(width / count / (1 + (width > dim)))
-
-
-_NEAR = 5  # windows' lengths; what lies further apart is no neighbour
-
-
-def neighbours(windows: Windows) -> tuple[np.ndarray, np.ndarray]:
-    """Row numbers of windows, and of each one's next of its recording, if that begins within five windows' lengths."""
-    order = np.lexsort([windows.start_s, windows.recording])
-    apart = np.diff(windows.start_s[order])
-    near = np.flatnonzero((np.diff(windows.recording[order]) == 0) & (apart <= _NEAR * windows.contract.seconds + 1e-6))
-    return order[near], order[near + 1]
-
-
-def _neighbour_metric(
-    features: Tensor, windows: Windows, ridge: float, share: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean and standard deviation (over `share`) of features, and the (dim, dim) matrix that whitens what changes from a
-    window to the next of its recording; the 2 % that change most, where activities change, are left out."""
-    x = features.detach().cpu().double().numpy()
-    mean, std = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-6) / share
-    one, other = neighbours(windows)
-    if len(one) < 2:
-        raise ValueError("whiten needs recordings of several windows each, and there are no neighbours among these")
-    x = (x - mean) / std
-    change = x[other] - x[one]
-    size = np.linalg.norm(change, axis=1)
-    change = change[size <= np.quantile(size, 0.98)]
-    covariance = change.T @ change / (2 * len(change))
-    covariance += ridge * max(np.trace(covariance) / len(covariance), 1e-12) * np.eye(len(covariance))
-    value, vector = np.linalg.eigh(covariance)
-    whitening = vector / np.sqrt(value)
-    return mean, std, whitening / max(float((x @ whitening).std()), 1e-12)
-
-
-def _logistic_head(
-    features: Tensor,
-    target: Tensor,
-    classes: int,
-    penalty: float,
-    share: np.ndarray,
-    metric: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
-) -> nn.Linear:
-    """A Linear that computes a logistic regression on standardised features, or on those that `metric` whitens; what is done
-    to the features is folded in."""
-    x = features.detach().cpu().double().numpy()
-    mean, std = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-6) / share
-    if metric is not None:
-        mean, std, whitening = metric
-    z = (x - mean) / std
-    fitted = LogisticRegression(C=penalty, max_iter=2000).fit(
-        z if metric is None else z @ whitening, target.cpu().numpy()
-    )
-    weight, bias = fitted.coef_, fitted.intercept_
-    if classes == 2:  # scikit-learn gives one row for two classes
-        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
-    if metric is not None:
-        weight = weight @ whitening.T
-    weight = weight / std
-    head = nn.Linear(x.shape[1], classes)
-    with torch.no_grad():
-        head.weight.copy_(torch.from_numpy(weight))
-        head.bias.copy_(torch.from_numpy(bias - weight @ mean))
-    return head
