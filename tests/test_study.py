@@ -155,6 +155,13 @@ def test_the_page_its_figure_and_its_table(rows: pd.DataFrame, tmp_path: Path) -
         study.read_table(tmp_path / "odd.csv")
 
 
+def test_every_classical_method_has_its_line(rows: pd.DataFrame) -> None:
+    forest = rows[rows["mode"] == "forest"]
+    others = [forest.assign(mode=name, fingerprint=forest["fingerprint"] + name) for name in ("minirocket", "svm")]
+    lines = study._lines(pd.concat([rows[rows["dataset"] == "spar"], *others]))
+    assert [name for name, _ in lines[-3:]] == ["forest", "svm", "minirocket"]
+
+
 # PRIMUS
 
 ARMS = {  # variant: mode: macro F1 at 1 and at 20 windows a class; zero-shot has no windows

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from otolith.baseline import CLASSICAL
 from otolith.evaluate import Gain, Recall, Row, paired_difference, summary
 from otolith.files import write_text
 from otolith.report import STYLE, by_shots, markdown_table, points, same_shots, shots_in_words, svg
@@ -204,9 +205,9 @@ def _lines(here: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
         for mode, arm in part.groupby("mode", sort=False):
             if arm["objective"].iloc[0] != "-" and not (variant == "practices" and mode in ("finetune", "frozen")):
                 found.append((f"{variant}, {mode}" if variant != "practices" else f"simclr, {mode}", arm))
-    for mode in ("scratch", "supervised", "random-frozen", "random-logistic", "forest"):
+    for mode in ("scratch", "supervised", "random-frozen", "random-logistic", *CLASSICAL):
         for encoder, arm in here[(here["mode"] == mode)].groupby("encoder"):
-            found.append((f"{mode}{'' if mode == 'forest' else f' ({encoder})'}", arm.drop_duplicates("fingerprint")))
+            found.append((f"{mode}{'' if mode in CLASSICAL else f' ({encoder})'}", arm.drop_duplicates("fingerprint")))
     return found
 
 

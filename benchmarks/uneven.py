@@ -1,0 +1,77 @@
+"""What the few-shot head is worth where people do different things. Whitening by people and self-training learn from training
+people's unlabelled windows, and corpora in which everybody does everything flatter them. Here each training person keeps a
+random half of the classes among those windows (`half`), or of each class a share between all and a thirtieth (`thinned`).
+
+Macro F1 of the recipe's arms over its folds and seeds, on real recordings; the encoders must be there.
+
+Usage: python benchmarks/uneven.py recipes/few-shot/spar.toml --variant all --out RUN --data DATA
+"""
+
+import argparse
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.metrics import f1_score
+
+from otolith import checkpoint, recipe
+from otolith.splits import draw_shots
+from otolith.stages import Run
+from otolith.transfer import TransferClassifier, embed
+from otolith.windows import Windows
+
+ARMS = ("few-shot", "without-self-training", "without-people")
+
+
+def kept(windows: Windows, rows: np.ndarray, how: str, seed: int) -> np.ndarray:
+    """The rows that training people keep without labels."""
+    assert windows.y is not None
+    random, keep, classes = np.random.default_rng(seed), [], np.unique(windows.y[rows])
+    for person in np.unique(windows.subject[rows]):
+        some = random.choice(classes, -(-len(classes) // 2), replace=False)
+        for label in classes:
+            mine = rows[(windows.subject[rows] == person) & (windows.y[rows] == label)]
+            share = {"even": 1.0, "half": float(label in some), "thinned": 10 ** -random.uniform(0, 1.5)}[how]
+            keep.append(mine[: int(np.ceil(len(mine) * share))])
+    return np.sort(np.concatenate(keep))
+
+
+def main() -> None:
+    given = argparse.ArgumentParser()
+    given.add_argument("recipe", type=Path)
+    given.add_argument("--variant")
+    given.add_argument("--out", type=Path, required=True)
+    given.add_argument("--data", type=Path, required=True)
+    options = given.parse_args()
+    torch.set_num_threads(1)
+    run = Run(recipe.load(options.recipe, variant=options.variant), options.out, options.data)
+    windows, found, tables = run.windows(), defaultdict(list), {}
+    for unit in run.plan(windows):
+        path = run.encoder_path(unit)
+        encoder = checkpoint.load(path)
+        if path not in tables:
+            tables[path] = embed(encoder.encoder, windows, statistics=True)
+        table, train, test = tables[path], windows.rows_of(unit.split.train), windows.rows_of(unit.split.test)
+        for shots in (2, 10):
+            rows = train[draw_shots(windows.y[train], shots, seed=unit.seed * 1000 + unit.split.fold)]
+            for how in ("even", "half", "thinned"):
+                others = kept(windows, train, how, 100 * unit.seed + unit.split.fold)
+                for arm in ARMS:
+                    settings = {**run.recipe.transfer, **run.recipe.overrides[arm]}
+                    model = TransferClassifier(encoder, seed=unit.seed, **settings).fit(
+                        windows[rows],
+                        features=table[rows],
+                        unlabelled=windows[others].unlabelled(),
+                        unlabelled_features=table[others],
+                    )
+                    guess = model.predict(windows[test], features=table[test])
+                    known = list(range(len(windows.label_names)))
+                    score = f1_score(windows.y[test], guess, labels=known, average="macro", zero_division=0.0)
+                    found[how, shots, arm].append(score)
+    for (how, shots, arm), scores in found.items():
+        print(f"{windows.dataset}, {how:7}, {shots:2} windows a class, {arm:21}: {np.mean(scores):.3f}")
+
+
+if __name__ == "__main__":
+    main()
