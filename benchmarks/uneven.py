@@ -1,6 +1,8 @@
-"""What the few-shot head is worth where people do different things. Whitening by people and self-training learn from training
-people's unlabelled windows, and corpora in which everybody does everything flatter them. Here each training person keeps a
-random half of the classes among those windows (`half`), or of each class a share between all and a thirtieth (`thinned`).
+"""What the few-shot head is worth where people do different things.
+
+Whitening by people and self-training learn from training people's unlabelled windows, and corpora in which everybody does
+everything flatter them. Here each training person keeps a random half of the classes among those windows (`half`), or of
+each class a share between all and a thirtieth (`thinned`).
 
 Macro F1 of the recipe's arms over its folds and seeds, on real recordings; the encoders must be there.
 
