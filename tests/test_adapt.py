@@ -23,7 +23,7 @@ from otolith.windows import Signal, Windows, cut
 ACC = ("acc_x", "acc_y", "acc_z")
 SIGNAL = Signal(50.0, ACC, 2.0)
 HEADER = "recording,start,end,label,person"
-FEW: dict[str, Any] = dict(adapt.TRANSFER)
+FEW: dict[str, Any] = {**adapt.TRANSFER, "copies": 1, "self_training": 1}  # the default, but quicker
 
 
 @pytest.fixture(scope="module")
@@ -412,6 +412,14 @@ def test_single_windows_have_nothing_to_whiten_by(folder: Path, encoder: Path, t
         found.append(made.fitted("encoder", np.arange(len(windows))).predict_proba(windows))
     np.testing.assert_allclose(found[0], found[1], atol=1e-6)
     assert np.abs(found[2] - found[1]).max() > 1e-3
+
+
+def test_people_who_do_one_thing_each_do_not_whiten(folder: Path, encoder: Path, tmp_path: Path) -> None:
+    windows = gathered(folder, tmp_path, lines("123")).windows
+    alone = dataclasses.replace(windows, subject=windows.y, subject_names=windows.label_names)
+    for given, weight in ((windows, FEW["whiten_people"]), (alone, 0.0)):
+        made = adapt._Maker(checkpoint.load(encoder), FEW, 0, given, None)
+        assert made.fitted("encoder", np.arange(len(windows))).whiten_people == weight
 
 
 # mistakes

@@ -278,7 +278,8 @@ def adapt(
         out: folder of the files.
         unlabelled: of the same recordings, from `gather`, for what needs no labels: whitening, self-training, the
             pretext's loss. A recording in which a person who is left out was labelled is left out with that person.
-        transfer: how the encoder is adapted. Where it whitens and windows have no neighbours, that is left out.
+        transfer: how the encoder is adapted. Where it whitens and windows have no neighbours, that is left out;
+            so is whitening by people if most of them were labelled with one class alone.
         seed: of the folds, initial weights and trees.
         jobs: processes that leave people out; each gets its share of the cores.
     """
@@ -362,6 +363,8 @@ class _Maker:
         transfer = dict(self.transfer)
         if transfer.get("whiten") is not None and len(neighbours(train if others is None else others)[0]) < 2:
             transfer |= {"whiten": None, "whiten_people": 0.0, "self_training": 0}
+        if transfer.get("whiten_people") and not _does_several(train):
+            transfer["whiten_people"] = 0.0
         if transfer.get("copies"):
             transfer["copies"] = min(transfer["copies"], MOST_COPIED // len(train))
         model = TransferClassifier(self.encoder, seed=self.seed, **transfer)
@@ -372,6 +375,13 @@ class _Maker:
         if self.table is None or isinstance(model, ForestClassifier):
             return model.predict(self.windows[rows])
         return model.predict(self.windows[rows], features=torch.from_numpy(self.table[rows]))
+
+
+def _does_several(windows: Windows) -> bool:
+    """Whether most people were labelled with several classes; else what people differ in may be the class itself."""
+    assert windows.y is not None
+    of_person = [len(np.unique(windows.y[windows.subject == number])) for number in np.unique(windows.subject)]
+    return float(np.median(of_person)) > 1
 
 
 def _left_out(make: _Maker, split: Split, name: str, threads: int | None) -> tuple[Split, str, np.ndarray]:
