@@ -43,11 +43,12 @@ def main() -> None:
     given = argparse.ArgumentParser()
     given.add_argument("recipe", type=Path)
     given.add_argument("--variant")
+    given.add_argument("--set", action="append", default=[])
     given.add_argument("--out", type=Path, required=True)
     given.add_argument("--data", type=Path, required=True)
     options = given.parse_args()
     torch.set_num_threads(1)
-    run = Run(recipe.load(options.recipe, variant=options.variant), options.out, options.data)
+    run = Run(recipe.load(options.recipe, options.set, variant=options.variant), options.out, options.data)
     windows, found, tables = run.windows(), defaultdict(list), {}
     for unit in run.plan(windows):
         path = run.encoder_path(unit)
