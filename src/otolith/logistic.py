@@ -19,7 +19,7 @@ from otolith.windows import Windows
 _NEAR = 5  # windows' lengths; what lies further apart is no neighbour
 _SURE = 0.5  # probability from which a window may train the head without a label
 _MOST_UNLABELLED = 2000  # windows that do so, spread evenly
-_LABELLED_WEIGH = 1 / 3  # labelled windows and their copies together, beside those
+_WEIGHT = 3.0  # of all those together, beside the labelled windows and their copies
 _LEAST = 2.0  # windows of a person, of one class, from which their mean is known
 
 _Table = Float[np.ndarray, "windows dim"]
@@ -140,7 +140,7 @@ def fit(
         if len(chosen) > _MOST_UNLABELLED:
             chosen = chosen[np.linspace(0, len(chosen) - 1, _MOST_UNLABELLED).astype(int)]
         weight = sure[chosen] / np.bincount(given[chosen], sure[chosen], minlength=y.max() + 1)[given[chosen]]
-        weight *= len(y) / _LABELLED_WEIGH / max(weight.sum(), 1e-12)
+        weight *= _WEIGHT * len(y) / max(weight.sum(), 1e-12)
         fitted = _regression(
             np.concatenate([own, other[chosen]]),
             np.concatenate([y, given[chosen]]),
