@@ -285,3 +285,6 @@ def test_the_experiment_of_primus_is_there() -> None:
 def test_the_default_of_adapt_is_the_recipe_for_few_labels() -> None:
     made = recipe.load(ROOT / "recipes" / "few-shot.toml")
     assert {**made.transfer, **made.overrides["few-shot"]} == adapt.TRANSFER
+    shown = recipe.load(Path(adapt.__file__).with_name("demo.toml"))
+    arm = {**shown.transfer, **shown.overrides["few-shot"]}
+    assert {name: arm[name] for name in adapt.TRANSFER} == adapt.TRANSFER

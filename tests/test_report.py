@@ -85,6 +85,14 @@ def test_findings_follow_the_sign_and_the_interval() -> None:
     assert any("use the forest" in text for text in said)
 
 
+def test_any_pretrained_arm_may_be_the_best_and_no_other() -> None:
+    scores = {"ours": {2: 0.8}, "frozen": {2: 0.7}, "random-frozen": {2: 0.9}, "forest": {2: 0.6}}
+    found = rows(scores)
+    found.loc[found["mode"].isin(["ours", "random-frozen"]), "objective"] = "simclr"
+    said = next(text for text in report.findings(found) if "against the random forest" in text)
+    assert said.startswith("The best of the pretrained") and said.endswith("(ours).")
+
+
 def test_the_forest_is_not_recommended_where_it_never_wins() -> None:
     better = rows({"finetune": {2: 0.8}, "frozen": {2: 0.7}, "forest": {2: 0.5}})
     assert not any("use the forest" in text for text in report.findings(better))

@@ -584,7 +584,7 @@ def demo(
     console.print("[bold]2/5[/] pretrain without labels, once a fold, never on its test people", highlight=False)
     _pretrain(job)
     console.print(
-        "[bold]3/5[/] compare frozen, fine-tuned, from scratch and a random forest on people never seen",
+        "[bold]3/5[/] compare the few-shot head, frozen, fine-tuned, from scratch and a random forest on people never seen",
         highlight=False,
     )
     _evaluate(job, jobs)

@@ -137,15 +137,16 @@ def findings(rows: pd.DataFrame) -> list[str]:
             + "; ".join(map(_gain_in_words, gains(rows, "finetune", "scratch")))
             + "."
         )
-    ours = [mode for mode in ("finetune", "frozen") if mode in modes]
+    pretrained = rows.loc[rows["objective"] != "-", "mode"]
+    ours = sorted(set(pretrained) - {"scratch", "random-frozen", "zero-shot", *CLASSICAL})
     for classical in [name for name in CLASSICAL if name in modes and ours]:
         parts = []
         for n in sorted(found.loc[found["mode"].isin(ours), "shots"].unique(), key=by_shots):
             here = found[same_shots(found["shots"], n) & found["mode"].isin(ours)]
             best = here.loc[here["macro_f1"].idxmax(), "mode"]
             gain = next(g for g in gains(rows, best, classical) if g.shots == _plain(n))
-            parts.append(f"{_gain_in_words(gain)} ({TITLES[best]})")
-        said.append(f"The better of the two against the {TITLES[classical]}: " + "; ".join(parts) + ".")
+            parts.append(f"{_gain_in_words(gain)} ({_title(best)})")
+        said.append(f"The best of the pretrained against the {TITLES[classical]}: " + "; ".join(parts) + ".")
         if classical == "forest" and any("loses" in part for part in parts):
             said.append(
                 "Where the forest is ahead, use the forest: it needs no pretraining. More unlabelled recordings, or "
