@@ -85,12 +85,28 @@ def test_findings_follow_the_sign_and_the_interval() -> None:
     assert any("use the forest" in text for text in said)
 
 
-def test_any_pretrained_arm_may_be_the_best_and_no_other() -> None:
-    scores = {"ours": {2: 0.8}, "frozen": {2: 0.7}, "random-frozen": {2: 0.9}, "forest": {2: 0.6}}
+def test_any_pretrained_arm_may_be_the_best_and_no_other(tmp_path, monkeypatch) -> None:
+    scores = {
+        "finetune": {2: 0.75},
+        "ours": {2: 0.8},
+        "frozen": {2: 0.7},
+        "random-frozen": {2: 0.9},
+        "forest": {2: 0.6},
+    }
     found = rows(scores)
     found.loc[found["mode"].isin(["ours", "random-frozen"]), "objective"] = "simclr"
     said = next(text for text in report.findings(found) if "against the random forest" in text)
     assert said.startswith("The best of the pretrained") and said.endswith("(ours).")
+    drawn: list[list[str]] = []
+    confusion = report.confusion_figure
+    monkeypatch.setattr(
+        report, "confusion_figure", lambda rows, modes, *rest: drawn.append(modes) or confusion(rows, modes, *rest)
+    )
+    report.write(tmp_path / "r.html", found, title="t", card=DATASETS["synthetic"], recipe="")
+    assert drawn == [["ours", "forest"]]
+    lines = report.curve(found).axes[0].get_lines()
+    colours = {line.get_color() for line in lines if len(line.get_label())}
+    assert len(colours & {*report.COLOURS.values(), *report.OTHERS}) == 5
 
 
 def test_the_forest_is_not_recommended_where_it_never_wins() -> None:

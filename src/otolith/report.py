@@ -49,6 +49,9 @@ COLOURS = {
 CLASSES = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#b8a800", "#6a3d9a", "#8c510a", "#666666"]
 """Colours told apart with any eyesight (Okabe and Ito), extended."""
 
+OTHERS = ["#cc79a7", "#56b4e9", "#6a3d9a", "#8c510a", "#666666"]
+"""Colours of arms under names of their own: those of `CLASSES` that are near none of `COLOURS`."""
+
 STYLE: Any = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -137,8 +140,7 @@ def findings(rows: pd.DataFrame) -> list[str]:
             + "; ".join(map(_gain_in_words, gains(rows, "finetune", "scratch")))
             + "."
         )
-    pretrained = rows.loc[rows["objective"] != "-", "mode"]
-    ours = sorted(set(pretrained) - {"scratch", "random-frozen", "zero-shot", *CLASSICAL})
+    ours = _pretrained(rows)
     for classical in [name for name in CLASSICAL if name in modes and ours]:
         parts = []
         for n in sorted(found.loc[found["mode"].isin(ours), "shots"].unique(), key=by_shots):
@@ -172,6 +174,7 @@ def curve(rows: pd.DataFrame) -> Figure:
         axes = figure.add_subplot()
         found = summary(rows)
         shots = sorted(found["shots"].unique(), key=by_shots)
+        colours = iter(OTHERS * len(found))
         for number, mode in enumerate(arms := _arms(found)):
             line = found[found["mode"] == mode].set_index("shots").reindex(shots)
             x = np.arange(len(shots)) + 0.04 * (number - (len(arms) - 1) / 2)
@@ -183,7 +186,7 @@ def curve(rows: pd.DataFrame) -> Figure:
                 middle,
                 yerr=spread,
                 fmt=style,
-                color=COLOURS.get(mode, CLASSES[number % len(CLASSES)]),
+                color=COLOURS.get(mode) or next(colours),
                 capsize=3,
                 label=_title(mode),
                 markersize=5,
@@ -232,7 +235,7 @@ def confusion_figure(rows: pd.DataFrame, modes: Sequence[str], classes: Sequence
             chosen = rows[(rows["mode"] == mode) & same_shots(rows["shots"], shots)]
             total = np.sum([json.loads(text) for text in chosen["confusion"]], axis=0)
             confusion_panel(axes, total, classes)
-            axes.set_title(f"{TITLES[mode]}, {shots_in_words(shots)} a class")
+            axes.set_title(f"{_title(mode)}, {shots_in_words(shots)} a class")
             if number:
                 axes.set_yticklabels([])
                 axes.set_ylabel("")
@@ -308,10 +311,11 @@ def write(
         picture: SVG of a labelled recording.
     """
     classes = list(json.loads(rows["f1_by_class"].iloc[0]))
-    modes = [mode for mode in ("finetune", "frozen", "forest") if mode in set(rows["mode"])]
-    compared = modes[:1] + modes[-1:] if len(modes) > 1 else modes
     shots = sorted(rows["shots"].unique(), key=by_shots)
     middle = shots[len(shots) // 2]
+    here = rows[same_shots(rows["shots"], middle)].groupby("mode")["macro_f1"].mean()
+    best = here[here.index.isin(_pretrained(rows))].nlargest(1).index
+    compared = [*best, *here.index[here.index == "forest"]]
     first = rows.iloc[0]
     parts = [
         f"<h1>{_e(title)}</h1>",
@@ -334,13 +338,14 @@ def write(
             )
         )
         parts.append(_html_table(_gain_table(rows)))
-    parts.append("<h2>Who is taken for whom</h2>")
-    parts.append(
-        _figure(
-            confusion_figure(rows, compared, classes, middle),
-            "Percent of the true class; all folds and seeds together; people never seen.",
+    if compared:
+        parts.append("<h2>Who is taken for whom</h2>")
+        parts.append(
+            _figure(
+                confusion_figure(rows, compared, classes, middle),
+                "Percent of the true class; all folds and seeds together; people never seen.",
+            )
         )
-    )
     if embedding is not None:
         parts.append("<h2>What the encoder sees</h2>")
         parts.append(
@@ -399,6 +404,12 @@ def svg(figure: Figure) -> bytes:
     with matplotlib.rc_context(STYLE):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()
+
+
+def _pretrained(rows: pd.DataFrame) -> list[str]:
+    """The arms that trained or fitted a head on a pretrained encoder."""
+    modes = rows.loc[rows["objective"] != "-", "mode"]
+    return sorted(set(modes) - {"scratch", "random-frozen", "zero-shot", *CLASSICAL})
 
 
 def _gain_table(rows: pd.DataFrame) -> pd.DataFrame:
