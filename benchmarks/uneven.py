@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.metrics import f1_score
 
 from otolith import checkpoint, recipe
+from otolith.evaluate import _scores
 from otolith.splits import draw_shots
 from otolith.stages import Run
 from otolith.transfer import TransferClassifier, embed
@@ -52,10 +52,14 @@ def main() -> None:
     windows, found, tables = run.windows(), defaultdict(list), {}
     for unit in run.plan(windows):
         path = run.encoder_path(unit)
-        encoder = checkpoint.load(path)
         if path not in tables:
-            tables[path] = embed(encoder.encoder, windows, statistics=True)
-        table, train, test = tables[path], windows.rows_of(unit.split.train), windows.rows_of(unit.split.test)
+            loaded = checkpoint.load(path)
+            tables[path] = loaded, embed(loaded.encoder, windows, statistics=True)
+        (encoder, table), train, test = (
+            tables[path],
+            windows.rows_of(unit.split.train),
+            windows.rows_of(unit.split.test),
+        )
         for shots in (2, 10):
             rows = train[draw_shots(windows.y[train], shots, seed=unit.seed * 1000 + unit.split.fold)]
             for how in ("even", "half", "thinned"):
@@ -69,9 +73,7 @@ def main() -> None:
                         unlabelled_features=table[others],
                     )
                     guess = model.predict(windows[test], features=table[test])
-                    known = list(range(len(windows.label_names)))
-                    score = f1_score(windows.y[test], guess, labels=known, average="macro", zero_division=0.0)
-                    found[how, shots, arm].append(score)
+                    found[how, shots, arm].append(_scores(windows[test], guess)["macro_f1"])
     for (how, shots, arm), scores in found.items():
         print(f"{windows.dataset}, {how:7}, {shots:2} windows a class, {arm:21}: {np.mean(scores):.3f}")
 

@@ -201,7 +201,7 @@ def test_weights_that_were_imported_train_in_two_processes_as_in_one(both: tuple
             torch.testing.assert_close(rank["losses"][name], value)
     for name, joint in expected["gradients"].items():
         mean = (one["gradients"][name] + two["gradients"][name]) / 2
-        rounding = 1e-4 if name.endswith("temperature") else 1e-5  # its gradient is a sum that cancels
+        rounding = 5e-5 if name == "ssl_temperature" else 1e-5  # its gradient is a sum that cancels
         torch.testing.assert_close(mean, joint, rtol=1e-3, atol=rounding)
     for name, value in expected["queue"].items():
         assert torch.equal(one["queue"][name], two["queue"][name])

@@ -94,7 +94,10 @@ def test_any_pretrained_arm_may_be_the_best_and_no_other(tmp_path, monkeypatch) 
         "forest": {2: 0.6},
     }
     found = rows(scores)
-    found.loc[found["mode"].isin(["ours", "random-frozen"]), "objective"] = "simclr"
+    found.loc[found["mode"] == "ours", "objective"] = "simclr"
+    words = rows({"in words": {0: 0.95}})  # an arm of words alone under a name of its own has no labels
+    beside = pd.concat([found, words.assign(objective="primus")], ignore_index=True)
+    assert report.findings(beside)[:-1] == report.findings(found)[:-1]  # but for the last, of the best of all
     said = next(text for text in report.findings(found) if "against the random forest" in text)
     assert said.startswith("The best of the pretrained") and said.endswith("(ours).")
     drawn: list[list[str]] = []

@@ -65,25 +65,27 @@ class Surroundings:
         change = change[size <= np.quantile(size, 0.98)]  # the 2 % that change most: there activities change
         self.change = change.T @ change / (2 * len(change))
 
-    def whitening(self, people: float = 0.0, classes: tuple[np.ndarray, np.ndarray] | None = None) -> _Square:
-        """The matrix that whitens what changes between neighbours, and between people.
+    def whitening(
+        self, people: float = 0.0, classes: tuple[np.ndarray, np.ndarray] | None = None
+    ) -> tuple[_Square, _Table]:
+        """The matrix that whitens what changes between neighbours, and between people; and these windows' features by it.
 
         Args:
             people: weight of the covariance of people's means beside that of neighbours; each has the same trace.
-            classes: class of each window and how sure that is; then the means are of each class by itself, weigh as much
-                as neighbours, and `people` is not used.
+            classes: class of each window and how sure that is: the means are of each class by itself; None: all windows are
+                alike.
         """
         covariance = self.change.copy()
-        if classes is not None:
-            people, between = 1.0, self._between(*classes)
-        else:
-            between = self._between(np.zeros(len(self.z), int), np.ones(len(self.z)))
-        if people and (size := np.trace(between)) > 0:
-            covariance += people * np.trace(covariance) / size * between
+        if people:
+            between = self._between(*(classes or (np.zeros(len(self.z), int), np.ones(len(self.z)))))
+            if (size := np.trace(between)) > 0:
+                covariance += people * np.trace(covariance) / size * between
         covariance += self.ridge * max(np.trace(covariance) / len(covariance), 1e-12) * np.eye(len(covariance))
         value, vector = np.linalg.eigh(covariance)
         whitening = vector / np.sqrt(value)
-        return np.asarray(whitening / max(float((self.z @ whitening).std()), 1e-12))
+        whitened = self.z @ whitening
+        size = max(float(whitened.std()), 1e-12)
+        return whitening / size, whitened / size
 
     def _between(self, group: np.ndarray, weight: np.ndarray) -> _Square:
         """Covariance of people's means about the mean of their group, people weighing by their share of it; zero where no
@@ -130,11 +132,11 @@ def fit(
         mean, std = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-6) / share
         return _folded(_regression((x - mean) / std, y, penalty), mean, std)
     z = (x - around.mean) / around.std
-    whitening = around.whitening(people)
+    whitening, other = around.whitening(people)
     fitted = _regression(z @ whitening, y, penalty)
     for _ in range(rounds):
-        whitening = around.whitening(classes=_sure(fitted.predict_proba(around.z @ whitening)))
-        own, other = z @ whitening, around.z @ whitening
+        whitening, other = around.whitening(1.0, _sure(fitted.predict_proba(other)))
+        own = z @ whitening
         given, sure = _sure(_regression(own, y, penalty).predict_proba(other))
         chosen = np.flatnonzero(sure)
         if len(chosen) > _MOST_UNLABELLED:

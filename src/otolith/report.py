@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import html
 import io
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -144,8 +145,7 @@ def findings(rows: pd.DataFrame) -> list[str]:
     for classical in [name for name in CLASSICAL if name in modes and ours]:
         parts = []
         for n in sorted(found.loc[found["mode"].isin(ours), "shots"].unique(), key=by_shots):
-            here = found[same_shots(found["shots"], n) & found["mode"].isin(ours)]
-            best = here.loc[here["macro_f1"].idxmax(), "mode"]
+            (best,) = _best(found, ours, n)
             gain = next(g for g in gains(rows, best, classical) if g.shots == _plain(n))
             parts.append(f"{_gain_in_words(gain)} ({_title(best)})")
         said.append(f"The best of the pretrained against the {TITLES[classical]}: " + "; ".join(parts) + ".")
@@ -174,7 +174,7 @@ def curve(rows: pd.DataFrame) -> Figure:
         axes = figure.add_subplot()
         found = summary(rows)
         shots = sorted(found["shots"].unique(), key=by_shots)
-        colours = iter(OTHERS * len(found))
+        colours = itertools.cycle(OTHERS)
         for number, mode in enumerate(arms := _arms(found)):
             line = found[found["mode"] == mode].set_index("shots").reindex(shots)
             x = np.arange(len(shots)) + 0.04 * (number - (len(arms) - 1) / 2)
@@ -313,9 +313,8 @@ def write(
     classes = list(json.loads(rows["f1_by_class"].iloc[0]))
     shots = sorted(rows["shots"].unique(), key=by_shots)
     middle = shots[len(shots) // 2]
-    here = rows[same_shots(rows["shots"], middle)].groupby("mode")["macro_f1"].mean()
-    best = here[here.index.isin(_pretrained(rows))].nlargest(1).index
-    compared = [*best, *here.index[here.index == "forest"]]
+    found = summary(rows)
+    compared = _best(found, _pretrained(rows), middle) + _best(found, ["forest"], middle)
     first = rows.iloc[0]
     parts = [
         f"<h1>{_e(title)}</h1>",
@@ -407,9 +406,14 @@ def svg(figure: Figure) -> bytes:
 
 
 def _pretrained(rows: pd.DataFrame) -> list[str]:
-    """The arms that trained or fitted a head on a pretrained encoder."""
-    modes = rows.loc[rows["objective"] != "-", "mode"]
-    return sorted(set(modes) - {"scratch", "random-frozen", "zero-shot", *CLASSICAL})
+    """The arms that trained or fitted a head on a pretrained encoder, with labels."""
+    return sorted(set(rows.loc[(rows["objective"] != "-") & ~same_shots(rows["shots"], 0), "mode"]))
+
+
+def _best(found: pd.DataFrame, modes: Sequence[str], shots: Any) -> list[str]:
+    """The mode with the highest mean among these, by `summary`; none where none has rows of these shots."""
+    here = found[same_shots(found["shots"], shots) & found["mode"].isin(modes)]
+    return [str(mode) for mode in here.nlargest(1, "macro_f1")["mode"]]
 
 
 def _gain_table(rows: pd.DataFrame) -> pd.DataFrame:
