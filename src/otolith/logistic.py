@@ -83,9 +83,8 @@ class Surroundings:
         covariance += self.ridge * max(np.trace(covariance) / len(covariance), 1e-12) * np.eye(len(covariance))
         value, vector = np.linalg.eigh(covariance)
         whitening = vector / np.sqrt(value)
-        whitened = self.z @ whitening
-        size = max(float(whitened.std()), 1e-12)
-        return whitening / size, whitened / size
+        whitening = whitening / max(float((self.z @ whitening).std()), 1e-12)
+        return whitening, self.z @ whitening
 
     def _between(self, group: np.ndarray, weight: np.ndarray) -> _Square:
         """Covariance of people's means about the mean of their group, people weighing by their share of it; zero where no
