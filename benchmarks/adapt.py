@@ -12,14 +12,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from otolith import adapt, checkpoint
-from otolith.baseline import ForestClassifier
+from otolith.apps.adapt import adapt
+from otolith.checkpoints import checkpoint
+from otolith.classifiers.baselines import ForestClassifier
+from otolith.classifiers.transfer import TransferClassifier
+from otolith.data.cutting import cut
+from otolith.data.prepare import prepare
+from otolith.data.splits import draw_shots
 from otolith.datasets import DATASETS
 from otolith.encoders import Strided
-from otolith.splits import draw_shots
-from otolith.store import prepare
-from otolith.transfer import TransferClassifier
-from otolith.windows import cut
 
 ROUNDS = 3
 

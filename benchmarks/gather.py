@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from otolith.data.cutting import cut
+from otolith.data.prepare import prepare
+from otolith.data.sampling import batches
 from otolith.datasets import DATASETS
-from otolith.sampling import batches
-from otolith.store import prepare
-from otolith.windows import cut
 
 BATCH, ROUNDS = 256, 5
 

@@ -21,10 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
+from otolith.data.store import open_store
 from otolith.datasets import capture24
-from otolith.files import listing
-from otolith.stages import prepare_dataset
-from otolith.store import open_store
+from otolith.datasets.prepare import prepare_dataset
+from otolith.storage.files import listing
 
 RATE_HZ, CHUNK_S = 100, 600
 ANNOTATIONS = ("7030 sleeping;MET 0.95", "home activity;miscellaneous;sitting;9060 sitting/lying reading;MET 1.3", "")

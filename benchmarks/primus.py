@@ -23,9 +23,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from otolith import encoders
-from otolith.augment import augment
+from otolith.data.augment import augment
+from otolith.data.sampling import Batch
 from otolith.objectives import Primus
-from otolith.sampling import Batch
 
 THREADS = int(sys.argv[1]) if len(sys.argv) > 1 else 1
 ROUNDS = int(sys.argv[2]) if len(sys.argv) > 2 else 3

@@ -37,9 +37,9 @@ def child(arm: str, data: Path, times: int, limit: int, threads: int) -> None:
     import numpy as np
     import torch
 
-    from otolith import recipe
-    from otolith.stages import Run
-    from otolith.transfer import TransferClassifier
+    from otolith.classifiers.transfer import TransferClassifier
+    from otolith.experiments import recipe
+    from otolith.experiments.run import Run
 
     torch.set_num_threads(threads)
     torch.manual_seed(0)

@@ -11,7 +11,7 @@ import time
 
 import torch
 
-from otolith.sampling import draw_windows
+from otolith.data.sampling import draw_windows
 
 PEOPLE, SHARE, ROUNDS = 151, 0.1, 3
 

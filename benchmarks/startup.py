@@ -16,7 +16,7 @@ def main() -> None:
         subprocess.run([sys.executable, "-m", "otolith", "--help"], check=True, capture_output=True)
         times.append(time.perf_counter() - started)
     print(f"otolith --help: median {statistics.median(times):.2f} s, slowest {max(times):.2f} s of {ROUNDS}")
-    for code in ("import otolith", "import otolith.cli"):
+    for code in ("import otolith", "import otolith.cli.main"):
         check = f"{code}; import sys; print([name for name in {HEAVY!r} if name in sys.modules])"
         done = subprocess.run([sys.executable, "-c", check], check=True, capture_output=True, text=True)
         print(f"{code} loads of the heavy packages: {done.stdout.strip()}")

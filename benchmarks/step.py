@@ -12,13 +12,13 @@ from pathlib import Path
 
 import torch
 
-from otolith.augment import augment
+from otolith.data.augment import augment
+from otolith.data.cutting import cut
+from otolith.data.prepare import prepare
+from otolith.data.sampling import Batch
 from otolith.datasets import DATASETS
 from otolith.encoders import TPN
 from otolith.objectives import SimCLR
-from otolith.sampling import Batch
-from otolith.store import prepare
-from otolith.windows import cut
 
 BATCH, ROUNDS = 256, 20
 

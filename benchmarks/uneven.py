@@ -16,12 +16,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from otolith import checkpoint, recipe
-from otolith.evaluate import _scores
-from otolith.splits import draw_shots
-from otolith.stages import Run
-from otolith.transfer import TransferClassifier, embed
-from otolith.windows import Windows
+from otolith.checkpoints import checkpoint
+from otolith.classifiers.training import embed
+from otolith.classifiers.transfer import TransferClassifier
+from otolith.data.splits import draw_shots
+from otolith.data.windows import Windows
+from otolith.evaluation.protocol import _scores
+from otolith.experiments import recipe
+from otolith.experiments.run import Run
 
 ARMS = ("few-shot", "without-self-training", "without-people")
 

@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from otolith.classifiers.transfer import TransferClassifier
+from otolith.data.cutting import cut
+from otolith.data.prepare import prepare
+from otolith.data.store import Store
+from otolith.data.windows import Windows
 from otolith.datasets import DATASETS
-from otolith.store import Store, prepare
-from otolith.transfer import TransferClassifier
-from otolith.windows import Windows, cut
 
 torch.set_num_threads(1)
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"

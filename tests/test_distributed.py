@@ -11,16 +11,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from otolith import checkpoint, encoders, objectives
+from otolith import encoders, objectives
+from otolith.checkpoints import checkpoint
+from otolith.checkpoints.published import import_primus
+from otolith.data.cutting import cut
+from otolith.data.sampling import Batch
+from otolith.data.store import Store, open_store
+from otolith.data.windows import Windows
 from otolith.encoders import Strided
 from otolith.objectives import Objective, Reconstruction, SimCLR
 from otolith.objectives.contrast import gather_rows, nt_xent
 from otolith.pretrain import pretrain
-from otolith.published import import_primus
-from otolith.sampling import Batch
-from otolith.store import Store, open_store
-from otolith.windows import Windows, cut
-from test_published import layout
+from published_files import layout
 
 PAIRED = {"text": 5, "sound": 7}
 

@@ -7,7 +7,7 @@ import pytest
 
 import otolith
 from otolith.datasets import DATASETS
-from otolith.evaluate import Row
+from otolith.evaluation.rows import Row
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -26,7 +26,7 @@ def test_the_readme_example_runs_as_it_stands(tmp_path, monkeypatch, capsys) -> 
 
 
 def test_every_command_in_the_documents_exists() -> None:
-    from otolith.cli import app
+    from otolith.cli.console import app
 
     known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
     for path in [

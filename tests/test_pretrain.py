@@ -12,13 +12,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from otolith.data.cutting import cut
+from otolith.data.prepare import prepare
+from otolith.data.recording import Recording
+from otolith.data.sampling import Batch
+from otolith.data.store import Store, open_store
+from otolith.data.windows import Windows
 from otolith.encoders import Strided
 from otolith.objectives import Objective, Reconstruction, SimCLR
 from otolith.pretrain import Step, pretrain, warmup_cosine
-from otolith.recording import Recording
-from otolith.sampling import Batch
-from otolith.store import Store, open_store, prepare
-from otolith.windows import Windows, cut
 
 BATCH = 24
 PER_EPOCH = 3  # 76 windows in batches of 24
@@ -356,7 +358,7 @@ def _to_be_killed(folder: str, state: str, result: str, how: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     if how == "saving":
-        module = sys.modules["otolith.tensors"]
+        module = sys.modules["otolith.storage.tensors"]
         whole, saves = module.save_file, []
 
         def torn(tensors: dict, path: Path, **other: object) -> None:

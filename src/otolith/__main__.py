@@ -1,5 +1,5 @@
 """`python -m otolith` is the command `otolith`."""
 
-from otolith.cli import main
+from otolith.cli.main import main
 
 main()

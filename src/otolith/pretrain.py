@@ -21,12 +21,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from otolith import tensors
+from otolith.data.sampling import Batch, Draw, batches, draw_windows, seeded, weights
+from otolith.data.windows import Windows
 from otolith.encoders import Encoder
-from otolith.files import fingerprint
 from otolith.objectives import Objective
-from otolith.sampling import Batch, Draw, batches, draw_windows, seeded, weights
-from otolith.windows import Windows
+from otolith.storage import tensors
+from otolith.storage.files import fingerprint
 
 _VALIDATION, _ORDER = 2**40, 2**41  # numbers no step has, for draws that belong to none
 

@@ -31,23 +31,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from otolith.datasets.beside import Extent, companions_of, narrations_of
+from otolith.data.multimodal import Companion, Footage, Narration
+from otolith.data.recording import ACCELEROMETER, GYROSCOPE, STANDARD_GRAVITY, Part, Recording
+from otolith.data.resample import Piece, regular_pieces
+from otolith.datasets.align import Extent, companions_of
 from otolith.datasets.card import Dataset
 from otolith.datasets.gopro import clips
-from otolith.datasets.vrs import motion, pictures, streams
-from otolith.files import sha256
-from otolith.recording import (
-    ACCELEROMETER,
-    GYROSCOPE,
-    STANDARD_GRAVITY,
-    Companion,
-    Footage,
-    Narration,
-    Part,
-    Piece,
-    Recording,
-    regular_pieces,
-)
+from otolith.formats.narrations import narrations_of
+from otolith.formats.vrs import motion, pictures, streams
+from otolith.storage.files import sha256
 
 STREAMS = {"right temple": "1202-1", "left temple": "1202-2"}
 COLOUR = "214-1"

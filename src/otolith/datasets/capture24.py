@@ -35,10 +35,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from otolith.data.recording import ACCELEROMETER, Part, Recording
 from otolith.datasets.card import Dataset, Remote
 from otolith.datasets.official import find, stamped_recordings
-from otolith.files import Archive
-from otolith.recording import ACCELEROMETER, Part, Recording
+from otolith.storage.files import Archive
 
 RATE_HZ = 100.0
 CHUNK_ROWS = 1_000_000

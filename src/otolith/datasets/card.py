@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from otolith.recording import Companion, Part, Recording
+from otolith.data.multimodal import Companion
+from otolith.data.recording import Part, Recording
 
 
 class Remote(NamedTuple):

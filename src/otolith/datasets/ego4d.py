@@ -30,23 +30,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from otolith.datasets.beside import Extent, companions_of, narration_start
+from otolith.data.multimodal import Companion, Narration
+from otolith.data.recording import ACCELEROMETER, GYROSCOPE, STANDARD_GRAVITY, Part, Recording, Span
+from otolith.data.resample import Piece, regular_pieces
+from otolith.datasets.align import Extent, companions_of, narration_start
 from otolith.datasets.card import Dataset
 from otolith.datasets.egoexo4d import official_json
 from otolith.datasets.official import named_numbers
-from otolith.datasets.video import footage
-from otolith.recording import (
-    ACCELEROMETER,
-    GYROSCOPE,
-    STANDARD_GRAVITY,
-    Companion,
-    Narration,
-    Part,
-    Piece,
-    Recording,
-    Span,
-    regular_pieces,
-)
+from otolith.formats.video import footage
 
 RATE_HZ = 200.0
 WINDOW_S = 5.0

@@ -32,11 +32,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from otolith.data.multimodal import Companion, Narration
+from otolith.data.recording import ACCELEROMETER, GYROSCOPE, Part, Recording, Span
+from otolith.data.resample import resample_sinc
+from otolith.datasets.align import Extent, companions_of, narration_start
 from otolith.datasets.aria import STREAMS, inertial
-from otolith.datasets.beside import Extent, companions_of, narration_start
 from otolith.datasets.card import Dataset
-from otolith.datasets.video import footage
-from otolith.recording import ACCELEROMETER, GYROSCOPE, Companion, Narration, Part, Recording, Span, resample_sinc
+from otolith.formats.video import footage
 
 RATE_HZ = 50.0
 WINDOW_S = 5.0

@@ -33,12 +33,15 @@ from pathlib import Path
 
 import numpy as np
 
-from otolith.datasets.beside import Extent, companions_of, narrations_of
+from otolith.data.multimodal import Companion, Narration
+from otolith.data.recording import ACCELEROMETER, GYROSCOPE, Part, Recording
+from otolith.data.resample import Piece, regular_pieces
+from otolith.datasets.align import Extent, companions_of
 from otolith.datasets.card import Dataset
 from otolith.datasets.gopro import clips
 from otolith.datasets.official import named_numbers
-from otolith.datasets.video import footage
-from otolith.recording import ACCELEROMETER, GYROSCOPE, Companion, Narration, Part, Piece, Recording, regular_pieces
+from otolith.formats.narrations import narrations_of
+from otolith.formats.video import footage
 
 OFFSETS = "offsets.toml"
 _MAX_BYTES = 1 << 32

@@ -27,10 +27,10 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from otolith.data.recording import ACCELEROMETER, GYROSCOPE, Part, Recording, Span
 from otolith.datasets.card import Dataset, Remote
 from otolith.datasets.official import find, known_labels, numbers
-from otolith.files import Archive
-from otolith.recording import ACCELEROMETER, GYROSCOPE, Part, Recording, Span
+from otolith.storage.files import Archive
 
 ACTIVITIES = {
     1: "walking",

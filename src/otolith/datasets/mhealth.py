@@ -29,10 +29,10 @@ from pathlib import Path
 
 import numpy as np
 
+from otolith.data.recording import ACCELEROMETER, GYROSCOPE, STANDARD_GRAVITY, Part, Recording
 from otolith.datasets.card import Dataset, Remote
 from otolith.datasets.official import find, known_labels, numbers, spans
-from otolith.files import Archive
-from otolith.recording import ACCELEROMETER, GYROSCOPE, STANDARD_GRAVITY, Part, Recording
+from otolith.storage.files import Archive
 
 ACTIVITIES = {
     1: "standing",

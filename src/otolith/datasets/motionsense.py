@@ -30,10 +30,10 @@ from pathlib import Path
 
 import numpy as np
 
+from otolith.data.recording import ACCELEROMETER, GYROSCOPE, Part, Recording, Span
 from otolith.datasets.card import Dataset, Remote
 from otolith.datasets.official import find, named_numbers
-from otolith.files import Archive
-from otolith.recording import ACCELEROMETER, GYROSCOPE, Part, Recording, Span
+from otolith.storage.files import Archive
 
 ACTIVITIES = {
     "dws": "downstairs",

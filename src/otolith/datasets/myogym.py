@@ -32,11 +32,11 @@ from pathlib import Path
 
 import numpy as np
 
+from otolith.data.recording import ACCELEROMETER, GYROSCOPE, Part, Recording
 from otolith.datasets.card import Dataset
-from otolith.datasets.matlab import matrices
 from otolith.datasets.official import find, known_labels, stamped_recordings
-from otolith.files import Archive
-from otolith.recording import ACCELEROMETER, GYROSCOPE, Part, Recording
+from otolith.formats.matlab import matrices
+from otolith.storage.files import Archive
 
 EXERCISES = {
     1: "seated cable rows",

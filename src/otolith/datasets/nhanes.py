@@ -23,10 +23,10 @@ import re
 from functools import partial
 from pathlib import Path
 
+from otolith.data.recording import ACCELEROMETER, Part
 from otolith.datasets.capture24 import read_rows
 from otolith.datasets.card import Dataset
 from otolith.datasets.official import find
-from otolith.recording import ACCELEROMETER, Part
 
 RATE_HZ = 80.0
 _MEMBER = re.compile(r"(?:^|/)([^/.][^/]*)\.csv\.gz$")

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from otolith.data.recording import Recording, Span
+from otolith.data.resample import regular_pieces
 from otolith.datasets.card import Dataset
-from otolith.files import Archive
-from otolith.recording import Recording, Span, regular_pieces
+from otolith.storage.files import Archive
 
 
 def find(source: Path | None, card: Dataset, pattern: re.Pattern[str]) -> tuple[Path, list[re.Match[str]]]:

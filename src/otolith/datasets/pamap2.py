@@ -31,10 +31,10 @@ from pathlib import Path
 
 import numpy as np
 
+from otolith.data.recording import ACCELEROMETER, GYROSCOPE, STANDARD_GRAVITY, Part, Recording
 from otolith.datasets.card import Dataset, Remote
 from otolith.datasets.official import find, known_labels, numbers, stamped_recordings
-from otolith.files import Archive
-from otolith.recording import ACCELEROMETER, GYROSCOPE, STANDARD_GRAVITY, Part, Recording
+from otolith.storage.files import Archive
 
 PROTOCOL = {
     1: "lying",

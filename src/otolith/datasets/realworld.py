@@ -30,10 +30,10 @@ from pathlib import Path
 
 import numpy as np
 
+from otolith.data.recording import ACCELEROMETER, GYROSCOPE, STANDARD_GRAVITY, Part, Recording
 from otolith.datasets.card import Dataset, Remote
 from otolith.datasets.official import find, named_numbers, stamped_recordings
-from otolith.files import Archive
-from otolith.recording import ACCELEROMETER, GYROSCOPE, STANDARD_GRAVITY, Part, Recording
+from otolith.storage.files import Archive
 
 ACTIVITIES = {
     "climbingdown": "climbing down",

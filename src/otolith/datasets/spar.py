@@ -27,9 +27,9 @@ from typing import Any
 
 import numpy as np
 
+from otolith.data.recording import ACCELEROMETER, GYROSCOPE, Part, Recording, Span
 from otolith.datasets.card import Dataset
-from otolith.files import sha256
-from otolith.recording import ACCELEROMETER, GYROSCOPE, Part, Recording, Span
+from otolith.storage.files import sha256
 
 SHA256 = "eb122f23cdf06ef6bd6c6c5312958ec5cf9d038e2e6d457b8081662c75a42537"
 RATE_HZ = 50.0

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from otolith.data.recording import ACCELEROMETER, GYROSCOPE, Part, Recording, Span
 from otolith.datasets.card import Dataset
-from otolith.recording import ACCELEROMETER, GYROSCOPE, Part, Recording, Span
 
 RATE_HZ = 50.0
 CLASSES = {"slow": 0.6, "medium": 1.4, "fast": 2.6}

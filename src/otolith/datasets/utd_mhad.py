@@ -34,21 +34,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from otolith.data.multimodal import Companion, Footage, Narration, Track
+from otolith.data.recording import ACCELEROMETER, GYROSCOPE, Part, Recording, Span
 from otolith.datasets.card import Dataset, Remote
-from otolith.datasets.matlab import matrices
 from otolith.datasets.official import find
-from otolith.files import Archive, sha256
-from otolith.recording import (
-    ACCELEROMETER,
-    GYROSCOPE,
-    Companion,
-    Footage,
-    Narration,
-    Part,
-    Recording,
-    Span,
-    Track,
-)
+from otolith.formats.matlab import matrices
+from otolith.storage.files import Archive, sha256
 
 ACTIONS = (
     "swipe left",

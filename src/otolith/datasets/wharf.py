@@ -29,10 +29,10 @@ from pathlib import Path
 
 import numpy as np
 
+from otolith.data.recording import ACCELEROMETER, Part, Recording, Span
 from otolith.datasets.card import Dataset
 from otolith.datasets.official import find, numbers
-from otolith.files import Archive
-from otolith.recording import ACCELEROMETER, Part, Recording, Span
+from otolith.storage.files import Archive
 
 GESTURES = {
     "brush_teeth": "brush teeth",

@@ -35,10 +35,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from otolith.data.recording import ACCELEROMETER, STANDARD_GRAVITY, Part, Recording, Span
+from otolith.data.resample import regular_pieces
 from otolith.datasets.card import Dataset, Remote
 from otolith.datasets.official import find
-from otolith.files import Archive
-from otolith.recording import ACCELEROMETER, STANDARD_GRAVITY, Part, Recording, Span, regular_pieces
+from otolith.storage.files import Archive
 
 ACTIVITIES = {
     "A": "walking",

@@ -9,8 +9,8 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from otolith.data.sampling import Batch
 from otolith.encoders import Encoder
-from otolith.sampling import Batch
 
 
 class Objective(nn.Module, ABC):

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from otolith.data.sampling import Batch
 from otolith.encoders import Encoder
 from otolith.objectives.contract import Objective
 from otolith.objectives.contrast import gather_rows, info_nce
-from otolith.sampling import Batch
 
 
 @runtime_checkable

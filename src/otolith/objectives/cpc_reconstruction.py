@@ -5,11 +5,11 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
+from otolith.data.sampling import Batch
 from otolith.encoders import Encoder
 from otolith.objectives.contract import Objective
 from otolith.objectives.cpc import future_loss, predictors
 from otolith.objectives.reconstruction import Decoder
-from otolith.sampling import Batch
 
 
 class CPCReconstruction(Objective):

@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from otolith.augment import augment, check_steps
+from otolith.data.augment import augment, check_steps
+from otolith.data.sampling import Batch
 from otolith.encoders import Encoder
 from otolith.objectives.contract import Objective
 from otolith.objectives.contrast import gather_joint, symmetric_info_nce
-from otolith.sampling import Batch
 
 PUBLISHED: tuple[Mapping[str, Any], ...] = ({"name": "scaling", "sd": 0.25}, {"name": "permutation", "pieces": 5})
 PAIRED: Mapping[str, int] = {"video": 512, "text": 512}

@@ -8,11 +8,11 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from otolith.augment import augment, check_steps
+from otolith.data.augment import augment, check_steps
+from otolith.data.sampling import Batch
 from otolith.encoders import Encoder
 from otolith.objectives.contract import Objective
 from otolith.objectives.contrast import nt_xent
-from otolith.sampling import Batch
 
 ROTATION: tuple[Mapping[str, Any], ...] = ({"name": "rotation"},)
 

@@ -11,13 +11,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from otolith.augment import augment, check_steps
+from otolith.data.augment import augment, check_steps
+from otolith.data.features import feature_count, log_features
+from otolith.data.sampling import Batch
 from otolith.encoders import Encoder
-from otolith.features import feature_count, log_features
 from otolith.objectives.contract import Objective
 from otolith.objectives.contrast import nt_xent
 from otolith.objectives.reconstruction import Decoder, check_mask, hidden_steps, hide
-from otolith.sampling import Batch
 
 SMALL: tuple[Mapping[str, Any], ...] = (
     {"name": "rotation", "sd_degrees": 20},

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from otolith.augment import augment, check_steps
+from otolith.data.augment import augment, check_steps
+from otolith.data.sampling import Batch
 from otolith.encoders import Encoder
 from otolith.objectives.contract import Objective
-from otolith.sampling import Batch
 
 EIGHT: tuple[Mapping[str, Any], ...] = (
     {"name": "noise", "sd": 0.05},

@@ -1,8 +1,9 @@
 """Vectors of other modalities beside recordings: words, pictures, other sensors, through frozen encoders, made once."""
 
+from otolith.paired.encode import Progress, compute, pair
 from otolith.paired.image import ImageEncoder, image_encoder
 from otolith.paired.text import TextEncoder, clean_narration, text_encoder
-from otolith.paired.vectors import Progress, Vectors, compute, folder_of, load, modalities, pair
+from otolith.paired.vectors import Vectors, folder_of, load, modalities
 
 __all__ = [
     "ImageEncoder",

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from otolith.files import fingerprint, sha256
 from otolith.paired import models
+from otolith.storage.files import fingerprint, sha256
 
 EFFICIENTNET_LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 _KNOWN = "'efficientnet-lite0'"

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from otolith.files import fingerprint, sha256
+from otolith.storage.files import fingerprint, sha256
 
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 

@@ -1,0 +1,1 @@
+"""Applications for people's own recordings."""

@@ -1,0 +1,1 @@
+"""Adapt an encoder to people's own recordings and labels."""

@@ -1,0 +1,203 @@
+"""Estimate how well candidates recognise the classes on people they have not seen, and choose one."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+from matplotlib.figure import Figure
+from sklearn.metrics import confusion_matrix
+
+from otolith.data.splits import Split, by_subject
+from otolith.data.windows import Windows
+from otolith.reports.figures import confusion_panel
+from otolith.reports.style import COLOURS, STYLE, points
+
+CANDIDATES = {"encoder": "adapted encoder", "forest": "random forest"}
+"""What is compared, in words; where the two tie, the first is taken."""
+
+FOLDS = 5
+TIE = 0.005
+"""Macro F1 that lie no further apart are a tie."""
+PEOPLE_FOR_INTERVAL = 5
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Estimate:
+    """How well one candidate tells the classes apart on people it has not seen.
+
+    Attributes:
+        macro_f1: over the classes, of all windows together, each classified once.
+        low: of the 95 % interval, a bootstrap over people (10,000 draws, percentile); NaN with fewer than
+            `PEOPLE_FOR_INTERVAL`.
+        high: its other end.
+        f1: (classes,) in the order of the windows' `label_names`.
+        confusion: (classes, classes) windows; rows are the truth.
+    """
+
+    macro_f1: float
+    low: float
+    high: float
+    f1: Float[np.ndarray, " classes"]
+    confusion: Int[np.ndarray, "classes classes"]
+
+    def __str__(self) -> str:
+        ends = "" if math.isnan(self.low) else f" [{self.low:.2f}, {self.high:.2f}]"
+        return f"{self.macro_f1:.3f}{ends}"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Choice:
+    """Which candidate is taken, and by what.
+
+    Attributes:
+        chosen: of `CANDIDATES`.
+        why: sentences.
+        estimates: by candidate; empty where leaving people out is impossible.
+        table: a line a fold and candidate, and for each candidate one of all folds together.
+    """
+
+    chosen: str
+    why: tuple[str, ...]
+    estimates: dict[str, Estimate]
+    table: pd.DataFrame
+
+
+def estimate_figure(choice: Choice, classes: Sequence[str]) -> Figure:
+    """F1 of each class for both candidates, and what the chosen one takes for what."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(12, max(4.2, 1.6 + 0.45 * len(classes))), layout="constrained")
+        bars, matrix = figure.subplots(1, 2)
+        at = np.arange(len(classes))
+        for number, (name, colour) in enumerate(zip(CANDIDATES, ("finetune", "forest"), strict=True)):
+            found = choice.estimates[name]
+            title = f"{CANDIDATES[name]}: macro F1 {found}"
+            bars.barh(at + 0.4 * number - 0.2, found.f1, 0.36, color=COLOURS[colour], label=title)
+        bars.set_yticks(at, classes)
+        bars.invert_yaxis()
+        bars.grid(visible=False, axis="y")
+        bars.set_axisbelow(True)
+        bars.set(xlim=(0, 1), xlabel="F1, people left out", title="How well each class is found")
+        bars.legend(loc="upper left", bbox_to_anchor=(0, -0.13))
+        matrix.grid(visible=False)
+        confusion_panel(matrix, choice.estimates[choice.chosen].confusion, classes)
+        matrix.set(xlabel="predicted, percent of the true class", title=f"The {CANDIDATES[choice.chosen]}, chosen")
+    return figure
+
+
+def _splits(windows: Windows, seed: int) -> list[Split]:
+    people = [windows.subject_names[number] for number in np.unique(windows.subject)]
+    return by_subject(people, folds=min(FOLDS, len(people)), validation=0.0, seed=seed) if len(people) > 1 else []
+
+
+def _impossible(windows: Windows, splits: Sequence[Split]) -> str:
+    """Why leaving people out is impossible; empty where it is possible."""
+    taken = (
+        "so nobody knows how well a model does on others. The adapted encoder is taken as it is, without an estimate"
+    )
+    if not splits:
+        only = windows.subject_names[windows.subject[0]]
+        return (
+            f"All windows are of one person ({only}): leaving people out is impossible, {taken}; label a second person."
+        )
+    for split in splits:
+        assert windows.y is not None
+        left = {windows.label_names[k] for k in windows.y[windows.rows_of(split.train)]}
+        if len(left) < 2:
+            said = f"Without {', '.join(split.test)} there is one label, '{left.pop()}'"
+            return f"{said}: leaving people out is impossible, {taken}; label more classes of each person."
+    return ""
+
+
+def _warnings(windows: Windows, splits: Sequence[Split]) -> list[str]:
+    found = []
+    assert windows.y is not None
+    for split in splits:
+        train, test = (windows.rows_of(side) for side in (split.train, split.test))
+        for label in np.setdiff1d(windows.y[test], windows.y[train]):
+            people = np.unique(windows.subject[test[windows.y[test] == label]])
+            names = ", ".join(windows.subject_names[number] for number in people)
+            found.append(
+                f"'{windows.label_names[label]}' is known of {names} alone, who {'is' if len(people) == 1 else 'are'} left "
+                "out together: its F1 in the estimate is 0, whatever the model; label it of more people"
+            )
+    return found
+
+
+def _f1(confusion: np.ndarray) -> np.ndarray:
+    """(..., classes) from (..., classes, classes); NaN where the truth lacks a class."""
+    right = np.diagonal(confusion, axis1=-2, axis2=-1)
+    true, said = confusion.sum(axis=-1), confusion.sum(axis=-2)
+    return np.where(true > 0, 2 * right / np.maximum(true + said, 1), np.nan)
+
+
+def _choice(windows: Windows, splits: Sequence[Split], predicted: Mapping[str, np.ndarray]) -> Choice:
+    y, classes = windows.y, windows.label_names
+    assert y is not None
+    people = np.unique(windows.subject)
+    by_person = {
+        name: np.stack(
+            [
+                confusion_matrix(y[mine], guess[mine], labels=range(len(classes)))
+                for mine in (windows.subject == number for number in people)
+            ]
+        )
+        for name, guess in predicted.items()
+    }
+    drawn = np.random.default_rng(0).multinomial(len(people), np.full(len(people), 1 / len(people)), 10_000)
+    enough = len(people) >= PEOPLE_FOR_INTERVAL
+    bootstrap = {name: np.nanmean(_f1(np.tensordot(drawn, each, 1)), axis=1) for name, each in by_person.items()}
+    estimates = {}
+    for name, each in by_person.items():
+        low, high = np.quantile(bootstrap[name], [0.025, 0.975]) if enough else (math.nan, math.nan)
+        total = each.sum(axis=0)
+        estimates[name] = Estimate(float(_f1(total).mean()), float(low), float(high), _f1(total), total)
+    one, other = CANDIDATES
+    gain = estimates[one].macro_f1 - estimates[other].macro_f1
+    tie = abs(gain) <= TIE
+    chosen = one if tie or gain > 0 else other
+    said = f"{CANDIDATES[one].capitalize()} minus {CANDIDATES[other]}: {points(gain)} points of macro F1"
+    if enough:
+        low, high = np.quantile(bootstrap[one] - bootstrap[other], [0.025, 0.975])
+        said += f" [{points(low)}, {points(high)}]{', no certain difference' if low <= 0 <= high else ''}"
+    why = [f"{said}{', a tie' if tie else ''}: the {CANDIDATES[chosen]} is taken."]
+    if not enough:
+        why.append(
+            f"{len(people)} people are too few for an interval ({PEOPLE_FOR_INTERVAL} are needed): the next person may "
+            "differ much."
+        )
+    why.append("Its estimate is slightly optimistic, because it was chosen by it.")
+    return Choice(chosen, tuple(why), estimates, _table(windows, splits, predicted, estimates))
+
+
+def _table(
+    windows: Windows,
+    splits: Sequence[Split],
+    predicted: Mapping[str, np.ndarray],
+    estimates: Mapping[str, Estimate],
+) -> pd.DataFrame:
+    y, classes = windows.y, windows.label_names
+    assert y is not None
+    lines = []
+    for split in splits:
+        rows = windows.rows_of(split.test)
+        for name, guess in predicted.items():
+            line: dict[str, Any]
+            f1 = _f1(confusion_matrix(y[rows], guess[rows], labels=range(len(classes))))
+            line = {"fold": str(split.fold), "candidate": name, "people": " ".join(split.test)}
+            line |= {"n_train": len(y) - len(rows), "n_test": len(rows), "macro_f1": np.nanmean(f1)}
+            lines.append(line | {f"f1 {label}": value for label, value in zip(classes, f1, strict=True)})
+    for name, found in estimates.items():
+        line = {"fold": "all", "candidate": name, "n_test": len(y), "macro_f1": found.macro_f1}
+        line |= {"low": found.low, "high": found.high}
+        lines.append(line | {f"f1 {label}": value for label, value in zip(classes, found.f1, strict=True)})
+    first = ["fold", "candidate", "people", "n_train", "n_test", "macro_f1", "low", "high"]
+    table: pd.DataFrame = pd.DataFrame(lines, columns=[*first, *(f"f1 {label}" for label in classes)])
+    table[["n_train", "n_test"]] = table[["n_train", "n_test"]].astype("Int64")
+    return table

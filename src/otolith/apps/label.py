@@ -1,0 +1,279 @@
+"""A person's own recording -> a labelled timeline. Columns, units and rate are taken as given, or guessed and shown."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from otolith.classifiers.baselines import ForestClassifier, load_classifier
+from otolith.classifiers.transfer import TransferClassifier
+from otolith.data.recording import GYROSCOPE
+from otolith.data.resample import Piece, resample
+from otolith.data.windows import Signal
+from otolith.encoders import ENCODERS
+from otolith.formats import table
+from otolith.formats.table import Read
+from otolith.reports.style import CLASSES, svg
+from otolith.storage.files import replacing
+
+_AXES_COLOURS = ("#4c78a8", "#f58518", "#54a24b")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Labelled:
+    """A timeline and what it was made of.
+
+    Attributes:
+        timeline: start_s, end_s, label, probability (and start, end, where the file has dates), in order of time;
+            stretches that could not be labelled have the label "" and a reason.
+        summary: label, seconds, share of the labelled time, bouts, probability.
+        read: the file.
+        labels: all labels the model knows.
+    """
+
+    timeline: pd.DataFrame
+    summary: pd.DataFrame
+    read: Read
+    labels: tuple[str, ...]
+
+
+def label(model: TransferClassifier | ForestClassifier, read: Read, *, overlap: float = 0.5) -> Labelled:
+    """Labels a recording: overlapping windows vote with their probabilities on every stretch they cover.
+
+    Args:
+        model: fitted, with a signal contract.
+        read: from `read_csv`.
+        overlap: of the windows.
+
+    Raises:
+        ValueError: the recording lacks a channel, has too low a rate, or no piece is as long as a window.
+    """
+    assert model.signal_ is not None
+    contract: Signal = model.signal_
+    hop = max(1, round(contract.steps * (1 - overlap)))
+    lines: list[dict[str, Any]] = []
+    for piece in resampled(read, contract, encoder=model.about_.get("encoder", "")):
+        end_s = piece.start_s + len(piece.signal) / contract.rate_hz
+        if len(piece.signal) < contract.steps:
+            reason = f"shorter than a window of {contract.seconds:g} s"
+            lines.append({"start_s": piece.start_s, "end_s": end_s, "label": "", "reason": reason})
+            continue
+        lines += _vote(model, piece.signal, contract, hop, piece.start_s)
+    if all(line["label"] == "" for line in lines):
+        longest = max((len(piece.signal) for piece in read.pieces), default=0) / read.rate_hz
+        raise ValueError(
+            f"the longest stretch without a gap lasts {longest:.2f} s; the model needs {contract.seconds:g} s at once"
+        )
+    timeline = pd.DataFrame(lines, columns=["start_s", "end_s", "label", "probability", "reason"])
+    timeline["reason"] = timeline["reason"].fillna("")
+    if read.start is not None:
+        for name in ("start", "end"):
+            timeline[name] = read.start + pd.to_timedelta(timeline[f"{name}_s"], unit="s")
+    names = tuple(str(name) for name in model.classes_)
+    return Labelled(timeline, _summary(timeline, names), read, names)
+
+
+def write(
+    labelled: Labelled, folder: Path, stem: str, *, truth: Sequence[tuple[float, float, str]] | None = None
+) -> list[Path]:
+    """Writes `<stem>.timeline.csv`, `<stem>.summary.csv` and `<stem>.png` into `folder`; returns their paths."""
+    paths = [folder / f"{stem}.{kind}" for kind in ("timeline.csv", "summary.csv", "png")]
+    for path, content in zip(paths, (labelled.timeline, labelled.summary), strict=False):
+        with replacing(path) as part:
+            content.to_csv(part, index=False, float_format="%.4f", lineterminator="\n")
+    with replacing(paths[2]) as part:
+        timeline_figure(labelled, truth=truth).savefig(part, format="png", dpi=150)
+    return paths
+
+
+def timeline_figure(labelled: Labelled, *, truth: Sequence[tuple[float, float, str]] | None = None) -> Figure:
+    """The acceleration, and under it the labels as a coloured band whose strength is the probability."""
+    known = [name for name in labelled.labels if name in set(labelled.timeline["label"]) | {t[2] for t in truth or ()}]
+    colour = {name: CLASSES[k % len(CLASSES)] for k, name in enumerate(known)}
+    style: Any = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
+    with matplotlib.rc_context(style):
+        figure = Figure(figsize=(11, 4.2 if truth else 3.9), layout="constrained")
+        signal, band = figure.subplots(
+            2, 1, sharex=True, gridspec_kw={"height_ratios": [3.4, 1.0 if truth else 0.55], "hspace": 0.02}
+        )
+        unit, per = ("min", 60.0) if labelled.read.seconds > 600 else ("s", 1.0)
+        for piece in labelled.read.pieces:
+            time, low, high = _envelope(piece, labelled.read.rate_hz, at_most=4000)
+            for axis, shade in zip(range(3), _AXES_COLOURS, strict=True):
+                signal.fill_between(
+                    time / per, low[:, axis], high[:, axis], color=shade, linewidth=0.6, edgecolor=shade
+                )
+        signal.set_ylabel("acceleration, g")
+        signal.legend(
+            handles=[Patch(color=c, label=n) for c, n in zip(_AXES_COLOURS, "xyz", strict=True)],
+            loc="upper right",
+            ncols=3,
+            frameon=False,
+            fontsize=8,
+        )
+        top = 1 if truth else 0
+        said = labelled.timeline[labelled.timeline["label"] != ""]
+        for name, lines in said.groupby("label"):  # one collection a label, however long the recording
+            spans = np.column_stack([lines["start_s"], lines["end_s"] - lines["start_s"]]) / per
+            shades = [(*to_rgb(colour[name]), 0.25 + 0.75 * p) for p in lines["probability"].astype(float)]
+            band.broken_barh(spans.tolist(), (top + 0.08, 0.84), facecolors=shades)
+        for start, end, name in truth or ():
+            band.broken_barh([(start / per, (end - start) / per)], (0.08, 0.84), color=colour.get(name, "#bbbbbb"))
+        band.set_ylim(0, top + 1)
+        band.set_xlim(0, labelled.read.seconds / per)
+        band.set_yticks([0.5, 1.5] if truth else [0.5], ["truth", "labelled"] if truth else ["labelled"])
+        band.set_xlabel(f"time, {unit}")
+        figure.legend(
+            handles=[Patch(color=colour[name], label=name) for name in known],
+            loc="outside lower center",
+            ncols=min(7, max(1, len(known))),
+            frameon=False,
+            fontsize=9,
+        )
+        return figure
+
+
+def picture(labelled: Labelled, *, truth: Sequence[tuple[float, float, str]] | None = None) -> bytes:
+    """The same as SVG, for the report."""
+    return svg(timeline_figure(labelled, truth=truth))
+
+
+def _vote(
+    model: TransferClassifier | ForestClassifier, signal: np.ndarray, contract: Signal, hop: int, start_s: float
+) -> list[dict[str, Any]]:
+    """Timeline lines of one piece: cells of `hop` steps, each labelled by the mean over the windows that cover it."""
+    steps = contract.steps
+    first = np.arange(0, len(signal) - steps + 1, hop)
+    if first[-1] + steps < len(signal):
+        first = np.append(first, len(signal) - steps)  # a last window that ends with the piece
+    x = torch.from_numpy(signal).unfold(0, steps, 1)[torch.from_numpy(first)]
+    probability = model.predict_proba(x)
+    edges = np.append(np.arange(0, len(signal), hop), len(signal))
+    votes = np.zeros((len(edges) - 1, probability.shape[1]))
+    for shift in range(-(-steps // hop) + 1):  # the few cells a window covers, for all windows at once
+        cell = first // hop + shift
+        covered = (cell < len(votes)) & (edges[np.minimum(cell, len(votes) - 1)] < first + steps)
+        np.add.at(votes, cell[covered], probability[covered])
+    votes /= votes.sum(axis=1, keepdims=True)
+    best = votes.argmax(axis=1)
+    starts = np.flatnonzero(np.append(True, best[1:] != best[:-1]))
+    ends = np.append(starts[1:], len(best))
+    return [
+        {
+            "start_s": start_s + edges[a] / contract.rate_hz,
+            "end_s": start_s + edges[b] / contract.rate_hz,
+            "label": str(model.classes_[best[a]]),
+            "probability": float(votes[a:b, best[a]].mean()),
+            "reason": "",
+        }
+        for a, b in zip(starts, ends, strict=True)
+    ]
+
+
+def _summary(timeline: pd.DataFrame, labels: tuple[str, ...]) -> pd.DataFrame:
+    lasting = timeline.assign(seconds=timeline["end_s"] - timeline["start_s"])
+    total = lasting.loc[lasting["label"] != "", "seconds"].sum()
+    lines = []
+    for name in labels:
+        mine = lasting[lasting["label"] == name]
+        seconds = float(mine["seconds"].sum())
+        mean = float((mine["probability"] * mine["seconds"]).sum() / seconds) if seconds else float("nan")
+        lines.append(
+            {"label": name, "seconds": seconds, "share": seconds / total, "bouts": len(mine), "probability": mean}
+        )
+    without = float(lasting.loc[lasting["label"] == "", "seconds"].sum())
+    if without:
+        lines.append({"label": "", "seconds": without, "bouts": int((lasting["label"] == "").sum())})
+    table: pd.DataFrame = pd.DataFrame(lines)
+    return table
+
+
+def _envelope(piece: Piece, rate_hz: float, at_most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Time and, for each of at most so many stretches, the lowest and highest value: a plot of any length."""
+    size = max(1, -(-len(piece.signal) // at_most))
+    starts = np.arange(0, len(piece.signal), size)
+    low = np.minimum.reduceat(piece.signal[:, :3], starts, axis=0)
+    high = np.maximum.reduceat(piece.signal[:, :3], starts, axis=0)
+    return piece.start_s + starts / rate_hz, low, high
+
+
+def zeroshot_file(
+    model: Path,
+    file: Path,
+    out: Path,
+    labels: Sequence[str],
+    *,
+    prompts: Path | None = None,
+    text: str | None = None,
+    columns: table.Columns,
+) -> Labelled:
+    """Labels one recording in words that nobody trained on, and writes the same files as `label_file`.
+
+    Args:
+        model: an encoder's checkpoint with a head for text.
+        file: the recording.
+        out: folder of the files.
+        labels: in words.
+        prompts: TOML file of sentences by label.
+        text: name or folder of the text encoder, where it is not the one that the checkpoint names.
+        columns: what is known of the recording.
+    """
+    read = table.read_csv(file, columns)
+    labelled = label(TransferClassifier.from_words(model, labels, prompts=prompts, text=text), read)
+    write(labelled, out, table.stem(file))
+    return labelled
+
+
+def label_file(
+    model: Path, file: Path, out: Path, *, columns: table.Columns, truth: list[tuple[float, float, str]] | None = None
+) -> Labelled:
+    """Labels one recording and writes `<stem>.timeline.csv`, `<stem>.summary.csv` and `<stem>.png` into `out`."""
+    labelled = label(load_classifier(model), table.read_csv(file, columns))
+    write(labelled, out, table.stem(file), truth=truth)
+    return labelled
+
+
+def resampled(read: Read, contract: Signal, *, encoder: str = "") -> list[Piece]:
+    """A recording's pieces as a model takes them: its channels at its rate.
+
+    Args:
+        read: from `read_csv`.
+        contract: the model's.
+        encoder: its encoder's name, for advice in errors.
+
+    Raises:
+        ValueError: the recording lacks a channel or has too low a rate.
+    """
+    missing = [name for name in contract.channels if name not in read.channels]
+    if missing:
+        alone = ""
+        if set(missing) <= set(GYROSCOPE):
+            itself = "; published PRIMUS weights always need both" if encoder == "primus" else ""
+            alone = (
+                f" (every encoder, {', '.join(ENCODERS)}, can be pretrained on 3 channels: [windows] channels = "
+                f'["acc_x", "acc_y", "acc_z"] in its recipe{itself})'
+            )
+        raise ValueError(
+            f"the model needs {', '.join(contract.channels)}; the recording has no {', '.join(missing)}: record it, name "
+            f"its columns, or use a model trained on the accelerometer alone{alone}"
+        )
+    if read.rate_hz < contract.rate_hz / 2:
+        raise ValueError(
+            f"the recording has {read.rate_hz:g} Hz and the model was trained at {contract.rate_hz:g} Hz: what happens "
+            "above half the recording's rate is missing; use a model trained at a rate like the recording's"
+        )
+    columns = [read.channels.index(name) for name in contract.channels]
+    return [
+        Piece(piece.start_s, resample(piece.signal[:, columns], read.rate_hz, contract.rate_hz))
+        for piece in read.pieces
+    ]

@@ -1,0 +1,1 @@
+"""Encoders on disk: weights, arguments, signal contract, provenance."""

@@ -1,0 +1,180 @@
+"""A model on disk: one safetensors file whose header holds, as JSON, all that is needed to build, feed and trust it.
+
+The header (`tensors`) holds the encoder's name and constructor arguments (with the mean and standard deviation it
+standardises by), the signal contract, how and on whom it was pretrained, and the code that did it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from otolith.checkpoints.provenance import provenance
+from otolith.data.windows import Signal
+from otolith.encoders import ENCODERS, Encoder
+from otolith.storage import tensors
+from otolith.storage.files import sha256
+
+FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """An encoder with its papers.
+
+    Attributes:
+        encoder: built and loaded, in eval mode.
+        signal: what it may be fed.
+        about: provenance; `subjects` lists the people seen, as `corpus:person`.
+        heads: state of each further module, by name.
+        sha256: of the file.
+    """
+
+    encoder: Encoder
+    signal: Signal
+    about: dict[str, Any]
+    heads: dict[str, dict[str, Tensor]]
+    sha256: str
+
+
+def save(
+    path: Path,
+    encoder: Encoder,
+    signal: Signal,
+    *,
+    about: Mapping[str, Any],
+    heads: Mapping[str, nn.Module] | None = None,
+) -> None:
+    """Writes a checkpoint, atomically.
+
+    Args:
+        path: the file, by custom `*.safetensors`.
+        encoder: its name in `ENCODERS` and its arguments are saved beside its weights.
+        signal: the contract it was trained under.
+        about: facts in JSON, such as objective, corpora, `subjects`; `provenance()` is added.
+        heads: further modules to keep.
+
+    Raises:
+        ValueError: the encoder is not one of `ENCODERS`.
+    """
+    name = next((name for name, kind in ENCODERS.items() if type(encoder) is kind), None)
+    if name is None:
+        raise ValueError(
+            f"{type(encoder).__name__} is not in otolith.encoders.ENCODERS, so it could not be loaded again"
+        )
+    header = {
+        "encoder": {"name": name, "arguments": encoder.arguments()},
+        "signal": signal.to_json(),
+        "about": about,
+    }
+    state = {f"encoder.{key}": value for key, value in encoder.state_dict().items()}
+    for head, module in (heads or {}).items():
+        state |= {f"head.{head}.{key}": value for key, value in module.state_dict().items()}
+    write_file(path, header, state)
+
+
+def write_file(path: Path, header: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
+    """Writes tensors and a JSON-able header as one safetensors file, atomically; its format and `provenance()` are added."""
+    tensors.write(path, state, {**header, "format": FORMAT, "about": {**header["about"], "made_by": provenance()}})
+
+
+def read_file(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The inverse of `write_file`: the header, and the tensors, each of finite values.
+
+    Raises:
+        FileNotFoundError: there is no file.
+        ValueError: the file is truncated, damaged or not Otolith's.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no checkpoint at '{path}'; `otolith pretrain`, `otolith transfer` and `otolith adapt` write them"
+        )
+    header, state = tensors.read(path)
+    with usable(path):
+        if header["format"] != FORMAT:
+            raise ValueError(f"checkpoint format {header['format']}; this version of Otolith reads format {FORMAT}")
+    bad = [name for name, value in state.items() if value.is_floating_point() and not torch.isfinite(value).all()]
+    if bad:
+        raise ValueError(f"'{path}' holds weights that are not finite: {', '.join(bad[:3])}")
+    return header, state
+
+
+def read_signal(header: Mapping[str, Any]) -> Signal:
+    """The signal contract of a header.
+
+    Raises:
+        ValueError: it is none; so do KeyError, TypeError and AttributeError.
+    """
+    signal = Signal.from_json(header["signal"])
+    if not 0 < signal.rate_hz * signal.seconds < math.inf:
+        raise ValueError(f"windows of {signal.seconds} s at {signal.rate_hz} Hz")
+    return signal
+
+
+@contextlib.contextmanager
+def usable(path: Path) -> Iterator[None]:
+    """Whatever goes wrong inside, as strange headers make it go, is one ValueError that names the file."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
+        raise ValueError(f"the header of '{path}' cannot be used: {error}") from error
+
+
+def load(path: Path) -> Checkpoint:
+    """Reads a checkpoint, strictly: every weight must be there, of the right shape, finite, and nothing else.
+
+    Raises:
+        FileNotFoundError: there is no file.
+        ValueError: the file is truncated, damaged, of another kind, or does not fit the encoder it names.
+    """
+    header, state = read_file(path)
+    with usable(path):
+        if "forest" in header:
+            raise ValueError("it holds a random forest, which has no encoder; name a checkpoint of otolith pretrain")
+        name, arguments = header["encoder"]["name"], header["encoder"]["arguments"]
+        if name not in ENCODERS:
+            raise ValueError(f"unknown encoder '{name}'; known: {', '.join(ENCODERS)}")
+        signal, about = read_signal(header), dict(header["about"])
+        if arguments["channels"] != len(signal.channels):
+            raise ValueError(f"{arguments['channels']} channels in the encoder, {len(signal.channels)} in the signal")
+        with torch.device("meta"):  # without memory, as sizes may be absurd until they are compared with the weights
+            outline = ENCODERS[name](**arguments)
+    weights = _below("encoder.", state)
+    weights |= {key: value for key, value in state.items() if not key.startswith(("encoder.", "head."))}  # unexpected
+    check_fit(outline, weights, what=f"encoder '{name}' in '{path}'")
+    encoder = ENCODERS[name](**arguments)
+    encoder.load_state_dict(weights)
+    heads: dict[str, dict[str, Tensor]] = {}
+    for key, value in _below("head.", state).items():
+        head, _, rest = key.partition(".")
+        heads.setdefault(head, {})[rest] = value
+    return Checkpoint(encoder.eval(), signal, about, heads, sha256(path))
+
+
+def check_fit(module: nn.Module, state: Mapping[str, Tensor], *, what: str) -> None:
+    """Compares weights with a module, which may be on torch's meta device, and lists whatever does not fit.
+
+    Raises:
+        ValueError: weights are missing, left over or of another shape.
+    """
+    own = module.state_dict()
+    problems = [f"missing {key}" for key in own if key not in state]
+    problems += [f"unexpected {key}" for key in state if key not in own]
+    problems += [
+        f"{key} is {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
+        for key in own
+        if key in state and state[key].shape != own[key].shape
+    ]
+    if problems:
+        raise ValueError(f"weights do not fit {what}: {'; '.join(problems)}")
+
+
+def _below(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}

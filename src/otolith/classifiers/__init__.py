@@ -1,0 +1,1 @@
+"""Classifiers of windows: transfer from an encoder, and classical baselines."""

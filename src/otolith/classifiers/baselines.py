@@ -1,0 +1,197 @@
+"""What every encoder must beat: a random forest and a support vector machine on simple features, and MiniRocket. A
+comparison without them is not believed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sklearn
+import torch
+from jaxtyping import Float
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+from sklearn.utils.validation import check_is_fitted
+
+from otolith.checkpoints import checkpoint
+from otolith.classifiers.minirocket import MiniRocketClassifier
+from otolith.classifiers.training import Examples, _array, _labels
+from otolith.classifiers.transfer import TransferClassifier
+from otolith.data import features
+from otolith.data.windows import Signal, Windows
+
+
+def simple_features(x: Float[np.ndarray, "windows channels time"]) -> Float[np.ndarray, "windows features"]:
+    """`features.simple_features` of arrays, in float64."""
+    return features.simple_features(torch.from_numpy(np.asarray(x, np.float64))).numpy()
+
+
+class ForestClassifier(ClassifierMixin, BaseEstimator):
+    """Random forest on `simple_features`, with scikit-learn's defaults but for the number of trees.
+
+    Args:
+        trees: in the forest.
+        seed: of the forest.
+
+    Attributes:
+        classes_: labels in the order of `predict_proba`'s columns.
+        signal_: the signal contract, where it was fitted on `Windows`.
+        about_: provenance, where it was loaded.
+    """
+
+    def __init__(self, trees: int = 300, seed: int = 0) -> None:
+        self.trees = trees
+        self.seed = seed
+
+    def fit(self, X: Examples, y: np.ndarray | None = None) -> ForestClassifier:
+        """Fits on windows (windows, channels, time) in the store's units."""
+        self.signal_: Signal | None = X.contract if isinstance(X, Windows) else None
+        self.about_: dict[str, Any] = {}
+        return self._grow(simple_features(_array(X)), _labels(X, y))
+
+    def _grow(self, table: np.ndarray, y: np.ndarray) -> ForestClassifier:
+        self._grown_from = table, y
+        self.forest_ = RandomForestClassifier(self.trees, random_state=self.seed, n_jobs=1).fit(table, y)
+        self.classes_ = self.forest_.classes_
+        return self
+
+    def predict_proba(self, X: Examples) -> np.ndarray:
+        """(windows, classes) probabilities."""
+        check_is_fitted(self, "forest_")
+        return np.asarray(self.forest_.predict_proba(simple_features(_array(X))))
+
+    def predict(self, X: Examples) -> np.ndarray:
+        """(windows,) the most probable label."""
+        probabilities = self.predict_proba(X)
+        return np.asarray(self.classes_[probabilities.argmax(axis=1)])
+
+    def save(self, path: Path, *, label_names: Sequence[str] | None = None, about: Mapping[str, Any] = {}) -> None:
+        """Writes what the forest was grown from, for `load` and `otolith label`: features, labels, trees and seed.
+
+        A forest itself could only be pickled, and unpickling runs whatever a file says. For training sets of some thousand
+        windows at most: every one is kept, 512 bytes for 3 channels.
+
+        Args:
+            path: the file, by custom `*.safetensors`.
+            label_names: name of each label number, where labels are numbers.
+            about: facts in JSON for its provenance.
+
+        Raises:
+            ValueError: it was fitted on bare arrays, so no signal contract is known; or there are more than 10,000 trees,
+                which `load` would refuse.
+        """
+        check_is_fitted(self, "forest_")
+        if self.signal_ is None:
+            raise ValueError(
+                "this forest was fitted on bare arrays, so nobody knows their rate and units; fit it on Windows"
+            )
+        _check_trees(self.trees, self.seed)
+        table, y = self._grown_from
+        names = [str(label) if label_names is None else label_names[int(label)] for label in self.classes_]
+        header = {
+            "forest": {"trees": self.trees, "seed": self.seed, "labels": names},
+            "signal": self.signal_.to_json(),
+            "about": {**about, "scikit-learn": sklearn.__version__},
+        }
+        target = np.searchsorted(self.forest_.classes_, y)
+        tensors = {"features": torch.from_numpy(table), "y": torch.from_numpy(target.astype(np.int64))}
+        checkpoint.write_file(path, header, tensors)
+
+    @classmethod
+    def load(cls, path: Path) -> ForestClassifier:
+        """A forest grown anew from its file; `classes_` are label names. It gives the very predictions of the one that was
+        saved, as long as scikit-learn grows forests as that version did (`about_["scikit-learn"]`).
+
+        Raises:
+            FileNotFoundError: there is no file.
+            ValueError: it is not a forest's file, or is damaged.
+        """
+        return cls._from_file(path, *checkpoint.read_file(path))
+
+    @classmethod
+    def _from_file(cls, path: Path, header: dict[str, Any], tensors: Mapping[str, torch.Tensor]) -> ForestClassifier:
+        with checkpoint.usable(path):
+            if "forest" not in header:
+                raise ValueError("it holds an encoder and no forest")
+            facts = header["forest"]
+            _check_trees(facts["trees"], facts["seed"])
+            model = cls(facts["trees"], facts["seed"])
+            labels = [str(label) for label in facts["labels"]]
+            model.signal_, model.about_ = checkpoint.read_signal(header), dict(header["about"])
+            width = features.feature_count(len(model.signal_.channels), model.signal_.steps)
+            shapes = {name: (value.dtype, tuple(value.shape)) for name, value in tensors.items()}
+            count = len(tensors["y"]) if "y" in tensors else 0
+            expected = {"features": (torch.float64, (count, width)), "y": (torch.int64, (count,))}
+            if shapes != expected:
+                raise ValueError(f"it holds {shapes}; expected {expected}")
+            y = tensors["y"].numpy()
+            if len(set(labels)) < len(labels) or np.unique(y).tolist() != list(range(len(labels))) or not labels:
+                raise ValueError(
+                    f"labels {', '.join(labels)} and windows of label numbers {np.unique(y).tolist()[:20]}"
+                )
+            if tensors["features"].abs().max() > np.finfo(np.float32).max:
+                raise ValueError("it holds features too large for a forest, which computes in 32 bits")
+            model._grow(tensors["features"].numpy(), y)
+        model.classes_ = np.array(labels)
+        return model
+
+
+def _check_trees(trees: Any, seed: Any) -> None:
+    for name, value, most in (("trees", trees, 10_000), ("seed", seed, 2**32 - 1)):
+        if type(value) is not int or not (name == "trees") <= value <= most:
+            raise ValueError(f"{name} is {value!r}; expected a whole number up to {most:,}")
+
+
+def load_classifier(path: Path) -> TransferClassifier | ForestClassifier:
+    """Any classifier for use, of whichever kind the file is.
+
+    Raises:
+        FileNotFoundError: there is no file.
+        ValueError: it is not a classifier's file, or is damaged.
+    """
+    header, tensors = checkpoint.read_file(path)
+    if "forest" in header:
+        return ForestClassifier._from_file(path, header, tensors)
+    return TransferClassifier.load(path)
+
+
+class SVMClassifier(ClassifierMixin, BaseEstimator):
+    """Support vector machine on standardised `simple_features`, with a Gaussian kernel of scikit-learn's width.
+
+    Several classes are told apart in pairs, which vote; `predict` is that vote, with ties broken by the decision function. A
+    vote is no probability, so there is no `predict_proba`.
+
+    Args:
+        penalty: inverse strength C of the regularisation. Cross-validation has nothing to go by with a few windows a class,
+            so one value serves all numbers of them (`docs/protocol.md` has what others give).
+        seed: accepted as by the others; nothing is drawn.
+    """
+
+    def __init__(self, penalty: float = 10.0, seed: int = 0) -> None:
+        self.penalty = penalty
+        self.seed = seed
+
+    def fit(self, X: Examples, y: np.ndarray | None = None) -> SVMClassifier:
+        """Fits on windows (windows, channels, time) in the store's units."""
+        self.machine_ = make_pipeline(StandardScaler(), SVC(C=self.penalty, break_ties=True))
+        self.machine_.fit(simple_features(_array(X)), _labels(X, y))
+        self.classes_ = self.machine_.classes_
+        return self
+
+    def predict(self, X: Examples) -> np.ndarray:
+        """(windows,) labels."""
+        check_is_fitted(self, "machine_")
+        return np.asarray(self.machine_.predict(simple_features(_array(X))))
+
+
+CLASSICAL: dict[str, type[ForestClassifier | SVMClassifier | MiniRocketClassifier]] = {
+    "forest": ForestClassifier,
+    "svm": SVMClassifier,
+    "minirocket": MiniRocketClassifier,
+}
+"""Classifiers that need no encoder, by the names of their rows."""

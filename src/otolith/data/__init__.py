@@ -1,0 +1,1 @@
+"""Recordings, prepared stores, windows, splits, sampling, augmentation, features."""

@@ -1,0 +1,205 @@
+"""Cut a prepared store into windows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+
+from otolith.data.store import Entry, Store
+from otolith.data.windows import Signal, Windows
+from otolith.storage.files import fingerprint
+
+LATE_S = 0.1
+"""How much later a recording may end than a window asked for by its start; the window is moved back by that."""
+
+
+def cut(
+    store: Store,
+    *,
+    seconds: float = 2.0,
+    overlap: float = 0.5,
+    channels: Sequence[str] | None = None,
+    label: Literal["majority", "last"] | None = "majority",
+    labels: Sequence[str] | None = None,
+    subjects: Sequence[str] | None = None,
+    starts: Mapping[str, Sequence[float]] | None = None,
+) -> Windows:
+    """Cuts every recording of a store into windows; none crosses from one recording into the next.
+
+    Args:
+        store: the prepared corpus.
+        seconds: length of a window.
+        overlap: share of a window that the next one repeats, 0 up to but not including 1.
+        channels: which, in which order; default all.
+        label: a window's label is that of most of its time steps (`majority`) or of its last (`last`); windows without
+            one are dropped. None keeps every window and no label.
+        labels: only windows that have one of these by that rule (by `majority`, if `label` is None); they alone are the
+            windows' `label_names` then, in the store's order. None: all.
+        subjects: only recordings of these people, for example those on whom settings are chosen. None: all.
+        starts: where windows begin, in seconds, by the recording's name, instead of regularly; recordings that are not
+            named give none. None: regularly.
+
+    Returns:
+        The windows, in order of recording and time.
+
+    Raises:
+        ValueError: the arguments do not fit the store, or no recording is as long as a window.
+    """
+    names = store.channels if channels is None else tuple(channels)
+    columns = _columns(store, names)
+    contract = Signal(store.rate_hz, names, seconds)
+    if not 0.5 < seconds * store.rate_hz < np.inf:
+        raise ValueError(f"seconds is {seconds}; expected windows of at least one time step at {store.rate_hz:g} Hz")
+    length = contract.steps
+    if not 0 <= overlap < 1:
+        raise ValueError(f"overlap is {overlap}; expected 0 <= overlap < 1")
+    hop = max(1, round(length * (1 - overlap)))
+    if (label is not None or labels is not None) and not store.labels:
+        raise ValueError(f"'{store.dataset}' has no labels; cut it with label=None")
+    wanted = _wanted(store, labels)
+    subject_names = store.subjects
+    if subjects is not None:
+        if unknown := [name for name in subjects if name not in subject_names]:
+            raise ValueError(
+                f"'{store.dataset}' has no subject {', '.join(unknown)}; it has {', '.join(subject_names)}"
+            )
+        subject_names = tuple(name for name in subject_names if name in subjects)
+    if starts is None:
+        firsts = [np.arange(0, entry.steps - length + 1, hop, dtype=np.int64) for entry in store.entries]
+    else:
+        firsts = _firsts(store, starts, length)
+    if subjects is not None:
+        firsts = [
+            first if entry.subject in subject_names else first[:0]
+            for entry, first in zip(store.entries, firsts, strict=True)
+        ]
+    aligned = hop % store.block_steps == 0 if starts is None else not any((f % store.block_steps).any() for f in firsts)
+    in_blocks = length % store.block_steps == 0 and aligned
+    offset, y, subject, recording, start, variance = [], [], [], [], [], []
+    for number, (entry, first) in enumerate(zip(store.entries, firsts, strict=True)):
+        if label is not None or labels is not None:
+            target = wanted[_labels(entry.steps, entry.spans, first, length, label or "majority", len(store.labels))]
+            first, target = first[target >= 0], target[target >= 0]
+            y.append(target)
+        if in_blocks:
+            mean, squares = store.moments(entry)[:, columns]
+            blocks = first // store.block_steps
+            variance.append(_variance(mean, squares, blocks, length // store.block_steps, store.block_steps))
+        offset.append(entry.start + first[:, None] + columns * entry.steps)
+        start.append(first / store.rate_hz)
+        recording.append(np.full(len(first), number))
+        subject.append(np.full(len(first), subject_names.index(entry.subject) if len(first) else 0))
+    if not sum(map(len, offset)):
+        if starts is not None and not sum(map(len, firsts)):
+            raise ValueError(f"starts holds no second at which a window of '{store.dataset}' could begin")
+        longest = max(entry.steps for entry in store.entries) / store.rate_hz
+        if starts is not None or (labels is not None and length <= longest * store.rate_hz):
+            where = "that starts asks for" if starts is not None else f"of {seconds:g} s"
+            which = "a label" if labels is None else f"a label of {', '.join(labels)}"
+            raise ValueError(f"no window {where} in '{store.dataset}' has {which}")
+        raise ValueError(
+            f"no {'labelled ' if label else ''}window of {seconds:g} s fits in '{store.dataset}': its longest "
+            f"recording lasts {longest:g} s; choose shorter windows"
+        )
+    how = {"store": store.hash, "seconds": seconds, "overlap": overlap, "channels": list(names), "label": label}
+    if labels is not None:
+        how["labels"] = [name for name in store.labels if name in labels]
+    if subjects is not None:
+        how["subjects"] = list(subject_names)
+    if starts is not None:
+        how["starts"] = [first.tolist() for first in firsts]
+    return Windows(
+        values=(torch.from_numpy(store.values),),
+        offset=torch.from_numpy(np.concatenate(offset)),
+        contract=contract,
+        y=np.concatenate(y) if label is not None else None,
+        label_names=tuple(name for name in store.labels if labels is None or name in labels),
+        subject=np.concatenate(subject),
+        subject_names=subject_names,
+        recording=np.concatenate(recording),
+        start_s=np.concatenate(start),
+        dataset=store.dataset,
+        identity=fingerprint(how),
+        variance=np.concatenate(variance) if in_blocks else None,
+        mapped=(store.values,),
+    )
+
+
+def _wanted(store: Store, labels: Sequence[str] | None) -> np.ndarray:
+    """New number of each label number of the store, -1: dropped; the last entry is that of windows without a label."""
+    if labels is None:
+        return np.append(np.arange(len(store.labels)), -1)
+    if isinstance(labels, str) or not labels or (unknown := [name for name in labels if name not in store.labels]):
+        asked = ", ".join(unknown) if labels and not isinstance(labels, str) else repr(labels)
+        raise ValueError(f"'{store.dataset}' has no label {asked}; it has {', '.join(store.labels)}")
+    kept = np.array([name in labels for name in store.labels] + [False])
+    return np.where(kept, np.cumsum(kept) - 1, -1)
+
+
+def _firsts(store: Store, starts: Mapping[str, Sequence[float]], length: int) -> list[np.ndarray]:
+    """(windows,) first time step of each window asked for, ascending, each once, of every recording."""
+    if unknown := set(starts) - {entry.name for entry in store.entries}:
+        raise ValueError(f"starts names '{min(unknown)}', which is no recording of '{store.dataset}'")
+    return [
+        _first_steps(store, entry, np.asarray(starts.get(entry.name, ()), float), length) for entry in store.entries
+    ]
+
+
+def _first_steps(store: Store, entry: Entry, start_s: np.ndarray, length: int) -> np.ndarray:
+    late = entry.steps - length
+    wrong = ~((start_s >= 0) & (start_s * store.rate_hz <= late + max(1.0, LATE_S * store.rate_hz))) | (late < 0)
+    if wrong.any():
+        raise ValueError(
+            f"a window of {length / store.rate_hz:g} s from {start_s[wrong][0]:g} s on does not fit in recording "
+            f"'{entry.name}' of {entry.steps / store.rate_hz:g} s; leave it out of starts"
+        )
+    return np.unique(np.rint(start_s * store.rate_hz).astype(np.int64).clip(max=late))
+
+
+def _columns(store: Store, names: tuple[str, ...]) -> np.ndarray:
+    missing = [name for name in names if name not in store.channels]
+    if missing or not names:
+        raise ValueError(
+            f"'{store.dataset}' has no channel {', '.join(missing) or '(none asked for)'}; "
+            f"it has {', '.join(store.channels)}"
+        )
+    if len(set(names)) != len(names):
+        raise ValueError(f"a channel is asked for twice: {', '.join(names)}")
+    return np.array([store.channels.index(name) for name in names], dtype=np.int64)
+
+
+def _variance(mean: np.ndarray, squares: np.ndarray, first: np.ndarray, count: int, steps: int) -> np.ndarray:
+    """(windows,) sum over channels of the variance of windows of `count` blocks, from (channels, blocks) moments.
+
+    Chan, Golub and LeVeque 1979: the squares within the blocks, plus those of the blocks' means about the window's. Nothing
+    large is subtracted, so gravity costs no digits.
+    """
+    out = np.empty(len(first), dtype=np.float32)
+    size = max(1, (1 << 20) // count)  # windows at a time, to bound the memory
+    for at in range(0, len(first), size):
+        blocks = first[at : at + size, None] + np.arange(count)
+        means = mean[:, blocks].astype(np.float64)
+        means -= means.mean(axis=2, keepdims=True)
+        total = squares[:, blocks].sum(axis=(0, 2), dtype=np.float64) + steps * np.einsum("cwb,cwb->w", means, means)
+        out[at : at + size] = total / (count * steps)
+    return out
+
+
+def _labels(
+    steps: int, spans: Sequence[Sequence[int]], first: np.ndarray, length: int, rule: str, classes: int
+) -> np.ndarray:
+    """(windows,) label number of each window that starts at a row in `first`; -1: none."""
+    per_step = np.full(steps, -1, dtype=np.int64)
+    for start, stop, number in spans:
+        per_step[start:stop] = number
+    if rule == "last":
+        return np.asarray(per_step[first + length - 1])
+    # Running counts of each label (the first column: unlabelled); a window's count is a difference of two of them.
+    counts = np.zeros((steps + 1, classes + 1), dtype=np.int32)
+    counts[np.arange(1, steps + 1), per_step + 1] = 1
+    np.cumsum(counts, axis=0, out=counts)
+    inside = counts[first + length] - counts[first]
+    return np.asarray(inside.argmax(axis=1) - 1, dtype=np.int64)

@@ -1,0 +1,103 @@
+"""Resample a signal, and lay time-stamped rows on a regular clock."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy.signal import resample_poly
+
+
+def resample(signal: np.ndarray, rate_hz: float, to_hz: float) -> np.ndarray:
+    """The same signal at another rate, through SciPy's polyphase anti-alias filter.
+
+    Args:
+        signal: (time, channels), float32.
+        rate_hz: its rate.
+        to_hz: the rate wanted. The ratio is taken to the nearest fraction with a denominator up to 1,000.
+
+    Returns:
+        (round-up of time * to_hz / rate_hz, channels), float32. Edges continue on the line through the first and the
+        last value, so that gravity's constant share does not ring there.
+    """
+    ratio = Fraction(to_hz / rate_hz).limit_denominator(1000)
+    if ratio == 1:
+        return signal
+    up, down = ratio.numerator, ratio.denominator
+    if len(signal) == 1:  # no line runs through one value
+        return np.repeat(signal, -(-up // down), axis=0)
+    return resample_poly(signal.astype(np.float64), up, down, axis=0, padtype="line").astype(np.float32)
+
+
+def resample_sinc(signal: np.ndarray, rate_hz: float, to_hz: float) -> np.ndarray:
+    """The same signal at another rate, through a windowed sinc: as PRIMUS's published data were made.
+
+    The filter is torchaudio's default: a sinc that cuts off at 0.99 of the lower rate's half, under a Hann window of six of
+    its zeros to each side. Unlike `resample`, the signal is taken to be zero beyond its edges, so the first and the last
+    six steps of the slower rate lean towards zero.
+
+    Args:
+        signal: (time, channels), floating.
+        rate_hz: its rate.
+        to_hz: the rate wanted. The ratio is taken to the nearest fraction with a denominator up to 1,000.
+
+    Returns:
+        (round-up of time * to_hz / rate_hz, channels), of the signal's dtype; computed in float64.
+    """
+    ratio = Fraction(to_hz / rate_hz).limit_denominator(1000)
+    new, old = ratio.numerator, ratio.denominator
+    if new == old:
+        return signal
+    base = 0.99 * min(old, new)
+    width = math.ceil(6 * old / base)
+    reach = np.arange(-width, width + old)
+    turn = np.clip((reach[None] / old - np.arange(new)[:, None] / new) * base, -6, 6)
+    taps = np.sinc(turn) * np.cos(np.pi * turn / 12) ** 2 * (base / old)  # (phases, taps)
+    padded = np.pad(signal.astype(np.float64), ((width, width + old), (0, 0)))
+    places = sliding_window_view(padded, len(reach), axis=0)[::old]  # (steps of `old`, channels, taps), a view
+    steps = -(-new * len(signal) // old)
+    out = np.empty((len(places) * new, signal.shape[1]))
+    block = max(1, (1 << 22) // len(reach))  # places multiplied at a time: they are copied for it
+    for start in range(0, len(places), block):
+        part = np.einsum("nct,pt->npc", places[start : start + block], taps, optimize=True)
+        out[start * new : start * new + part.shape[0] * new] = part.reshape(-1, signal.shape[1])
+    return out[:steps].astype(signal.dtype)
+
+
+class Piece(NamedTuple):
+    """A gap-free stretch on a regular clock, which starts `start_s` after the earliest time stamp."""
+
+    start_s: float
+    signal: np.ndarray
+
+
+def regular_pieces(time_s: np.ndarray, signal: np.ndarray, rate_hz: float, max_gap_s: float = 0.5) -> list[Piece]:
+    """Puts time-stamped rows on a regular clock: short gaps are interpolated linearly, long ones cut.
+
+    Args:
+        time_s: (time,), seconds, any order; repeated stamps keep their first row.
+        signal: (time, channels); rows that hold NaN count as missing.
+        rate_hz: the rate of the regular clock; the source's own rate, since nothing is filtered here.
+        max_gap_s: the longest stretch without rows that is bridged.
+
+    Returns:
+        The pieces in order of time; empty if no row is finite.
+    """
+    stamped = np.isfinite(time_s)
+    start_s = float(time_s[stamped].min()) if stamped.any() else 0.0  # of all rows, those without a value too
+    keep = np.isfinite(signal).all(axis=1) & stamped
+    time_s, first = np.unique(time_s[keep], return_index=True)
+    signal = signal[keep][first]
+    if len(time_s) == 0:
+        return []
+    pieces = []
+    cuts = np.flatnonzero(np.diff(time_s) > max(max_gap_s, 1.5 / rate_hz)) + 1
+    for rows in np.split(np.arange(len(time_s)), cuts):
+        stamps = time_s[rows]
+        clock = stamps[0] + np.arange(int((stamps[-1] - stamps[0]) * rate_hz + 0.5) + 1) / rate_hz
+        values = np.stack([np.interp(clock, stamps, column) for column in signal[rows].T], axis=1)
+        pieces.append(Piece(float(stamps[0]) - start_s, values.astype(np.float32)))
+    return pieces

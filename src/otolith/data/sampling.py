@@ -1,0 +1,165 @@
+"""What pretraining sees: which windows an epoch draws, and batches that are gathered one ahead of the training step.
+
+A `Batch` has no field for labels, so no objective can read them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from otolith.data.windows import Windows
+
+
+class Batch(NamedTuple):
+    """Windows for an objective.
+
+    Attributes:
+        x: (batch, channels, time), in the store's units (g, rad/s).
+        subject: (batch,) number of the person.
+        paired: vectors of another modality by name, (batch, dim) each.
+        present: which rows have them, (batch,) each.
+    """
+
+    x: Float[Tensor, "batch channels time"]
+    subject: Int[Tensor, " batch"]
+    paired: dict[str, Tensor]
+    present: dict[str, Tensor]
+
+
+_AHEAD = 1024  # windows gathered at a time
+_PIECE = 1 << 20  # keys made at a time
+
+Draw = Literal["uniform", "subject", "variance"]
+
+
+def weights(windows: Windows, draw: Draw) -> Float[Tensor, " windows"]:
+    """(windows,) unnormalised probability of each window, float64.
+
+    `uniform`: equal. `subject`: equal for people, however long they were recorded. `variance`: the sum over channels of
+    the window's variance (Fortes Rey et al. 2023, arXiv 2307.01168); a window without movement is never drawn. Where the
+    store does not know the variance of such windows, it is taken from the signal.
+    """
+    if draw == "uniform":
+        return torch.ones(len(windows), dtype=torch.float64)
+    if draw == "subject":
+        subject = torch.from_numpy(windows.subject)
+        return 1.0 / torch.bincount(subject)[subject].to(torch.float64)
+    if windows.variance is not None:
+        return torch.from_numpy(windows.variance).to(torch.float64)
+    blocks = torch.arange(len(windows), device=windows.offset.device).split(4096)
+    spread = [windows.gather(block).var(dim=2, correction=0).sum(dim=1) for block in blocks]
+    return torch.cat(spread).to("cpu", torch.float64)
+
+
+def draw_windows(
+    weight: Float[Tensor, " windows"], count: int, *, generator: torch.Generator, replacement: bool = False
+) -> Int[Tensor, " drawn"]:
+    """Draws in random order, with probability proportional to weight.
+
+    Without replacement each draw is proportional to weight among what is left: the largest of log weight + Gumbel noise
+    (Vieira 2014), in float64, where hardly any two keys are equal. The keys are made in place, piece by piece, and only
+    those about to be drawn are sorted. With replacement: the inverse of the cumulated weights.
+
+    Args:
+        weight: unnormalised probabilities; 0 is never drawn.
+        count: how many; without replacement, fewer come back if fewer have a positive weight.
+        generator: the randomness.
+        replacement: whether a window can be drawn more than once.
+
+    Raises:
+        ValueError: a weight is negative or not finite, or all are 0.
+    """
+    if not bool((weight >= 0).all() and (weight < math.inf).all()):
+        raise ValueError("a sampling weight is negative or not finite")
+    possible = int((weight > 0).sum())
+    if possible == 0:
+        raise ValueError("every window has weight 0: no signal moves, so nothing can be drawn by variance")
+    if replacement:
+        cumulated = (weight / weight.max()).cumsum_(0)
+        place = torch.rand(count, generator=generator, dtype=torch.float64) * cumulated[-1]
+        # A place that was rounded up to the very end belongs to the last window that has any weight.
+        last = int(torch.searchsorted(cumulated, cumulated[-1]))
+        return torch.searchsorted(cumulated, place, right=True).clamp_max(last)
+    key = torch.rand(len(weight), generator=generator, dtype=torch.float64)
+    for noise, own in zip(key.split(_PIECE), weight.split(_PIECE), strict=True):
+        noise.clamp_min_(1e-300).log_().neg_().log_().neg_().add_(own.log())
+    left = len(key) - max(1, min(count, possible))
+    rough = key.to(torch.float32).numpy()  # rounding keeps the order: the drawn ones are among the roughly largest
+    rough.partition(left)
+    drawn = (key >= float(np.nextafter(rough[left], -np.float32(np.inf)))).nonzero()[:, 0]
+    return drawn[key[drawn].argsort(descending=True)[:count]]
+
+
+@contextlib.contextmanager
+def seeded(seed: int, device: torch.device | str = "cpu", device_seed: int | None = None) -> Iterator[None]:
+    """Inside, torch draws from `seed`, on the CPU and on `device`; outside, the caller's states are as they were.
+
+    Args:
+        seed: of the CPU's generator, and of the device's unless `device_seed` is given.
+        device: only a CUDA device has a generator of its own.
+        device_seed: of that.
+    """
+    cuda = [torch.device(device)] if torch.device(device).type == "cuda" else []
+    with torch.random.fork_rng(cuda):
+        torch.default_generator.manual_seed(seed)
+        for own in cuda:
+            with torch.cuda.device(own):
+                torch.cuda.manual_seed(seed if device_seed is None else device_seed)
+        yield
+
+
+def memory_bytes() -> int:
+    """Physical memory of this machine; 0 where the system does not say (Windows)."""
+    return 0 if os.name == "nt" else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def batches(
+    windows: Windows, order: Int[Tensor, " drawn"], batch_size: int, *, device: torch.device
+) -> Iterator[Batch]:
+    """Yields batches of the windows in `order`; the last one may be smaller.
+
+    Several batches are gathered at a time. Where the values lie on `device` (a corpus of less than half the memory counts
+    as lying in it), that takes microseconds a batch and happens in the caller's turn; else a thread gathers ahead while
+    the caller trains, and hides the disk or the transfer.
+    """
+    subject = torch.from_numpy(windows.subject)
+    ahead = max(1, _AHEAD // batch_size) * batch_size
+
+    def gather(index: Tensor) -> list[Batch]:
+        where = index.to(windows.offset.device)
+        parts = [
+            windows.gather(where).to(device, non_blocking=True).split(batch_size),
+            subject[index].to(device, non_blocking=True).split(batch_size),
+        ]
+        paired, present = (
+            {name: rows[where].to(device).split(batch_size) for name, rows in table.items()}
+            for table in (windows.paired, windows.present)
+        )
+        return [
+            Batch(x, who, {n: rows[k] for n, rows in paired.items()}, {n: rows[k] for n, rows in present.items()})
+            for k, (x, who) in enumerate(zip(*parts, strict=True))
+        ]
+
+    if len(order) == 0:
+        return
+    blocks = order.split(ahead)
+    if windows.device == device and (device.type != "cpu" or windows.nbytes < memory_bytes() / 2):
+        for block in blocks:
+            yield from gather(block)
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="otolith-gather") as pool:
+        pending = pool.submit(gather, blocks[0])
+        for block in blocks[1:]:
+            ready, pending = pending.result(), pool.submit(gather, block)
+            yield from ready
+        yield from pending.result()

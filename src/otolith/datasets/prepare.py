@@ -1,0 +1,45 @@
+"""Prepare a corpus by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from otolith.data.prepare import Prepared, preparing
+from otolith.datasets import DATASETS
+from otolith.storage.files import fingerprint, listing, unnested
+
+
+def prepare_dataset(
+    name: str,
+    source: Path | None,
+    data: Path,
+    *,
+    rate_hz: float = 50.0,
+    placement: str | None = None,
+    subset: str | None = None,
+    channels: Sequence[str] | None = None,
+    jobs: int = 1,
+) -> Iterator[Prepared]:
+    """Official files -> a prepared store in `data/name`, part by part; when the generator is exhausted, it is there.
+
+    Interrupted, it goes on where it stopped if the official files, by names, sizes and times, are still the same. Arguments
+    and errors as `Dataset.listed` and `store.prepare`.
+    """
+    dataset = DATASETS[name]
+    placement, subset = placement or dataset.placements[0], subset or dataset.subsets[0]
+    about = {"title": dataset.title, "licence": dataset.licence, "origin": dataset.origin, "cite": dataset.cite}
+    usual = (placement, subset) == (dataset.placements[0], dataset.subsets[0])
+    read = [placement, subset, list(channels or dataset.channels), [] if source is None else listing(source)]
+    source, data = source and source.resolve(), data.resolve()  # worker processes may have another working directory
+    with unnested(source, data / name) as files:
+        yield from preparing(
+            dataset.listed(files, placement=placement, subset=subset, channels=channels),
+            data / name,
+            dataset=name,
+            labels=dataset.classes if usual else (),  # others have fewer or further classes: those that are met
+            rate_hz=rate_hz,
+            about=about | {"subset": subset},
+            source_key=fingerprint(read),
+            jobs=jobs,
+        )

@@ -1,0 +1,46 @@
+"""Result rows of the protocol."""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One result. `shots` None means all windows, 0 none (zero-shot); `commit` ends in + where the code had uncommitted
+    changes.
+
+    `pretraining` and `transfer` are JSON: the settings of the encoder's making, and of the classifier's.
+    """
+
+    dataset: str
+    windows: str
+    objective: str
+    encoder: str
+    pretrained_on: str
+    checkpoint: str
+    pretraining: str
+    mode: str
+    transfer: str
+    fold: int
+    shots: int | None
+    seed: int
+    fold_seed: int
+    n_train: int
+    n_validation: int
+    n_test: int
+    fewer: str
+    accuracy: float
+    macro_f1: float
+    f1_by_class: str
+    f1_by_subject: str
+    confusion: str
+    steps: int
+    seconds: float
+    test_subjects: str
+    test_seen_in_pretraining: bool
+    code: str
+    commit: str
+    torch: str
+    machine: str
+    fingerprint: str

@@ -1,0 +1,70 @@
+"""Run many recipes as one study."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from otolith.evaluation.protocol import cells, gather, units
+from otolith.experiments.recipe import load, variants
+from otolith.experiments.run import Run
+
+
+def study(recipes: Sequence[Path], folder: Path, data: Path, changes: Sequence[str] = ()) -> list[Run]:
+    """A run for every variant of these recipes, or for the recipe itself where it has none; they share encoders and rows."""
+    runs = []
+    for path in recipes:
+        names: list[str | None] = [*variants(path)]
+        for variant in names or [None]:
+            loaded = load(path, changes, variant=variant)
+            runs.append(Run(loaded, folder / f"{loaded.setting}-{variant or loaded.name}", data, shared=folder))
+    return runs
+
+
+def study_rows(runs: Sequence[Run]) -> tuple[pd.DataFrame, dict[tuple[str, str], int]]:
+    """The rows of a study that are there, of the whole plan or of a part of it; and how many are planned, by corpus and
+    variant. A recipe's `setting` stands for the corpus, as one corpus may be asked several questions.
+
+    Raises:
+        FileNotFoundError: there are none.
+    """
+    parts, counts = [], {}
+    for run in runs:
+        setting = run.recipe.setting
+        variant = run.folder.name.removeprefix(f"{setting}-")
+        try:
+            planned = run.cells(run.windows(), allow_seen=True)
+        except FileNotFoundError:
+            planned = []  # not pretrained yet
+        there = [cell for cell in planned if (run.rows / f"{cell.fingerprint}.json").exists()]
+        protocol = {name: value.default for name, value in inspect.signature(cells).parameters.items()}
+        protocol |= {name: value.default for name, value in inspect.signature(units).parameters.items()}
+        protocol |= run.recipe.protocol
+        folds = protocol["folds"] if protocol["test"] is None else 1
+        kinds = [run.recipe.overrides.get(mode, {}).get("mode", mode) for mode in protocol["modes"]]
+        zero = kinds.count("zero-shot")  # one row whatever the shots
+        rows = folds * len(protocol["seeds"]) * (len(protocol["shots"]) * (len(kinds) - zero) + zero)
+        counts[setting, variant] = rows
+        if there:
+            parts.append(gather(run.rows, there).assign(variant=variant, dataset=setting))
+    if not parts:
+        raise FileNotFoundError("no result rows of this study yet; run: otolith study RECIPE")
+    return pd.concat(parts, ignore_index=True), counts
+
+
+def study_recalls(runs: Sequence[Run]) -> pd.DataFrame:
+    """The recalls of a study that are there, with columns `setting` and `variant`; empty where there are none."""
+    found = []
+    for run in runs:
+        if run.searchable:
+            variant = run.folder.name.removeprefix(f"{run.recipe.setting}-")
+            found += [
+                {"setting": run.recipe.setting, "variant": variant, **dataclasses.asdict(recall)}
+                for recall in run.retrieve(allow_seen=True, only_there=True)
+            ]
+    table: pd.DataFrame = pd.DataFrame(found)
+    return table

@@ -1,0 +1,1 @@
+"""Result rows -> tables, figures, findings and pages."""

@@ -1,0 +1,1 @@
+"""Atomic files, hashes, tensors with metadata, typed records."""

@@ -1,0 +1,523 @@
+"""Windows: cut as a slow loop would, gathered as slices, indexed without a copy."""
+
+import dataclasses
+import pickle
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from otolith.data.cutting import cut
+from otolith.data.prepare import prepare
+from otolith.data.recording import ACCELEROMETER, GYROSCOPE, Recording, Span
+from otolith.data.store import Store
+from otolith.data.windows import Signal, Windows, join
+from otolith.datasets import synthetic
+from otolith.paired import Vectors
+from otolith.paired.attach import attach
+
+CHANNELS = ACCELEROMETER + GYROSCOPE
+
+
+@pytest.fixture(scope="module")
+def ragged(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Four recordings of three people, of odd lengths, one too short for 2 s; labels change at random, with gaps."""
+    random = np.random.default_rng(0)
+    recordings = []
+    for number, (subject, steps) in enumerate([("b", 701), ("a", 333), ("b", 99), ("c", 456)]):
+        edges = np.sort(random.choice(steps, 14, replace=False)) / 50
+        names = random.choice(["x", "y", "z", ""], 13, p=[0.3, 0.3, 0.2, 0.2])
+        spans = [
+            Span(a, b, n) for a, b, n in zip(edges.tolist(), edges[1:].tolist(), names.tolist(), strict=False) if n
+        ]
+        signal = random.normal(size=(steps, 6)).astype(np.float32)
+        recordings.append(Recording(f"r{number}", signal, 50.0, CHANNELS, subject, "wrist", tuple(spans)))
+    return prepare(recordings, tmp_path_factory.mktemp("windows") / "c", dataset="ragged", labels=("y", "x", "z"))
+
+
+def slow(store: Store, length: int, hop: int, rule: str | None) -> list[tuple[int, int, int]]:
+    """(recording, first time step in it, label) of every window, one after another."""
+    found = []
+    for number, entry in enumerate(store.entries):
+        per_step = [-1] * entry.steps
+        for start, stop, label in entry.spans:
+            for step in range(start, stop):
+                per_step[step] = label
+        for first in range(0, entry.steps - length + 1, hop):
+            inside = per_step[first : first + length]
+            # Most time steps win, those without a label counting as one more kind; a tie goes to the lower number.
+            label = (
+                inside[-1] if rule == "last" else max(range(-1, len(store.labels)), key=lambda k: (inside.count(k), -k))
+            )
+            if rule is None or label >= 0:
+                found.append((number, first, label))
+    return found
+
+
+@pytest.mark.parametrize("rule", ["majority", "last", None])
+@pytest.mark.parametrize(
+    ("seconds", "overlap", "length", "hop"), [(2.0, 0.5, 100, 50), (2.0, 0.0, 100, 100), (0.74, 0.9, 37, 4)]
+)
+@pytest.mark.parametrize("channels", [None, ACCELEROMETER, GYROSCOPE, ("acc_z", "gyro_x"), ("gyro_y", "acc_x")])
+def test_windows_are_those_of_a_slow_loop(
+    ragged: Store, rule: str | None, seconds: float, overlap: float, length: int, hop: int, channels: tuple | None
+) -> None:
+    windows = cut(ragged, seconds=seconds, overlap=overlap, channels=channels, label=rule)
+    expected = slow(ragged, length, hop, rule)
+    recording, first, label = map(np.array, zip(*expected, strict=True))
+    assert len(windows) == len(expected)
+    np.testing.assert_array_equal(windows.recording, recording)
+    np.testing.assert_allclose(windows.start_s, first / 50)
+    assert [windows.subject_names[s] for s in windows.subject] == [ragged.entries[r].subject for r in recording]
+    if rule is None:
+        assert windows.y is None
+    else:
+        np.testing.assert_array_equal(windows.y, label)
+        assert windows.label_names == ("y", "x", "z")
+    columns = [ragged.channels.index(name) for name in channels or CHANNELS]
+    x = windows.array().numpy()
+    assert x.shape == windows.shape == (len(expected), len(columns), length)
+    for row, (number, start, _) in enumerate(expected):
+        own = ragged.signal(ragged.entries[number])  # nothing of another recording
+        np.testing.assert_array_equal(x[row], own[start : start + length, columns].T)
+
+
+def test_the_slow_loop_meets_every_case(ragged: Store) -> None:
+    rows = {rule: slow(ragged, 37, 4, rule) for rule in ("majority", "last", None)}
+    assert len({label for *_, label in rows["majority"]}) == 3
+    assert len(rows["majority"]) < len(rows[None]) and len(rows["last"]) < len(rows[None])  # some have no label
+    assert rows["majority"] != rows["last"]
+    assert 2 not in {number for number, *_ in slow(ragged, 100, 50, None)}  # the short recording gives none
+
+
+def test_gather_takes_any_rows_in_any_order(ragged: Store) -> None:
+    windows = cut(ragged, seconds=0.8, channels=ACCELEROMETER, label=None)
+    index = torch.tensor([7, 0, 7, len(windows) - 1, 3])
+    x = windows.gather(index)
+    assert x.shape == (5, 3, 40) and x.dtype == torch.float32
+    for row, number in zip(x, index.tolist(), strict=True):
+        first = round(windows.start_s[number] * 50)
+        own = ragged.signal(ragged.entries[windows.recording[number]])
+        np.testing.assert_array_equal(row.numpy(), own[first : first + 40, :3].T)
+    x.zero_()  # a batch is the caller's own
+    assert torch.equal(windows.gather(index), windows.array()[index]) and windows.gather(index).abs().sum() > 0
+
+
+@pytest.mark.parametrize("kind", ["mask", "numbers", "list", "slice", "none", "empty list"])
+def test_indexing_shares_the_signal_and_carries_everything_else(windows: Windows, kind: str) -> None:
+    count = len(windows)
+    random = np.random.default_rng(0)
+    mask = random.random(count) < 0.3
+    index, rows = {
+        "mask": (mask, np.flatnonzero(mask)),
+        "numbers": (np.array([5, 2, 2, count - 1]), [5, 2, 2, count - 1]),
+        "list": ([9, 1], [9, 1]),
+        "slice": (slice(3, 40, 7), range(3, 40, 7)),
+        "none": (np.zeros(count, bool), []),
+        "empty list": ([], []),
+    }[kind]
+    rows = np.array(rows, dtype=np.int64)
+    vectors, present = torch.randn(count, 5, generator=torch.Generator().manual_seed(0)), torch.from_numpy(mask)
+    whole = dataclasses.replace(windows, paired={"video": vectors}, present={"video": present})
+    part = whole[index]
+    assert len(part) == len(rows)
+    assert part.values[0].data_ptr() == windows.values[0].data_ptr()
+    for name in ("y", "subject", "recording", "start_s", "offset"):
+        np.testing.assert_array_equal(getattr(part, name), getattr(whole, name)[rows])
+    assert torch.equal(part.paired["video"], vectors[rows]) and torch.equal(part.present["video"], present[rows])
+    assert torch.equal(part.array(), whole.array()[rows])
+    assert part.unlabelled().y is None and whole.unlabelled()[index].y is None
+    kept = ("contract", "label_names", "subject_names", "dataset", "identity")
+    assert all(getattr(part, name) == getattr(whole, name) for name in kept)
+
+
+def test_the_signal_is_the_stores_own_memory(store: Store, windows: Windows) -> None:
+    assert windows.values[0].data_ptr() == store.values.ctypes.data
+    assert cut(store, channels=GYROSCOPE).values[0].data_ptr() == store.values.ctypes.data
+
+
+def test_pickling_sends_the_way_to_the_file_and_not_the_signal(windows: Windows) -> None:
+    some = windows[::5]
+    some.gather(torch.arange(2))
+    sent = pickle.dumps(some)
+    assert len(sent) < windows.nbytes / 10
+    back = pickle.loads(sent)
+    assert torch.equal(back.array(), some.array()) and back.contract == some.contract
+    np.testing.assert_array_equal(back.y, some.y)
+    for base in (some, some.to("cpu")):
+        moved = dataclasses.replace(base, values=(some.values[0].clone() + 1,))  # no longer what is on disk
+        assert torch.equal(pickle.loads(pickle.dumps(moved)).array(), some.array() + 1)
+
+
+def test_moving_takes_everything_that_batches_are_gathered_from(windows: Windows) -> None:
+    whole = dataclasses.replace(windows, paired={"a": torch.zeros(342, 5)}, present={"a": torch.ones(342) > 0})
+    moved = whole.to("meta")[np.arange(9)]
+    for tensor in (*moved.values, moved.offset, moved.paired["a"], moved.present["a"], moved.array()):
+        assert tensor.device.type == "meta"
+    assert moved.array().shape == (9, 6, 100)
+
+
+def test_windows_of_people_are_theirs_and_an_unknown_person_is_an_error(windows: Windows) -> None:
+    some = windows.of(["5", "2"])
+    assert {some.subject_names[number] for number in some.subject} == {"2", "5"}
+    assert len(some) == sum(windows.subject_names[number] in ("2", "5") for number in windows.subject)
+    assert len(windows.of([])) == 0
+    with pytest.raises(ValueError, match="'synthetic' has no subject 7; it has 1, 2, 3, 4, 5, 6"):
+        windows.of(["1", "7"])
+
+
+def test_statistics_are_numpys_over_the_same_windows(store: Store) -> None:
+    windows = cut(store, overlap=0.97)
+    assert len(windows) > 4096  # more than one block
+    for part in (windows, windows.of(["3"])):
+        x = part.array().numpy().astype(np.float64)
+        statistics = part.statistics()
+        np.testing.assert_allclose(statistics["mean"], x.mean(axis=(0, 2)), rtol=1e-10)
+        np.testing.assert_allclose(statistics["std"], x.std(axis=(0, 2)), rtol=1e-10)
+
+
+def test_a_channel_that_never_changes_and_no_windows_at_all_have_no_statistics(windows: Windows) -> None:
+    values = windows.values[0].clone()
+    values.reshape(18, 6, 1000)[:, 4] = 0.1
+    with pytest.raises(ValueError, match="channel gyro_y never changes in these 342 windows: the sensor was off"):
+        dataclasses.replace(windows, values=(values,)).statistics()
+    with pytest.raises(ValueError, match="no windows of 'synthetic'"):
+        windows[[]].statistics()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"overlap": 1.0}, "overlap is 1.0; expected 0 <= overlap < 1"),
+        ({"overlap": -0.1}, "overlap is -0.1; expected 0 <= overlap < 1"),
+        ({"overlap": float("nan")}, "overlap is nan; expected 0 <= overlap < 1"),
+        ({"channels": ["acc_x", "mag_x"]}, "'synthetic' has no channel mag_x; it has acc_x, acc_y, acc_z, gyro_x"),
+        ({"channels": []}, "'synthetic' has no channel (none asked for); it has acc_x"),
+        ({"channels": ["acc_x", "acc_x"]}, "a channel is asked for twice: acc_x, acc_x"),
+        ({"seconds": 20.02}, "no labelled window of 20.02 s fits in 'synthetic': its longest recording lasts 20 s;"),
+        ({"seconds": 21.0, "label": None}, "no window of 21 s fits in 'synthetic': its longest recording lasts 20 s;"),
+        *(
+            ({"seconds": seconds, "label": label}, f"seconds is {seconds}; expected windows of at least one time step")
+            for seconds in (0.0, -1.0, 0.001, float("inf"), float("nan"))
+            for label in ("majority", "last", None)
+        ),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(store: Store, arguments: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        cut(store, **arguments)
+
+
+def test_a_corpus_without_labels_can_only_be_cut_without_them(tmp_path: Path) -> None:
+    recording = Recording("r", np.zeros((200, 3), np.float32), 50.0, ACCELEROMETER, "s", "wrist")
+    store = prepare([recording], tmp_path / "c", dataset="bare")
+    with pytest.raises(ValueError, match="'bare' has no labels; cut it with label=None"):
+        cut(store)
+    assert cut(store, label=None).shape == (3, 3, 100)
+
+
+def test_identity_names_the_store_and_the_cut(store: Store, ragged: Store) -> None:
+    assert cut(store).identity == cut(store).identity
+    others = [
+        cut(store),
+        cut(store, seconds=1.0),
+        cut(store, overlap=0.0),
+        cut(store, channels=ACCELEROMETER),
+        cut(store, label="last"),
+        cut(store, label=None),
+        cut(ragged),
+    ]
+    assert len({windows.identity for windows in others}) == len(others)
+
+
+def test_a_signal_contract_survives_json_and_tells_differences_in_words() -> None:
+    contract = Signal(50.0, ("acc_x", "gyro_x"), 2.0)
+    value = contract.to_json()
+    assert value["units"] == ["g", "rad/s"] and contract.steps == 100
+    assert Signal.from_json(value) == contract
+    assert contract.difference(contract) == ""
+    assert contract.difference(Signal(25.0, ("acc_x",), 2.0)) == (
+        "rate 25 Hz instead of 50 Hz; channels acc_x instead of acc_x, gyro_x"
+    )
+    assert contract.difference(Signal(50.0, ("acc_x", "gyro_x"), 2.5)) == "windows of 2.5 s instead of 2 s"
+    with pytest.raises(ValueError, match=r"units \['m/s\^2', 'rad/s'\] for .*; expected \['g', 'rad/s'\]"):
+        Signal.from_json(value | {"units": ["m/s^2", "rad/s"]})
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Windows:
+    """Another corpus, in which two people are called as in the first."""
+    made = synthetic.made(subjects=2, seconds=9.0, seed=1)
+    return cut(prepare(made, tmp_path_factory.mktemp("data") / "other", dataset="other"), overlap=0.0)
+
+
+def test_joined_corpora_keep_their_windows_and_their_people_apart(windows: Windows, other: Windows) -> None:
+    both = join([windows, other])
+    assert both.y is None and both.dataset == "synthetic+other" and len(both) == len(windows) + len(other)
+    assert both.people == sorted(windows.people + other.people) and len(both.people) == 8
+    assert [value.data_ptr() for value in both.values] == [windows.values[0].data_ptr(), other.values[0].data_ptr()]
+    assert torch.equal(both.array(), torch.cat([windows.array(), other.array()]))
+    mixed = torch.randperm(len(both), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(both.gather(mixed), both.array()[mixed])
+    mine = both.of(["other:2", "synthetic:1"])
+    assert torch.equal(mine.array(), torch.cat([windows.of(["1"]).array(), other.of(["2"]).array()]))
+    assert len(np.unique(both.recording)) == len(np.unique(windows.recording)) + len(np.unique(other.recording))
+    assert torch.equal(pickle.loads(pickle.dumps(both)).array(), both.array())
+    assert len(pickle.dumps(both)) < both.nbytes / 5
+    x = both.array().numpy().astype(np.float64)
+    np.testing.assert_allclose(both.statistics()["mean"], x.mean(axis=(0, 2)), rtol=1e-9)
+    assert len({both.content, join([other, windows]).content, windows.unlabelled().content}) == 3
+
+
+def test_what_cannot_be_joined(windows: Windows, other: Windows, store: Store) -> None:
+    assert join([windows]).y is None and torch.equal(join([windows]).array(), windows.array())
+    with pytest.raises(ValueError, match="no windows to join"):
+        join([])
+    with pytest.raises(ValueError, match="a corpus is joined twice: synthetic, synthetic"):
+        join([windows, windows])
+    with pytest.raises(ValueError, match="'synthetic' does not go with 'other': windows of 1 s instead of 2 s"):
+        join([other, cut(store, seconds=1.0)])
+
+
+@pytest.mark.parametrize("rule", ["majority", "last", None])
+@pytest.mark.parametrize("labels", [("z", "y"), ("x",), ("z", "x", "y")])
+def test_only_windows_of_the_labels_asked_for(ragged: Store, rule: str | None, labels: tuple[str, ...]) -> None:
+    windows = cut(ragged, seconds=0.74, overlap=0.9, label=rule, labels=labels)
+    names = [name for name in ("y", "x", "z") if name in labels]  # the store's order
+    rows = slow(ragged, 37, 4, rule or "majority")
+    expected = [(r, first, names.index(ragged.labels[k])) for r, first, k in rows if ragged.labels[k] in labels]
+    recording, first, label = map(np.array, zip(*expected, strict=True))
+    assert windows.label_names == tuple(names)
+    np.testing.assert_array_equal(windows.recording, recording)
+    np.testing.assert_allclose(windows.start_s, first / 50)
+    if rule is None:
+        assert windows.y is None
+    else:
+        np.testing.assert_array_equal(windows.y, label)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["x", "q"], "'ragged' has no label q; it has y, x, z"),
+        ([], "'ragged' has no label \\[\\]; it has y, x, z"),
+        ("xy", "'ragged' has no label 'xy'; it has y, x, z"),
+    ],
+)
+def test_labels_that_the_store_does_not_have_are_named(ragged: Store, labels: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        cut(ragged, labels=labels)
+
+
+def test_labels_that_no_window_has_and_stores_without_any(tmp_path: Path) -> None:
+    recording = Recording("r", np.zeros((200, 3), np.float32), 50.0, ACCELEROMETER, "s", "wrist", (Span(0, 1, "a"),))
+    store = prepare([recording], tmp_path / "c", dataset="rare", labels=("a", "b"))
+    with pytest.raises(ValueError, match="no window of 2 s in 'rare' has a label of b"):
+        cut(store, labels=["b"])
+    bare = prepare([dataclasses.replace(recording, spans=())], tmp_path / "bare", dataset="bare")
+    with pytest.raises(ValueError, match="'bare' has no labels; cut it with label=None"):
+        cut(bare, label=None, labels=["a"])
+
+
+@pytest.mark.parametrize("label", ["majority", None])
+def test_windows_begin_where_they_are_asked_to(ragged: Store, label: str | None) -> None:
+    starts = {"r3": [3.0, 0.5, 3.0], "r0": [12.02, 12.1, 0.0]}
+    windows = cut(ragged, seconds=2.0, label=None, starts=starts)
+    assert list(zip(windows.recording.tolist(), windows.start_s.tolist(), strict=True)) == [
+        (0, 0.0), (0, 12.02), (3, 0.5), (3, 3.0),  # 12.1 ends 0.08 s after the recording, and falls on 12.02
+    ]  # fmt: skip
+    own = ragged.signal(ragged.entries[3])
+    np.testing.assert_array_equal(windows.array()[2].numpy(), own[25:125].T)
+    assert windows.variance is None  # not of whole blocks
+    if label is not None:
+        every = cut(ragged, seconds=2.0, overlap=0.99, label=None)
+        dense = {entry.name: [0.02 * k for k in range(200)] for entry in ragged.entries if entry.steps > 300}
+        some = cut(ragged, seconds=2.0, label="majority", starts=dense)
+        assert 0 < len(some) < len(every) and some.y is not None
+
+
+def test_asked_for_at_whole_blocks_windows_know_their_variance(ragged: Store) -> None:
+    windows = cut(ragged, seconds=2.0, label=None, starts={"r0": [0.5, 4.0]})
+    assert windows.variance is not None
+    np.testing.assert_allclose(windows.variance, windows.array().var(dim=2, correction=0).sum(dim=1), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("starts", "message"),
+    [
+        ({"r9": [0.0]}, "starts names 'r9', which is no recording of 'ragged'"),
+        ({"r0": [12.13]}, "from 12.13 s on does not fit in recording 'r0' of 14.02 s; leave it out of starts"),
+        ({"r0": [1.0, -0.1]}, "a window of 2 s from -0.1 s on does not fit"),
+        ({"r0": [float("nan")]}, "a window of 2 s from nan s on does not fit"),
+        ({"r0": [float("inf")]}, "a window of 2 s from inf s on does not fit"),
+        ({"r2": [0.0]}, "a window of 2 s from 0 s on does not fit in recording 'r2' of 1.98 s"),
+        ({}, "starts holds no second at which a window of 'ragged' could begin"),
+        ({"r0": []}, "starts holds no second"),
+    ],
+)  # fmt: skip
+def test_starts_that_do_not_fit_are_refused(ragged: Store, starts: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        cut(ragged, seconds=2.0, label=None, starts=starts)
+
+
+@pytest.mark.parametrize("rule", ["majority", None])
+def test_only_windows_of_the_subjects_asked_for(ragged: Store, rule: str | None) -> None:
+    every = cut(ragged, label=rule)
+    for chosen in ([name] for name in ragged.subjects):
+        some = cut(ragged, label=rule, subjects=chosen)
+        kept = every.of(chosen)
+        assert some.subject_names == tuple(chosen) and len(some) == len(kept) > 0
+        assert torch.equal(some.array(), kept.array()) and some.people == kept.people
+        assert rule is None or np.array_equal(some.y, kept.y)
+        assert some.identity != every.identity
+    with pytest.raises(ValueError, match="has no subject nobody; it has"):
+        cut(ragged, label=rule, subjects=["nobody"])
+
+
+def test_identity_names_labels_and_starts_too(ragged: Store) -> None:
+    made = [
+        cut(ragged),
+        cut(ragged, labels=["x", "z"]),
+        cut(ragged, labels=["x"]),
+        cut(ragged, label=None, starts={"r0": [0.0]}),
+        cut(ragged, label=None, starts={"r0": [0.0, 6.0]}),
+    ]
+    assert len({windows.identity for windows in made}) == len(made)
+    assert cut(ragged, labels=["x", "z"]).identity == cut(ragged, labels=("z", "x")).identity
+    near = cut(ragged, label=None, starts={"r0": [0.004]})
+    assert near.identity == cut(ragged, label=None, starts={"r0": [0.0]}).identity
+
+
+def vectors(store: Store, dim: int = 4, seed: int = 0, name: str = "text") -> Vectors:
+    """A narration a second beside every second recording, each of two seconds; or a vector every tenth."""
+    random = np.random.default_rng(seed)
+    beside = range(0, len(store.entries), 2)
+    step = 1.0 if name == "text" else 0.1
+    times = [np.arange(0, store.entries[k].steps / store.rate_hz, step) for k in beside]
+    recording = np.repeat(list(beside), [len(t) for t in times])
+    start = np.concatenate(times)
+    values = random.normal(size=(len(start), dim)).astype(np.float32)
+    stop = start + (2 if name == "text" else 0)
+    return Vectors(
+        name, recording, start, stop, values, "cover" if name == "text" else "mean", store.hash, {"dim": dim}
+    )
+
+
+def test_windows_are_given_the_vectors_of_their_recording_and_time(store: Store, windows: Windows) -> None:
+    given = {"text": vectors(store), "video": vectors(store, 7, name="video")}
+    paired = attach(windows, store, given)
+    assert {name: tuple(table.shape) for name, table in paired.paired.items()} == {"text": (342, 4), "video": (342, 7)}
+    for name, own in given.items():
+        there = torch.from_numpy(windows.recording % 2 == 0)
+        assert torch.equal(paired.present[name], there)
+        assert torch.equal(paired.paired[name][~there], torch.zeros(int((~there).sum()), own.dim))
+        assert torch.allclose(paired.paired[name][there].norm(dim=1), torch.ones(int(there.sum())))
+    row = int(np.flatnonzero((windows.recording == 2) & (windows.start_s == 3))[0])
+    inside = (given["video"].recording == 2) & (given["video"].start_s > 2.95) & (given["video"].start_s < 4.95)
+    mean = given["video"].vectors[inside].mean(axis=0)
+    np.testing.assert_allclose(paired.paired["video"][row], mean / np.linalg.norm(mean), atol=1e-6)
+    said = given["text"].vectors[(given["text"].recording == 2) & (given["text"].start_s == 3)][0]
+    np.testing.assert_allclose(paired.paired["text"][row], said / np.linalg.norm(said), atol=1e-6)
+    assert not windows.paired and torch.equal(paired.array(), windows.array())
+    some = paired[::7]
+    assert (
+        torch.equal(some.paired["text"], paired.paired["text"][::7]) and some.unlabelled().paired.keys() == given.keys()
+    )
+
+
+def test_a_fraction_of_recordings_keeps_its_pairs_whole(store: Store) -> None:
+    windows = cut(store)
+    every = {"text": vectors(store), "video": vectors(store, 7, name="video")}
+    kept: set[int] = set()
+    for fraction in (0.0, 0.2, 0.5, 0.8, 1.0):
+        paired = attach(windows, store, every, fraction=fraction, seed=3)
+        assert torch.equal(paired.present["text"], paired.present["video"])
+        there = set(windows.recording[paired.present["text"].numpy()].tolist())
+        for recording in there:  # all windows of it
+            assert paired.present["text"].numpy()[windows.recording == recording].all()
+        assert kept <= there
+        kept = there
+        assert not paired.paired["text"][~paired.present["text"]].any()
+    assert kept == set(range(0, 18, 2))
+    shares = []
+    for seed in range(40):
+        there = attach(windows, store, every, fraction=0.3, seed=seed).present["text"].numpy()
+        shares.append(len(set(windows.recording[there].tolist())))
+    assert abs(np.mean(shares) / 9 - 0.3) < 0.1 and len(set(shares)) > 3
+    one, other = (attach(windows, store, every, fraction=0.5, seed=seed) for seed in (0, 0))
+    assert torch.equal(one.present["text"], other.present["text"]) and one.content == other.content
+
+
+def test_content_and_identity_know_the_pairs(store: Store, windows: Windows) -> None:
+    text, other = vectors(store), vectors(store, seed=1)
+    made = [
+        windows,
+        attach(windows, store, {"text": text}),
+        attach(windows, store, {"text": other}),
+        attach(windows, store, {"words": text}),
+        attach(windows, store, {"text": dataclasses.replace(text, reduce="mean")}),
+        attach(windows, store, {"text": text, "words": text}),
+        attach(windows, store, {"text": text}, fraction=0.5),
+        attach(windows, store, {"text": text}, fraction=0.5, seed=1),
+        attach(windows, store, {"text": text})[:100],
+    ]
+    assert len({w.content for w in made}) == len(made)
+    assert attach(windows, store, {"text": text}).identity == attach(windows, store, {"text": vectors(store)}).identity
+
+
+def test_pairs_of_something_else_are_refused(store: Store, windows: Windows, ragged: Store, other: Windows) -> None:
+    given = {"text": vectors(store)}
+    with pytest.raises(ValueError, match="the windows are of 'synthetic' and the store of 'ragged'"):
+        attach(windows, ragged, given)
+    with pytest.raises(
+        ValueError, match=r"the windows are of 'synthetic\+other' and the store of 'synthetic'; join after"
+    ):
+        attach(join([windows, other]), store, given)
+    with pytest.raises(
+        ValueError, match="vectors 'text' were made for another preparation of 'synthetic'; run again: otolith"
+    ):
+        attach(windows, store, {"text": dataclasses.replace(given["text"], store="else")})
+    for fraction in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ValueError, match=f"fraction is {fraction}; expected 0 to 1"):
+            attach(windows, store, given, fraction=fraction)
+
+
+def test_joined_corpora_keep_their_pairs_and_lack_what_they_lack(
+    store: Store, windows: Windows, other: Windows
+) -> None:
+    paired = attach(windows, store, {"text": vectors(store), "video": vectors(store, 7, name="video")})
+    own = dataclasses.replace(
+        other,
+        paired={"text": torch.ones(len(other), 4), "pose": torch.ones(len(other), 2)},
+        present={"text": torch.ones(len(other)) > 0, "pose": torch.arange(len(other)) > 3},
+    )
+    both = join([paired, own])
+    assert list(both.paired) == ["text", "video", "pose"] and list(both.present) == ["text", "video", "pose"]
+    first, second = slice(0, len(windows)), slice(len(windows), None)
+    assert torch.equal(both.paired["text"], torch.cat([paired.paired["text"], own.paired["text"]]))
+    assert torch.equal(both.paired["video"][first], paired.paired["video"])
+    assert both.paired["video"].dtype == torch.float32 and not both.paired["video"][second].any()
+    assert not both.present["video"][second].any() and both.present["video"].dtype == torch.bool
+    assert not both.present["pose"][first].any() and torch.equal(both.present["pose"][second], own.present["pose"])
+    assert torch.equal(join([other, paired]).present["text"][len(other) :], paired.present["text"])
+    assert torch.equal(join([paired]).paired["text"], paired.paired["text"])
+    assert both.content != join([windows, other]).content
+    wide = dataclasses.replace(
+        own, paired={"text": torch.ones(len(other), 5)}, present={"text": torch.ones(len(other)) > 0}
+    )
+    with pytest.raises(
+        ValueError, match="'text' has different numbers of numbers: 4 in 'synthetic', 5 in 'other'; pair them"
+    ):
+        join([paired, wide])
+
+
+def test_starts_at_which_nothing_is_labelled_say_so(tmp_path: Path) -> None:
+    recording = Recording("r", np.zeros((400, 3), np.float32), 50.0, ACCELEROMETER, "s", "wrist", (Span(0, 3, "a"),))
+    store = prepare([recording], tmp_path / "c", dataset="rare", labels=("a", "b"))
+    assert len(cut(store, starts={"r": [0.0, 5.0]})) == 1
+    with pytest.raises(ValueError, match=r"no window that starts asks for in 'rare' has a label$"):
+        cut(store, starts={"r": [5.0]})
+    with pytest.raises(ValueError, match="no window that starts asks for in 'rare' has a label of b"):
+        cut(store, label=None, labels=["b"], starts={"r": [0.0]})

@@ -1,0 +1,595 @@
+"""The protocol: whole and honest plans, rows that are computed once, and statistics with known answers."""
+
+import dataclasses
+import functools
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.metrics import confusion_matrix, f1_score
+
+from otolith.checkpoints import checkpoint, provenance
+from otolith.classifiers.baselines import CLASSICAL, ForestClassifier
+from otolith.classifiers.minirocket import MiniRocketClassifier
+from otolith.classifiers.transfer import TransferClassifier
+from otolith.data.splits import draw_shots
+from otolith.data.windows import Windows
+from otolith.encoders import Strided
+from otolith.evaluation import protocol
+from otolith.evaluation.protocol import Cell, Unit, cells, gather, units
+from otolith.evaluation.rows import Row
+from otolith.evaluation.statistics import gains, summary
+
+MODES = tuple(mode for mode in protocol.MODES if mode != "zero-shot")  # which needs words: test_zeroshot.py
+SEEDS, FOLDS, SHOTS = (0, 1), 3, (2, None)
+TRANSFER: dict[str, Any] = {"steps": 3, "hidden": [8], "batch_size": 16}
+SETTINGS: dict[str, Any] = {"shots": SHOTS, "transfer": TRANSFER}
+
+
+def encoders(folder: Path, windows: Windows, *, see_everybody: bool = False) -> Callable[[Unit], Path]:
+    """Stands in for pretraining: an untrained encoder that standardises by the training people alone."""
+
+    def of(unit: Unit) -> Path:
+        split = unit.split
+        path = (
+            folder
+            / f"{windows.identity[:8]}-{unit.fold_seed}-{split.fold}{'-all' if see_everybody else ''}.safetensors"
+        )
+        if not path.exists():
+            torch.manual_seed(unit.fold_seed)
+            people = {*split.train, *split.validation, *(split.test if see_everybody else ())}
+            about = {
+                "objective": "none",
+                "encoder": "strided",
+                "pretrained_on": "synthetic",
+                "settings": {"seed": 5},
+                "subjects": sorted(f"{windows.dataset}:{person}" for person in people),
+            }
+            encoder = Strided(6, **windows.of(split.train).statistics())
+            checkpoint.save(path, encoder, windows.contract, about=about)
+        return path
+
+    return of
+
+
+@pytest.fixture(scope="module")
+def some(windows: Windows) -> Windows:
+    """A quarter of the windows: 4 or 5 a person and class."""
+    return windows[::4]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the encoders and the rows of the whole protocol lie."""
+    return tmp_path_factory.mktemp("protocol")
+
+
+@pytest.fixture(autouse=True)
+def small_models(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    sizes = ((ForestClassifier, "trees", 5), (MiniRocketClassifier, "features", 84))
+    for kind, name, size in sizes:
+        whole = kind.__init__
+        monkeypatch.setattr(kind, "__init__", functools.partialmethod(whole, **{name: size}))
+    yield
+    protocol._features.clear()
+
+
+def plan(windows: Windows, folder: Path, *, seeds: tuple[int, ...] = SEEDS, **settings: Any) -> list[Cell]:
+    """The cells of the protocol, with small settings."""
+    return cells(
+        windows, units(windows, folds=FOLDS, seeds=seeds), encoders(folder, windows), **{**SETTINGS, **settings}
+    )
+
+
+@pytest.fixture
+def whole(some: Windows, folder: Path) -> tuple[list[Cell], list[Row]]:
+    """The whole protocol: computed by the first test that asks, read by the others."""
+    planned = plan(some, folder, modes=MODES)
+    return planned, list(protocol.evaluate(some, planned, folder=folder / "rows"))
+
+
+def without_seconds(row: Row) -> Row:
+    return dataclasses.replace(row, seconds=0.0)
+
+
+# what is planned
+
+
+def test_there_is_one_row_for_every_fold_seed_mode_and_number_of_shots(
+    whole: tuple[list[Cell], list[Row]], folder: Path
+) -> None:
+    planned, rows = whole
+    found = Counter((row.fold, row.seed, row.mode, row.shots) for row in rows)
+    assert set(found) == {(f, s, m, n) for f in range(FOLDS) for s in SEEDS for m in MODES for n in SHOTS}
+    assert set(found.values()) == {1} and len({row.fingerprint for row in rows}) == len(rows)
+    assert [row.fingerprint for row in rows] == [cell.fingerprint for cell in planned]
+    assert {path.name for path in (folder / "rows").iterdir()} == {f"{row.fingerprint}.json" for row in rows}
+
+
+def test_everybody_is_tested_exactly_once_a_seed(whole: tuple[list[Cell], list[Row]], some: Windows) -> None:
+    for seed in SEEDS:
+        for mode in MODES:
+            rows = [row for row in whole[1] if (row.seed, row.mode, row.shots) == (seed, mode, None)]
+            assert sorted(person for row in rows for person in row.test_subjects.split()) == sorted(some.subject_names)
+            assert sum(row.n_test for row in rows) == len(some)
+
+
+def test_predictions_cover_the_test_windows_and_scores_follow_from_them(
+    whole: tuple[list[Cell], list[Row]], some: Windows
+) -> None:
+    for row in whole[1]:
+        confusion = np.array(json.loads(row.confusion))
+        test = some.of(row.test_subjects.split())
+        assert confusion.sum() == row.n_test == len(test)
+        assert confusion.sum(axis=1).tolist() == np.bincount(test.y, minlength=3).tolist()
+        hits = np.diag(confusion)
+        f1 = 2 * hits / (confusion.sum(axis=0) + confusion.sum(axis=1))
+        assert row.macro_f1 == pytest.approx(f1.mean()) and row.accuracy == pytest.approx(hits.sum() / row.n_test)
+        assert json.loads(row.f1_by_class) == pytest.approx(dict(zip(some.label_names, f1, strict=True)), abs=1e-6)
+        assert list(json.loads(row.f1_by_subject)) == sorted(row.test_subjects.split())
+
+
+def test_macro_f1_counts_every_class_of_the_corpus_and_a_persons_only_their_own(some: Windows) -> None:
+    test = some.of(["1", "2"])
+    test = test[(test.y == 0) | ((test.y == 1) & (test.subject == 0))]  # nobody is fast; only the first is medium
+    predicted = np.zeros(len(test), dtype=np.int64)
+    scores = protocol._scores(test, predicted)
+    slow = f1_score(test.y == 0, predicted == 0)
+    assert scores["macro_f1"] == pytest.approx(slow / 3)
+    assert json.loads(scores["f1_by_subject"])["2"] == 1.0
+    assert np.array(json.loads(scores["confusion"])).shape == (3, 3)
+
+
+def test_rows_say_how_they_were_made(whole: tuple[list[Cell], list[Row]], some: Windows) -> None:
+    for cell, row in zip(*whole, strict=True):
+        pretrained = row.mode in ("frozen", "finetune")
+        assert row.dataset == "synthetic" and some.identity.startswith(row.windows)
+        assert (row.objective == "none") == (row.pretrained_on == "synthetic") == pretrained
+        sha = checkpoint.load(cell.encoder).sha256
+        assert row.checkpoint == (sha[:16] if pretrained else "-")
+        classical = row.mode in CLASSICAL
+        assert row.encoder == ("-" if classical else "strided")
+        assert json.loads(row.transfer) == {**({} if classical else TRANSFER), "mode": row.mode}
+        assert json.loads(row.pretraining) == ({"seed": 5} if pretrained else {})
+        assert row.steps == (0 if classical else 3)
+        assert row.n_train == (6 if row.shots == 2 else len(some.of(cell.unit.split.train)))
+        assert row.n_validation == (0 if classical else len(some.of(cell.unit.split.validation)))
+        assert row.code == provenance.code_version() and row.fewer == "{}" and not row.test_seen_in_pretraining
+
+
+def test_an_arm_is_a_mode_with_arguments_of_its_own(some: Windows, folder: Path) -> None:
+    arms = {"slow": {"mode": "finetune", "encoder_lr": 1e-5}, "finetune": {"lr": 1e-2}, "bare": {"mode": "forest"}}
+    planned = plan(some, folder, seeds=(0,), shots=(2,), modes=("slow", "finetune", "bare"), overrides=arms)
+    assert len({cell.fingerprint for cell in planned}) == len(planned) == 3 * FOLDS
+    rows = {row.mode: row for row in protocol.evaluate(some, planned[:3], folder=folder / "arms")}
+    assert json.loads(rows["slow"].transfer) == {**TRANSFER, "mode": "finetune", "encoder_lr": 1e-5}
+    assert json.loads(rows["finetune"].transfer) == {**TRANSFER, "mode": "finetune", "lr": 1e-2}
+    assert json.loads(rows["bare"].transfer) == {"mode": "forest"} and rows["bare"].checkpoint == "-"
+    assert rows["slow"].checkpoint == rows["finetune"].checkpoint != "-"
+    with pytest.raises(ValueError, match=r"unknown mode 'fast'; expected some of frozen, .*, or an arm whose settings"):
+        plan(some, folder, seeds=(0,), modes=("fast",), overrides={"fast": {"lr": 1.0}})
+
+
+def test_one_partition_into_folds_may_serve_all_seeds(some: Windows) -> None:
+    shared = units(some, folds=FOLDS, seeds=(3, 4), fold_seed=7)
+    assert [unit.split for unit in shared[:FOLDS]] == [unit.split for unit in shared[FOLDS:]]
+    assert {(unit.seed, unit.fold_seed) for unit in shared} == {(3, 7), (4, 7)}
+    own = units(some, folds=FOLDS, seeds=(3, 4))
+    assert [unit.split for unit in own[:FOLDS]] != [unit.split for unit in own[FOLDS:]]
+
+
+def test_nobody_need_validate(some: Windows) -> None:
+    for given in ({"folds": FOLDS}, {"test": ["2", "3"]}):
+        for unit in units(some, seeds=(0,), validation=0.0, **given):
+            assert not unit.split.validation
+            assert {*unit.split.train, *unit.split.test} == set(some.subject_names)
+
+
+def test_people_without_windows_take_no_part(some: Windows) -> None:
+    part = some.of(["1", "3", "4", "6"])
+    tested = [person for unit in units(part, folds=2, seeds=(0,)) for person in unit.split.test]
+    assert sorted(tested) == ["1", "3", "4", "6"]
+
+
+def test_a_class_with_too_few_windows_gives_all_it_has_and_the_row_says_so(some: Windows, folder: Path) -> None:
+    planned = plan(some, folder, seeds=(0,), shots=(1000,), modes=("forest", "frozen"))
+    for cell, row in zip(planned, protocol.evaluate(some, planned, folder=folder / "fewer"), strict=True):
+        train = some.of(cell.unit.split.train)
+        counts = np.bincount(train.y, minlength=3).tolist()
+        assert json.loads(row.fewer) == dict(zip(some.label_names, counts, strict=True))
+        assert row.n_train == len(train) and row.shots == 1000
+
+
+@pytest.mark.parametrize("limit", [5, 10_000])
+def test_validation_windows_may_be_limited(limit: int, some: Windows, folder: Path) -> None:
+    settings: dict[str, Any] = {"shots": (2,), "modes": ("frozen",), "validation_windows": limit}
+    planned = plan(some, folder, seeds=(0,), **settings)
+    assert plan(some, folder, seeds=(0,), **settings) == planned  # the draw follows from the seed
+    for cell in planned:
+        everyone = some.of(cell.unit.split.validation)
+        held = some[np.array(cell.held)]
+        assert len(held) == len(set(cell.held)) == min(limit, len(everyone))
+        assert set(held.subject) <= set(everyone.subject)
+    (row, *_) = protocol.evaluate(some, planned, folder=folder / "limited")
+    assert row.n_validation == len(planned[0].held)
+
+
+def test_a_fingerprint_changes_with_what_the_row_depends_on_and_with_nothing_else(
+    some: Windows, folder: Path, tmp_path: Path
+) -> None:
+    def names(mode: str, windows: Windows = some, **settings: Any) -> list[str]:
+        place = settings.pop("place", folder)
+        planned = plan(windows, place, seeds=(0,), shots=(2,), modes=(mode,), **settings)
+        return [cell.fingerprint for cell in planned]
+
+    for mode in MODES:
+        before = names(mode)
+        assert names(mode) == before
+        assert not set(names(mode, some[1:])) & set(before)  # other windows of the same cut
+        relabelled = dataclasses.replace(some, y=(some.y + 1) % 3)
+        assert not set(names(mode, relabelled)) & set(before)
+        others = names(mode, overrides={mode: {"lr": 0.5}})
+        assert (others == before) == (mode in CLASSICAL)
+        assert names(mode, overrides={"another": {"lr": 0.5}}) == before
+        other_weights = names(mode, place=_other_weights(folder, tmp_path))
+        assert (other_weights == before) == (mode not in ("frozen", "finetune"))
+
+
+def _other_weights(folder: Path, other: Path) -> Path:
+    """Checkpoints of the same names and arguments as in `folder`, with other weights."""
+    for path in folder.glob("*.safetensors"):
+        loaded = checkpoint.load(path)
+        torch.manual_seed(99)
+        encoder = Strided(**loaded.encoder.arguments())
+        checkpoint.save(other / path.name, encoder, loaded.signal, about=loaded.about)
+    return other
+
+
+def test_an_encoder_that_changed_since_it_was_planned_with_is_refused(
+    some: Windows, folder: Path, tmp_path: Path
+) -> None:
+    plan(some, folder)  # so that there are encoders
+    place = _other_weights(folder, tmp_path / "one")
+    planned = plan(some, place, seeds=(0,), shots=(2,), modes=("frozen",))
+    for path in place.glob("*.safetensors"):
+        path.write_bytes((folder / path.name).read_bytes())
+    with pytest.raises(ValueError, match="has changed since these rows were planned; run the same command again"):
+        list(protocol.evaluate(some, planned, folder=tmp_path / "rows"))
+    assert not list((tmp_path / "rows").iterdir())
+
+
+# honesty
+
+
+def spy(monkeypatch: pytest.MonkeyPatch, kind: type, seen: list[Any], what: Callable[..., Any]) -> None:
+    """Calls `what(model, fitted, X, options)` after each fit of `kind`."""
+    whole = kind.fit  # type: ignore[attr-defined]
+
+    def fit(self: Any, examples: Windows, *labels: Any, **options: Any) -> Any:
+        fitted = whole(self, examples, *labels, **options)
+        seen.append(what(self, examples, options))
+        return fitted
+
+    monkeypatch.setattr(kind, "fit", fit)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_only_training_people_train_and_only_validation_people_validate(
+    mode: str, some: Windows, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def people(_: Any, train: Windows, options: dict[str, Any]) -> tuple[set[str], set[str]]:
+        held = options.get("validation")
+        sides = [set() if side is None else {side.subject_names[k] for k in side.subject} for side in (train, held)]
+        return sides[0], sides[1]
+
+    seen: list[tuple[set[str], set[str]]] = []
+    spy(monkeypatch, CLASSICAL.get(mode, TransferClassifier), seen, people)
+    planned = plan(some, folder, modes=(mode,), shots=(None,))
+    list(protocol.evaluate(some, planned, folder=tmp_path))
+    assert len(seen) == len(planned) == FOLDS * len(SEEDS)
+    for (trained, validated), cell in zip(seen, planned, strict=True):
+        assert trained == set(cell.unit.split.train)
+        assert validated == (set() if mode in CLASSICAL else set(cell.unit.split.validation))
+        assert not (trained | validated) & set(cell.unit.split.test)
+
+
+def test_all_modes_learn_from_the_same_windows_and_every_seed_and_fold_from_its_own(
+    some: Windows, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[frozenset[tuple[int, float]]] = []
+    for kind in (TransferClassifier, *CLASSICAL.values()):
+        spy(monkeypatch, kind, seen, lambda _, train, __: frozenset(zip(train.recording, train.start_s, strict=True)))
+    modes, shots = ("frozen", "scratch", *CLASSICAL), (3, 2)
+    shared = units(some, folds=FOLDS, seeds=SEEDS, fold_seed=0)
+    planned = cells(some, shared, encoders(folder, some), modes=modes, shots=shots, transfer=TRANSFER)
+    list(protocol.evaluate(some, planned, folder=tmp_path))
+    drawn: dict[tuple[int, int, int | None], set[frozenset[tuple[int, float]]]] = {}
+    for cell, windows in zip(planned, seen, strict=True):
+        drawn.setdefault((cell.unit.seed, cell.unit.split.fold, cell.shots), set()).add(windows)
+    assert {len(sets) for sets in drawn.values()} == {1}  # the modes of a cell are compared on the same windows
+    assert len(set().union(*drawn.values())) == len(drawn) == len(SEEDS) * FOLDS * len(shots)
+    for seed in SEEDS:
+        for fold in range(FOLDS):
+            (small,), (large,) = drawn[seed, fold, 2], drawn[seed, fold, 3]
+            assert small < large and len(large) == 9
+
+
+@pytest.mark.parametrize("head", ["mlp", "logistic"])
+@pytest.mark.parametrize("mode", ["frozen", "finetune", "scratch"])
+def test_what_test_people_did_cannot_reach_a_fitted_model(
+    mode: str, head: str, some: Windows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither by training, nor by normalisation, nor through the cache of features."""
+    unit = units(some, folds=FOLDS, seeds=(0,))[0]
+    values = some.values[0].clone()
+    for start in some.of(unit.split.test).offset.flatten().tolist():
+        values[start : start + some.contract.steps] = 7.0
+    altered = dataclasses.replace(some, values=(values,), mapped=(), identity="altered")
+    fitted: list[dict[str, torch.Tensor]] = []
+    bits: Callable[..., Any] = lambda model, *_: {**model.head_.state_dict(), **model.encoder_.state_dict()}  # noqa: E731
+    spy(monkeypatch, TransferClassifier, fitted, bits)
+    rows = []
+    for windows in (some, altered):
+        planned = cells(
+            windows,
+            [unit],
+            encoders(tmp_path, windows),
+            shots=(None,),
+            modes=(mode,),
+            transfer={**TRANSFER, "head": head, "steps": 20},
+        )
+        rows += protocol.evaluate(windows, planned, folder=tmp_path / "rows")
+    assert fitted[0].keys() == fitted[1].keys()
+    assert all(torch.equal(fitted[0][name], fitted[1][name]) for name in fitted[0])
+    assert rows[0].confusion != rows[1].confusion
+
+
+def test_an_encoder_that_saw_test_people_is_refused_or_its_rows_say_so(some: Windows, tmp_path: Path) -> None:
+    path = encoders(tmp_path, some, see_everybody=True)
+    plan = units(some, folds=FOLDS, seeds=(0,))[:1]
+    tested = ", ".join(f"synthetic:{person}" for person in sorted(plan[0].split.test))
+    with pytest.raises(ValueError, match=rf"was pretrained on test people \({tested}\): .*--allow-seen"):
+        cells(some, plan, path, **SETTINGS)
+    planned = cells(some, plan, path, modes=MODES, allow_seen=True, shots=(2,), transfer=TRANSFER)
+    rows = {
+        row.mode: row.test_seen_in_pretraining for row in protocol.evaluate(some, planned, folder=tmp_path / "rows")
+    }
+    assert rows == {mode: mode in ("frozen", "finetune") for mode in MODES}
+
+
+@pytest.mark.parametrize("head", ["mlp", "logistic"])
+@pytest.mark.parametrize("mode", ["frozen", "finetune"])
+def test_a_row_equals_a_classifier_fitted_by_hand(mode: str, head: str, some: Windows, folder: Path) -> None:
+    settings = {**TRANSFER, "head": head, "lr": 0.01}
+    planned = plan(some, folder, seeds=(1,), shots=(None,), modes=(mode,), transfer=settings)
+    for cell, row in zip(planned, protocol.evaluate(some, planned, folder=folder / "by-hand"), strict=True):
+        train, held, test = (some.of(getattr(cell.unit.split, side)) for side in ("train", "validation", "test"))
+        model = TransferClassifier(cell.encoder, mode=mode, seed=1, **settings).fit(train, validation=held)
+        assert json.loads(row.confusion) == json.loads(protocol._scores(test, model.predict(test))["confusion"])
+        assert row.macro_f1 == pytest.approx(protocol._scores(test, model.predict(test))["macro_f1"])
+
+
+# computed once
+
+
+def forbid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing may be computed from here on."""
+
+    def never(*_: Any, **__: Any) -> None:
+        raise AssertionError("this was computed already")
+
+    for place, name in ((protocol, "embed"), *((kind, "fit") for kind in (TransferClassifier, *CLASSICAL.values()))):
+        monkeypatch.setattr(place, name, never)
+
+
+def test_evaluated_again_nothing_is_computed_or_written(
+    whole: tuple[list[Cell], list[Row]], some: Windows, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {path: path.stat().st_mtime_ns for path in (folder / "rows").iterdir()}
+    forbid(monkeypatch)
+    assert list(protocol.evaluate(some, plan(some, folder, modes=MODES), folder=folder / "rows")) == whole[1]
+    assert {path: path.stat().st_mtime_ns for path in (folder / "rows").iterdir()} == files
+
+
+def test_interrupted_it_goes_on_where_it_stopped(
+    whole: tuple[list[Cell], list[Row]], some: Windows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned, rows = whole[0][:8], whole[1][:8]
+    fitted: list[str] = []
+    spy(monkeypatch, TransferClassifier, fitted, lambda model, *_: model.mode)
+    begun = protocol.evaluate(some, planned, folder=tmp_path)
+    first = [next(begun) for _ in range(3)]
+    begun.close()
+    assert len(fitted) == sum(row.mode not in CLASSICAL for row in first)
+    again = list(protocol.evaluate(some, planned, folder=tmp_path))
+    assert again[:3] == first
+    assert len(fitted) == sum(row.mode not in CLASSICAL for row in rows)
+    assert [without_seconds(row) for row in again] == [without_seconds(row) for row in rows]
+
+
+def test_killed_while_writing_a_row_it_leaves_none(
+    some: Windows, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = plan(some, folder, seeds=(0,), shots=(2,), modes=("scratch",))[:1]
+
+    def torn(*_: Any, **__: Any) -> str:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", torn)
+        with pytest.raises(KeyboardInterrupt):
+            list(protocol.evaluate(some, planned, folder=tmp_path))
+    assert not list(tmp_path.iterdir())
+    (row,) = protocol.evaluate(some, planned, folder=tmp_path)
+    assert gather(tmp_path)["fingerprint"].tolist() == [row.fingerprint]
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", "[1]", "null", '{"dataset": "synthetic", "surprise": 1}', "\x00"])
+def test_a_damaged_row_is_named(text: str, some: Windows, folder: Path, tmp_path: Path) -> None:
+    planned = plan(some, folder, seeds=(0,), shots=(2,), modes=("forest",))[:1]
+    (tmp_path / f"{planned[0].fingerprint}.json").write_text(text)
+    message = rf"the result row '.*{planned[0].fingerprint}.json' is damaged: .*; remove it and evaluate again"
+    with pytest.raises(ValueError, match=message):
+        list(protocol.evaluate(some, planned, folder=tmp_path))
+    with pytest.raises(ValueError, match=message):
+        gather(tmp_path)
+
+
+def test_several_processes_give_the_same_rows(
+    whole: tuple[list[Cell], list[Row]], some: Windows, tmp_path: Path
+) -> None:
+    chosen = [k for k, row in enumerate(whole[1]) if row.seed == 0 and row.shots == 2 and row.mode not in CLASSICAL]
+    rows = list(protocol.evaluate(some, [whole[0][k] for k in chosen], folder=tmp_path, jobs=2))
+    expected = {whole[1][k].fingerprint: without_seconds(whole[1][k]) for k in chosen}
+    assert {row.fingerprint: without_seconds(row) for row in rows} == expected
+
+
+def test_features_of_one_part_of_a_corpus_are_not_taken_for_another(
+    some: Windows, folder: Path, tmp_path: Path
+) -> None:
+    fresh = {}
+    for name, windows in (("whole", some), ("part", some[1:])):
+        planned = plan(windows, folder, seeds=(0,), shots=(None,), modes=("frozen",))
+        protocol._features.clear()
+        fresh[name] = [row.confusion for row in protocol.evaluate(windows, planned, folder=tmp_path / f"fresh-{name}")]
+    for name, windows in (("whole", some), ("part", some[1:])):  # now without clearing
+        planned = plan(windows, folder, seeds=(0,), shots=(None,), modes=("frozen",))
+        assert [row.confusion for row in protocol.evaluate(windows, planned, folder=tmp_path / "one")] == fresh[name]
+
+
+def test_arms_with_and_without_statistics_take_their_own_features(some: Windows, folder: Path, tmp_path: Path) -> None:
+    how: dict[str, Any] = {"mode": "frozen", "head": "logistic", "whiten": 0.1}
+    arms = {
+        "with": {**how, "statistics": True},
+        "without": how,
+        "tuned": {**how, "mode": "finetune", "statistics": True},
+    }
+    planned = plan(some, folder, seeds=(0,), shots=(5,), modes=tuple(arms), overrides=arms)[:3]
+    found = {row.mode: row.confusion for row in protocol.evaluate(some, planned, folder=tmp_path)}
+    assert len(protocol._features) == 2
+    unit = planned[0].unit
+    rows = some.rows_of(unit.split.train)
+    train, test = some[rows[draw_shots(some.y[rows], 5, seed=unit.split.fold)]], some.of(unit.split.test)
+    for cell in planned:
+        model = TransferClassifier(cell.encoder, seed=0, **cell.transfer)
+        model.fit(train, validation=some[list(cell.held)], unlabelled=some[rows].unlabelled())
+        expected = confusion_matrix(test.y, model.predict(test), labels=range(3))
+        assert json.loads(found[cell.mode]) == expected.tolist()
+
+
+# errors
+
+
+def test_a_plan_that_cannot_be_is_refused(some: Windows, windows: Windows, folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="unknown mode 'froze'; expected some of frozen, finetune, scratch"):
+        plan(some, folder, modes=("frozen", "froze"))
+    with pytest.raises(ValueError, match="these windows have no labels"):
+        plan(some.unlabelled(), folder)
+    shorter = dataclasses.replace(some, contract=dataclasses.replace(some.contract, seconds=1.0))
+    with pytest.raises(ValueError, match="does not fit these windows: windows of 1 s instead of 2 s"):
+        cells(shorter, units(some, folds=FOLDS, seeds=(0,)), encoders(folder, some))
+
+
+# the table
+
+
+def test_gather_gives_one_sorted_line_a_row(whole: tuple[list[Cell], list[Row]], folder: Path, tmp_path: Path) -> None:
+    table = gather(folder / "rows")
+    assert list(table.columns) == [field.name for field in dataclasses.fields(Row)]
+    assert len(table) == len(whole[1]) and str(table["shots"].dtype) == "Int64"
+    assert table["shots"].isna().sum() == len(table) // 2
+    keys = ["objective", "mode", "shots", "seed", "fold"]
+    order = list(table[keys].fillna({"shots": 10**6}).itertuples(index=False, name=None))  # all windows come last
+    assert order == sorted(order)
+    part = whole[0][::7]
+    assert set(gather(folder / "rows", part)["fingerprint"]) == {cell.fingerprint for cell in part}
+    with pytest.raises(FileNotFoundError, match=f"{len(part)} of {len(part)} rows are not in"):
+        gather(tmp_path, part)
+    with pytest.raises(FileNotFoundError, match=r"no result rows in .*; run: otolith evaluate RECIPE"):
+        gather(tmp_path)
+
+
+def table(scores: list[tuple[str, int | None, int, int, float]], people: str = "fold {fold}") -> pd.DataFrame:
+    """Rows by hand, of (mode, shots, seed, fold, macro F1)."""
+    rows = [
+        {
+            "dataset": "d",
+            "objective": "o",
+            "mode": mode,
+            "shots": shots,
+            "seed": seed,
+            "fold": fold,
+            "macro_f1": score,
+            "accuracy": score + 0.1,
+            "f1_by_subject": json.dumps({"a": score - 0.2, "b": score}),
+            "test_subjects": people.format(fold=fold, seed=seed),
+        }
+        for mode, shots, seed, fold, score in scores
+    ]
+    return pd.DataFrame(rows).astype({"shots": "Int64"})
+
+
+def test_summary_is_the_mean_over_folds_then_the_interval_over_seeds() -> None:
+    means = [0.5, 0.6, 0.7]
+    scores = [
+        ("frozen", 2, seed, fold, mean + shift)
+        for seed, mean in enumerate(means)
+        for fold, shift in ((0, -0.1), (1, 0.1))
+    ]
+    scores += [("frozen", None, 0, fold, 0.8) for fold in range(3)] + [("forest", 2, 0, 0, 0.4)]
+    found = {
+        (line.mode, None if pd.isna(line.shots) else line.shots): line for line in summary(table(scores)).itertuples()
+    }
+    assert found.keys() == {("frozen", 2), ("frozen", None), ("forest", 2)}
+    line = found["frozen", 2]
+    half = 4.302653 * 0.1 / np.sqrt(3)  # t(0.975, 2 degrees of freedom); standard deviation of the seeds' means 0.1
+    assert (line.macro_f1, line.low, line.high) == pytest.approx((0.6, 0.6 - half, 0.6 + half), abs=1e-6)
+    assert line.accuracy == pytest.approx(0.7) and (line.seeds, line.folds) == (3, 2)
+    assert line.worst_subject == pytest.approx(np.mean([mean - 0.1 - 0.2 for mean in means]))
+    line = found["frozen", None]
+    assert line.macro_f1 == pytest.approx(0.8) and (line.seeds, line.folds) == (1, 3)
+    assert np.isnan(line.low) and np.isnan(line.high)
+
+
+def test_gains_pair_rows_of_the_same_people_seed_and_shots() -> None:
+    # fine-tuned is better by 0.01 ... 0.06; the frozen scores differ by far more, and stand in another order
+    differences = [0.01, 0.02, 0.03, 0.04, 0.05, 0.06]
+    frozen = [("frozen", 5, k // 3, k % 3, 0.1 * k) for k in range(6)]
+    better = [("finetune", 5, k // 3, k % 3, 0.1 * k + differences[k]) for k in range(6)]
+    alone = [("finetune", 10, 0, 0, 0.9), ("frozen", None, 0, 0, 0.3)]  # no partner
+    (gain,) = gains(table(better[::-1] + frozen + alone, people="fold {fold} of {seed}"), "finetune", "frozen")
+    assert (gain.mode, gain.over, gain.shots, gain.pairs) == ("finetune", "frozen", 5, 6)
+    assert gain.gain == pytest.approx(0.035)
+    assert gain.p == pytest.approx(2 / 2**6)  # all six pairs on one side
+    assert 0.01 < gain.low < 0.035 < gain.high < 0.06
+    (loss,) = gains(table(better + frozen, people="fold {fold} of {seed}"), "frozen", "finetune")
+    assert (loss.gain, loss.low, loss.high) == pytest.approx((-gain.gain, -gain.high, -gain.low), abs=2e-3)
+
+
+def test_seeds_that_tested_the_same_people_are_no_independent_evidence() -> None:
+    scores = []
+    for fold, gain in ((0, 0.1), (1, 0.3)):
+        for seed in range(5):
+            scores += [("frozen", None, seed, fold, 0.2), ("finetune", None, seed, fold, 0.2 + gain)]
+    (found,) = gains(table(scores), "finetune", "frozen")
+    # two groups of people: a draw is one of them twice (a quarter each) or both, so the interval is all there is
+    assert (found.gain, found.low, found.high) == pytest.approx((0.2, 0.1, 0.3))
+    assert found.shots is None and found.pairs == 10
+    (apart,) = gains(table(scores, people="fold {fold} of {seed}"), "finetune", "frozen")
+    assert found.low < apart.low < 0.2 < apart.high < found.high
+
+
+def test_a_gain_without_evidence_has_no_interval() -> None:
+    equal = [(mode, 2, seed, fold, 0.5) for mode in ("finetune", "frozen") for seed in range(3) for fold in range(3)]
+    (found,) = gains(table(equal), "finetune", "frozen")
+    assert found.gain == 0 and found.pairs == 9 and np.isnan([found.low, found.high, found.p]).all()
+    few = [("frozen", 2, 0, 0, 0.5), ("finetune", 2, 0, 0, 0.7)]
+    (found,) = gains(table(few), "finetune", "frozen")
+    assert found.gain == pytest.approx(0.2) and np.isnan([found.low, found.high, found.p]).all()
+    assert gains(table(few), "finetune", "scratch") == []

@@ -1,0 +1,294 @@
+"""Every recipe that ships, and every variant of it, runs for one step on small files in the official layouts."""
+
+import gzip
+import io
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.io import savemat
+
+from otolith import paired
+from otolith.apps.adapt import adapt
+from otolith.classifiers import prompts
+from otolith.data.multimodal import Companion, Footage, Narration, Track
+from otolith.data.store import open_store
+from otolith.datasets import DATASETS
+from otolith.datasets.prepare import prepare_dataset
+from otolith.experiments import recipe
+from otolith.experiments.run import Run
+
+ROOT = Path(__file__).parents[2]
+EVERY = sorted(path for path in (ROOT / "recipes").rglob("*.toml") if path.parent.name != "prompts")
+PEOPLE = range(1, 7)
+SHORT = [
+    "pretrain.epochs=1",
+    "pretrain.batch_size=32",
+    "pretrain.share=0.5",
+    "protocol.folds=2",
+    "protocol.seeds=[0]",
+    "protocol.shots=[2]",
+    "transfer.epochs=1",
+    "transfer.hidden=[8]",
+]
+WORDS = paired.TextEncoder(
+    "minilm",
+    "5" * 64,
+    12,
+    lambda texts: torch.tensor(
+        np.array([np.random.default_rng(list(t.encode())).normal(size=12) for t in texts])
+    ).float(),
+)
+
+
+def motion(person: int, act: int, steps: int, width: int = 3) -> np.ndarray:
+    """(steps, width): gravity, a movement of its own for each act, and noise."""
+    random = np.random.default_rng([person, act])
+    time = np.arange(steps)[:, None] / 50
+    wave = np.sin(2 * np.pi * (0.5 + act) * time + np.arange(width)) * random.uniform(0.2, 0.6)
+    return wave + np.eye(width)[2] + random.normal(scale=0.05, size=(steps, width))
+
+
+PICTURES = paired.ImageEncoder(
+    "pictures", "6" * 64, 8, lambda x: torch.tensor(x).float(), lambda x: x.flatten(1)[:, :8] + torch.arange(8.0)
+)
+
+
+def grey(times_s: Sequence[float]) -> Iterator[np.ndarray]:
+    """Pictures whose brightness follows the time."""
+    for time_s in times_s:
+        yield np.full((4, 4, 3), round(40 * time_s) % 256, dtype=np.uint8)
+
+
+def pair(folder: Path) -> None:
+    """Beside UTD-MHAD, as small as can be: an action's words, a skeleton, and pictures of the first trial."""
+    store = open_store(folder / "utd-mhad")
+    random = np.random.default_rng(0)
+    companions = []
+    for entry in store.entries:
+        seconds = entry.steps / store.rate_hz
+        time_s = np.arange(0, seconds, 0.1)
+        tracks = {"skeleton": Track(time_s, random.normal(size=(len(time_s), 6)).astype(np.float32))}
+        footage = Footage(entry.name, 0.0, seconds, grey) if entry.name.endswith("_t1") else None
+        words = (Narration(0.0, seconds, store.labels[entry.spans[0][2]]),)
+        companions.append(Companion(entry.name, words, footage, tracks))
+    list(paired.compute(companions, store, paired.folder_of(folder, "utd-mhad"), text=WORDS, image=PICTURES, fps=5.0))
+
+
+@pytest.fixture
+def words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paired, "text_encoder", lambda name="minilm", **_: WORDS)
+    for cached in (prompts._encoder, prompts._vectors):
+        cached.cache_clear()
+
+
+def put(path: Path, content: str | bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = content.encode() if isinstance(content, str) else content
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+
+
+def lines(rows: np.ndarray, between: str = ",", end: str = "\n") -> str:
+    file = io.StringIO()
+    np.savetxt(file, rows, fmt="%.9g", delimiter=between, newline=end)
+    return file.getvalue()
+
+
+def capture24(root: Path) -> None:
+    for person in PEOPLE:
+        stamps = np.datetime64("2016-11-13T02:00:00") + np.arange(2000) * np.timedelta64(10, "ms")
+        values = motion(person, 0, 2000)
+        text = "\n".join(
+            f"{str(t).replace('T', ' ')},{x:.4f},{y:.4f},{z:.4f}," for t, (x, y, z) in zip(stamps, values, strict=True)
+        )
+        put(root / f"P{person:03d}.csv.gz", "time,x,y,z,annotation\n" + text + "\n")
+
+
+def nhanes(root: Path) -> None:
+    stamps = np.datetime64("2000-01-07T12:30:00") + np.arange(1600) * np.timedelta64(12500, "us")
+    text = "\n".join(
+        f"{str(t).replace('T', ' ')},{x:.4f},{y:.4f},{z:.4f}"
+        for t, (x, y, z) in zip(stamps, motion(1, 0, 1600), strict=True)
+    )
+    put(root / "sample.csv.gz", "time,x,y,z\n" + text + "\n")
+
+
+def pamap2(root: Path) -> None:
+    for person in PEOPLE:
+        table = np.full((2400, 54), np.nan)
+        table[:, 0] = np.arange(2400) / 100
+        table[:, 1] = np.repeat([1, 4, 5], 800)
+        for act in range(3):
+            table[act * 800 : (act + 1) * 800, 3:16] = 0.0
+            table[act * 800 : (act + 1) * 800, 4:7] = 9.8 * motion(person, act, 800)
+        table[:, 10:13] = 0.1
+        put(root / "PAMAP2_Dataset" / "Protocol" / f"subject10{person}.dat", lines(table, " ").replace("nan", "NaN"))
+
+
+def mhealth(root: Path) -> None:
+    for person in PEOPLE:
+        table = np.zeros((1200, 24))
+        table[:, 23] = np.repeat([1, 4, 0], 400)
+        for act in range(3):
+            table[act * 400 : (act + 1) * 400, 14:17] = 9.8 * motion(person, act, 400)
+        put(root / "MHEALTHDATASET" / f"mHealth_subject{person}.log", lines(table, "\t"))
+
+
+def myogym(root: Path) -> None:
+    raw, labels = [], []
+    for person in PEOPLE:
+        table = np.zeros((1200, 17))
+        table[:, 9] = table[:, 13] = np.arange(1200) * 20_000 + person * 100_000_000
+        for act in range(3):
+            table[act * 400 : (act + 1) * 400, 10:13] = motion(person, act, 400)
+        raw.append(table)
+        labels.append(np.stack([np.repeat([1, 2, 99], 400), np.full(1200, person)], axis=1))
+    file = io.BytesIO()
+    savemat(file, {"raw_data": np.concatenate(raw), "raw_data_labels": np.concatenate(labels).astype(float)})
+    put(root / "MyoGym.mat", file.getvalue())
+
+
+def motionsense(root: Path) -> None:
+    header = ["", *(f"attitude.{n}" for n in ("roll", "pitch", "yaw"))]
+    header += [f"{kind}.{axis}" for kind in ("gravity", "rotationRate", "userAcceleration") for axis in "xyz"]
+    for person in PEOPLE:
+        for act, folder in enumerate(("wlk_7", "sit_5", "jog_9")):
+            table = np.zeros((400, 13))
+            table[:, 0], table[:, 4:7] = np.arange(400), motion(person, act, 400)
+            put(root / "A_DeviceMotion_data" / folder / f"sub_{person}.csv", ",".join(header) + "\n" + lines(table))
+
+
+def wisdm(root: Path) -> None:
+    for person in PEOPLE:
+        text = ""
+        for act, code in enumerate("AB"):
+            for step, (x, y, z) in enumerate(9.8 * motion(person, act, 200)):
+                text += f"{1599 + person},{code},{(act * 1000 + step) * 50_000_000},{x:.5f},{y:.5f},{z:.5f};\n"
+        name = f"data_{1599 + person}_accel_watch.txt"
+        put(root / "wisdm-dataset" / "raw" / "watch" / "accel" / name, text)
+
+
+def wharf(root: Path) -> None:
+    for person in PEOPLE:
+        for act, name in enumerate(("Walk", "Drink_glass", "Comb_hair")):
+            codes = np.clip(np.round((motion(person, act, 200) + 1.5) * 21), 0, 63)
+            file = f"Accelerometer-2011-04-11-13-28-18-{name.lower()}-m{person}.txt"
+            put(root / "WHARF Data Set" / "Data" / name / file, lines(codes, " "))
+
+
+def utd_mhad(root: Path) -> None:
+    for person in PEOPLE:
+        for act in range(1, 28):
+            for trial in (1, 2):
+                file = io.BytesIO()
+                savemat(file, {"d_iner": motion(person, act, 160, 6)})
+                put(root / "Inertial" / f"a{act}_s{person}_t{trial}_inertial.mat", file.getvalue())
+
+
+MAKERS: dict[str, Callable[[Path], None]] = {
+    "capture24": capture24,
+    "mhealth": mhealth,
+    "motionsense": motionsense,
+    "myogym": myogym,
+    "nhanes": nhanes,
+    "pamap2": pamap2,
+    "utd-mhad": utd_mhad,
+    "wharf": wharf,
+    "wisdm": wisdm,
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stores of every corpus that a recipe names, from made official files; SPAR from its package."""
+    folder = tmp_path_factory.mktemp("data")
+    for name, make in MAKERS.items():
+        source = tmp_path_factory.mktemp(name)
+        make(source)
+        list(prepare_dataset(name, source, folder))
+    try:
+        list(prepare_dataset("spar", None, folder))
+    except FileNotFoundError:
+        pytest.skip("the package seglearn is not installed")
+    pair(folder)
+    return folder
+
+
+def cases() -> list[tuple[Path, str | None]]:
+    return [(path, variant) for path in EVERY for variant in (recipe.variants(path) or [None])]
+
+
+@pytest.mark.parametrize(("path", "variant"), cases(), ids=lambda value: getattr(value, "stem", value))
+def test_every_recipe_runs(
+    path: Path, variant: str | None, data: Path, tmp_path_factory: pytest.TempPathFactory, words: None
+) -> None:
+    loaded = recipe.load(path, SHORT, variant=variant)
+    assert loaded.dataset in DATASETS
+    more = {"objective.future_steps=8"} if "future_steps" in loaded.objective else set()
+    if loaded.encoder["name"] == "primus":  # two test people of six, and a recurrence of a fifth of the width
+        more |= {"encoder.width=32", "transfer.steps=1", "pretrain.share=0.05"}
+        more |= {'protocol.test=["2", "4"]'} if "test" in loaded.protocol else set()
+    if "subjects" in loaded.windows:  # the made corpus has fewer people
+        more |= {f"windows.subjects={json.dumps(open_store(data / loaded.dataset).subjects[:5])}"}
+    loaded = recipe.load(path, [*SHORT, *more], variant=variant)
+    shared = tmp_path_factory.getbasetemp() / "shared"
+    run = Run(loaded, shared / f"{path.stem}-{variant}", data, shared)
+    for _ in run.pretrain():
+        pass
+    total, rows = run.evaluate()
+    made = [next(rows) for _ in range(min(total, len(loaded.protocol["modes"])))]
+    if run.searchable:
+        assert {recall.modality for recall in run.retrieve()} == {*loaded.paired["modalities"]}
+    assert {row.mode for row in made} == set(loaded.protocol["modes"])
+    assert all(0 <= row.macro_f1 <= 1 and not row.test_seen_in_pretraining for row in made)
+
+
+def test_the_papers_experiment_is_there_for_each_of_its_targets() -> None:
+    for target in ("myogym", "pamap2", "motionsense", "mhealth"):
+        path = ROOT / "recipes" / "dont-freeze" / f"{target}.toml"
+        pretexts = {"cpc", "reconstruction", "cpc_reconstruction", "transform_discrimination", "simclr"}
+        assert pretexts | {f"{name}-target" for name in pretexts} <= set(recipe.variants(path))
+        for pretext in pretexts:
+            external = recipe.load(path, variant=pretext)
+            assert external.pretrain_on == ("capture24",) and external.dataset == target
+            assert (external.pretrain["draw"], external.pretrain["share"]) == ("variance", 0.1)
+            assert external.protocol["shots"] == [2, 5, 10, 50, 100, None] and external.protocol["folds"] == 5
+            assert external.objective["name"] == pretext
+            assert recipe.load(path, variant=f"{pretext}-target").pretrain_on == (target,)
+
+
+def test_the_experiment_of_primus_is_there() -> None:
+    arms = {"simclr", "ssl", "multimodal", "ssl-multimodal", "primus", "primus-tenth"}
+    for setting in ("utd-mhad", "utd-mhad-folds", "unseen-actions", "spar", "motionsense"):
+        path = ROOT / "recipes" / "primus" / f"{setting}.toml"
+        assert arms <= set(recipe.variants(path))
+        loaded = {name: recipe.load(path, variant=name) for name in arms}
+        assert len({str([r.encoder, r.pretrain, r.unlabelled, r.transfer]) for r in loaded.values()}) == 1, (
+            "alike but for"
+        )
+        primus = loaded["primus"]
+        assert primus.protocol["shots"] == [1, 2, 5, 10, 20, 50] and len(primus.protocol["seeds"]) == 5
+        assert {"zero-shot", "scratch", "random-frozen", "forest"} < set(primus.protocol["modes"])
+        assert loaded["primus-tenth"].paired == {**primus.paired, "fraction": 0.1} and not loaded["simclr"].pairs
+        assert primus.prompts is not None
+        labels = primus.windows.get("labels") or DATASETS[primus.dataset].classes
+        assert set(labels) <= set(primus.prompts)
+    seen, unseen = (
+        set(getattr(recipe.load(ROOT / "recipes/primus/unseen-actions.toml"), part)["labels"])
+        for part in ("unlabelled", "windows")
+    )
+    assert len(seen) == 18 and len(unseen) == 9 and seen | unseen == set(DATASETS["utd-mhad"].classes)
+    sensitive = set(recipe.variants(ROOT / "recipes/primus/utd-mhad.toml"))
+    assert {f"temperature-{t}" for t in (0.05, 0.1, 0.2)} | {"neighbours-3", "neighbours-5", "queue-1024"} < sensitive
+    assert {"alpha-0.25", "alpha-0.75"} < sensitive
+
+
+def test_the_default_of_adapt_is_the_recipe_for_few_labels() -> None:
+    made = recipe.load(ROOT / "recipes" / "few-shot.toml")
+    assert {**made.transfer, **made.overrides["few-shot"]} == adapt.TRANSFER
+    shown = recipe.load(Path(adapt.__file__).with_name("demo.toml"))
+    arm = {**shown.transfer, **shown.overrides["few-shot"]}
+    assert {name: arm[name] for name in adapt.TRANSFER} == adapt.TRANSFER

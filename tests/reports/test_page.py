@@ -1,0 +1,165 @@
+"""The report: words that follow from the rows, figures, and one page that needs nothing else."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+
+from otolith.datasets import DATASETS
+from otolith.reports import figures, findings, page, style
+
+CLASSES = ["slow", "medium", "fast"]
+
+
+def rows(scores: dict[str, dict[int | None, float]], noise: float = 0.01, seeds: int = 3) -> pd.DataFrame:
+    """5 folds x seeds x modes x shots around the given means."""
+    random = np.random.default_rng(0)
+    lines = []
+    for seed in range(seeds):
+        for fold in range(5):
+            for mode, by_shots in scores.items():
+                for shots, mean in by_shots.items():
+                    score = mean + noise * random.normal()
+                    lines.append(
+                        {
+                            "dataset": "synthetic",
+                            "objective": "simclr" if mode in ("frozen", "finetune") else "-",
+                            "encoder": "strided",
+                            "mode": mode,
+                            "shots": shots,
+                            "seed": seed,
+                            "fold": fold,
+                            "macro_f1": score,
+                            "accuracy": score,
+                            "test_subjects": f"{fold} {fold + 5}",
+                            "f1_by_class": json.dumps(dict.fromkeys(CLASSES, score)),
+                            "f1_by_subject": json.dumps({str(fold): score - 0.1, str(fold + 5): score + 0.1}),
+                            "confusion": json.dumps([[8, 2, 0], [1, 9, 0], [0, 0, 10]]),
+                            "n_test": 30,
+                            "seconds": 1.0,
+                            "fewer": "{}",
+                            "code": "c0de",
+                            "commit": "abc",
+                            "torch": "2",
+                            "machine": "m",
+                            "test_seen_in_pretraining": False,
+                        }
+                    )
+    table = pd.DataFrame(lines)
+    table["shots"] = table["shots"].astype("Int64")
+    return table
+
+
+GOOD = rows(
+    {
+        "finetune": {2: 0.6, 10: 0.80, None: 0.9},
+        "frozen": {2: 0.5, 10: 0.80, None: 0.95},
+        "scratch": {2: 0.3, 10: 0.5, None: 0.9},
+        "forest": {2: 0.7, 10: 0.7, None: 0.9},
+    }
+)
+
+
+def test_the_table_has_a_line_a_mode_and_all_comes_last() -> None:
+    text = findings.table(GOOD)
+    assert list(text.columns) == ["2", "10", "all"]
+    assert list(text.index) == ["fine-tuned", "frozen", "from scratch", "random forest"]
+    assert text.loc["fine-tuned", "2"].startswith("0.6")
+    assert "±" in text.loc["frozen", "all"]
+    lines = findings.markdown(GOOD).splitlines()
+    assert "|  | 2 | 10 | all |" in lines
+    assert sum(line.startswith("| fine-tuned over") for line in lines) == 3
+    assert lines[-1] == "Made by otolith code c0de, commit abc, torch 2, m."
+
+
+def test_findings_follow_the_sign_and_the_interval() -> None:
+    said = findings.findings(GOOD)
+    fine = said[0].split("; ")
+    assert re.search(r"with 2 windows a class gains \+(9|10|11)\.\d points", fine[0])
+    assert "no clear difference" in fine[1]
+    assert "with all windows a class loses -" in fine[2]
+    forest = next(text for text in said if "against the random forest" in text)
+    assert "with 2 windows a class loses" in forest
+    assert "with 10 windows a class gains" in forest
+    assert any("use the forest" in text for text in said)
+
+
+def test_any_pretrained_arm_may_be_the_best_and_no_other(tmp_path, monkeypatch) -> None:
+    scores = {
+        "finetune": {2: 0.75},
+        "ours": {2: 0.8},
+        "frozen": {2: 0.7},
+        "random-frozen": {2: 0.9},
+        "forest": {2: 0.6},
+    }
+    found = rows(scores)
+    found.loc[found["mode"] == "ours", "objective"] = "simclr"
+    words = rows({"in words": {0: 0.95}})  # an arm of words alone under a name of its own has no labels
+    beside = pd.concat([found, words.assign(objective="primus")], ignore_index=True)
+    assert findings.findings(beside)[:-1] == findings.findings(found)[:-1]  # but for the last, of the best of all
+    said = next(text for text in findings.findings(found) if "against the random forest" in text)
+    assert said.startswith("The best of the pretrained") and said.endswith("(ours).")
+    drawn: list[list[str]] = []
+    confusion = figures.confusion_figure
+    monkeypatch.setattr(
+        page, "confusion_figure", lambda rows, modes, *rest: drawn.append(modes) or confusion(rows, modes, *rest)
+    )
+    page.write(tmp_path / "r.html", found, title="t", card=DATASETS["synthetic"], recipe="")
+    assert drawn == [["ours", "forest"]]
+    lines = figures.curve(found).axes[0].get_lines()
+    colours = {line.get_color() for line in lines if len(line.get_label())}
+    assert len(colours & {*style.COLOURS.values(), *style.OTHERS}) == 5
+
+
+def test_the_forest_is_not_recommended_where_it_never_wins() -> None:
+    better = rows({"finetune": {2: 0.8}, "frozen": {2: 0.7}, "forest": {2: 0.5}})
+    assert not any("use the forest" in text for text in findings.findings(better))
+
+
+def test_the_page_is_whole_and_needs_nothing_else(tmp_path, windows) -> None:
+    embedding = figures.Embedding.of(windows.array().flatten(1), windows, at_most=60)
+    page = tmp_path / "report.html"
+    page.write(
+        page,
+        GOOD,
+        title="A <title>",
+        card=DATASETS["synthetic"],
+        recipe='name = "x & y"',
+        embedding=embedding,
+        history=[[1, 2.0, 2.5], [2, 1.5, 2.2]],
+        picture=b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+    )
+    text = page.read_text()
+    assert text.count("<figure>") == 6
+    assert not re.search(r"(src|href)=\"(?!data:)", text), "nothing is loaded from anywhere"
+    assert "A &lt;title&gt;" in text and "x &amp; y" in text
+    assert "c0de" in text and "abc" in text
+    for finding in findings.findings(GOOD):
+        assert finding.split(":")[0] in text
+    again = tmp_path / "again.html"
+    page.write(again, GOOD, title="A <title>", card=DATASETS["synthetic"], recipe='name = "x & y"')
+    assert "t-SNE" not in again.read_text()
+
+
+def test_rows_of_people_seen_in_pretraining_are_announced(tmp_path) -> None:
+    page = tmp_path / "report.html"
+    seen = GOOD.assign(test_seen_in_pretraining=True)
+    page.write(page, seen, title="t", card=DATASETS["synthetic"], recipe="")
+    assert "saw test people in pretraining" in page.read_text()
+
+
+def test_one_seed_and_two_modes_are_enough_for_a_page(tmp_path) -> None:
+    few = rows({"frozen": {5: 0.5}, "forest": {5: 0.6}}, seeds=1)
+    page.write(tmp_path / "r.html", few, title="t", card=DATASETS["synthetic"], recipe="")
+    assert "±" not in findings.table(few).to_string()
+
+
+def test_confusion_is_drawn_as_shares_of_the_truth() -> None:
+    figure = figures.confusion_figure(GOOD, ["finetune"], CLASSES, 10)
+    drawn = {text.get_text() for text in figure.axes[0].texts}
+    assert drawn == {"80", "20", "10", "90", "100"}
+
+
+def test_equal_figures_give_equal_bytes() -> None:
+    assert style.svg(figures.curve(GOOD)) == style.svg(figures.curve(GOOD))

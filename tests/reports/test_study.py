@@ -1,0 +1,337 @@
+"""Studies: what the page says follows from the rows, and a question without rows is not answered."""
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from otolith.evaluation.rows import Row
+from otolith.reports import dont_freeze, primus, study
+
+SCORES = {  # variant: mode: macro F1 at 2 and at 50 windows a class
+    "simclr": {
+        "finetune": (0.60, 0.80),
+        "frozen": (0.40, 0.75),
+        "scratch": (0.50, 0.70),
+        "forest": (0.65, 0.80),
+        "supervised": (0.52, 0.72),
+        "frozen-logistic": (0.58, 0.78),
+        "random-logistic": (0.55, 0.80),
+    },
+    "reconstruction": {"finetune": (0.50, 0.85), "frozen": (0.55, 0.70)},
+    "simclr-uniform": {"finetune": (0.55, 0.80), "frozen": (0.35, 0.75)},
+    "simclr-target": {"finetune": (0.62, 0.80)},
+    "simclr-four-corpora": {"finetune": (0.63, 0.80)},
+    "practices": {"finetune": (0.60, 0.80), "keep-objective": (0.57, 0.80)},
+}
+
+
+@pytest.fixture(scope="module")
+def rows() -> pd.DataFrame:
+    """Two corpora, 5 folds, 3 seeds; scores vary by fold and seed, differences between arms vary a little by fold."""
+    random = np.random.default_rng(0)
+    made = []
+    blank = {field.name: "" for field in dataclasses.fields(Row)}
+    for dataset in ("spar", "wharf"):
+        jitter = random.normal(scale=0.03, size=(5, 3))
+        for variant, arms in SCORES.items():
+            for mode, scores in arms.items():
+                wobble = random.normal(scale=0.004, size=5)
+                pretrained = mode not in ("scratch", "forest", "supervised", "random-logistic")
+                for shots, score in zip((2, 50), scores, strict=True):
+                    for fold in range(5):
+                        for seed in range(3):
+                            value = score + jitter[fold, seed] + (0.0 if mode == "scratch" else wobble[fold])
+                            made.append(
+                                {
+                                    **blank,
+                                    "dataset": dataset,
+                                    "variant": variant,
+                                    "objective": variant.split("-")[0] if pretrained else "-",
+                                    "encoder": "-" if mode == "forest" else "tpn",
+                                    "pretrained_on": "wisdm" if pretrained else "-",
+                                    "pretraining": json.dumps({"pretrain": {"epochs": 7}}),
+                                    "mode": mode,
+                                    "fold": fold,
+                                    "shots": shots,
+                                    "seed": seed,
+                                    "accuracy": value,
+                                    "macro_f1": value,
+                                    "f1_by_subject": json.dumps({f"p{fold}": value - 0.1}),
+                                    "test_subjects": f"p{fold}",
+                                    "seconds": 2.0,
+                                    "commit": "abc",
+                                    "torch": "2",
+                                    "machine": "m",
+                                    "fingerprint": f"{dataset}{variant}{mode}{shots}{fold}{seed}",
+                                }
+                            )
+    table = pd.DataFrame(made)
+    table["shots"] = table["shots"].astype("Int64")
+    return table
+
+
+def cell(text: str, line: str, column: int) -> str:
+    """A cell of the first line of a Markdown table that begins so."""
+    found = next(part for part in text.splitlines() if part.startswith(f"| {line} |"))
+    return found.split("|")[column + 1].strip()
+
+
+def gain(text: str) -> tuple[float, float, float]:
+    numbers = re.findall(r"[-+]\d+\.\d", text)
+    return float(numbers[-3]), float(numbers[-2]), float(numbers[-1])
+
+
+def test_every_question_is_answered_by_the_differences_that_were_put_in(rows: pd.DataFrame) -> None:
+    found = dict(dont_freeze.answers(rows))
+    freezing = found["Does fine-tuning beat freezing, by how much, where not?"]
+    assert gain(cell(freezing, "spar, simclr", 1))[0] == pytest.approx(20, abs=1)
+    middle, low, high = gain(cell(freezing, "wharf, reconstruction", 1))
+    assert middle == pytest.approx(-5, abs=1) and low < middle < high < 0
+    assert "Of 12 comparisons fine-tuning wins " in freezing and "loses 2 " in freezing
+    shrinks = found["Does the gain shrink with labels?"]
+    assert gain(cell(shrinks, "spar, simclr", 1))[0] == pytest.approx(15, abs=0.5)
+    assert gain(cell(shrinks, "spar, reconstruction", 1))[0] == pytest.approx(-20, abs=0.5)
+    assert "shrinks clearly in 4 of 6 cases and grows clearly in 2" in shrinks
+    target = found["Does external pretraining with variance sampling beat pretraining on the target alone?"]
+    assert gain(cell(target, "spar: simclr over simclr-target, finetune", 1))[0] == pytest.approx(-2, abs=1)
+    uniform = found["Does it beat uniform sampling?"]
+    assert gain(cell(uniform, "wharf: simclr over simclr-uniform, finetune", 1))[0] == pytest.approx(5, abs=1)
+    random = found["Do frozen features beat those of a random encoder?"]
+    middle, low, high = gain(cell(random, "spar: simclr over random-logistic", 1))
+    assert middle == pytest.approx(3, abs=1) and low > 0
+    assert gain(cell(random, "spar: simclr over random-logistic", 2))[0] == pytest.approx(-2, abs=1)
+    best = found["Which objective is best?"]
+    assert "reconstruction 2, simclr 2 times" in best or "simclr 2, reconstruction 2 times" in best
+    assert cell(best, "spar", 1).startswith("simclr, over reconstruction") and cell(best, "spar", 2).startswith(
+        "recons"
+    )
+    assert gain(cell(best, "spar", 1))[0] == pytest.approx(10, abs=1)
+    corpora = found["Do several corpora help?"]
+    assert gain(cell(corpora, "spar: simclr over simclr-four-corpora, finetune", 1))[0] == pytest.approx(-3, abs=1)
+    practices = found["Do the practices between the poles, or keeping the objective, help?"]
+    assert gain(cell(practices, "spar: keep-objective over plain fine-tuning", 1))[0] == pytest.approx(-3, abs=1)
+    forest = found["Is any of it better than the forest, or than augmentation alone?"]
+    middle, low, high = gain(cell(forest, "spar: best of ours over random forest", 2))
+    assert cell(forest, "spar: best of ours over random forest", 2).startswith("reconstruction, finetune")
+    assert middle == pytest.approx(5, abs=1) and low > 0
+    assert "is ahead in 2 of 4 cases, behind in 2" in forest
+    placement = found["What does pretraining add where the placement changes, and where it stays?"]
+    assert gain(cell(placement, "wharf: simclr over scratch", 2))[0] == pytest.approx(10, abs=1)
+
+
+def test_what_was_not_run_is_not_answered(rows: pd.DataFrame) -> None:
+    some = rows[rows["variant"].isin(["simclr"]) & rows["mode"].isin(["finetune", "scratch"])]
+    questions = [question for question, _ in dont_freeze.answers(some)]
+    assert len(questions) == 2 and questions[0].startswith("Is any of it better") and "placement" in questions[1]
+
+
+def test_the_page_its_figure_and_its_table(rows: pd.DataFrame, tmp_path: Path) -> None:
+    planned = {(dataset, variant): 90 for dataset in ("wharf", "spar") for variant in SCORES}
+    planned["spar", "cpc"] = 30
+    page, table = tmp_path / "docs" / "page.md", tmp_path / "results" / "rows.csv"
+    study.write(rows, planned, path=page, title="What was found")
+    study.write_table(rows, planned, table)
+    text = page.read_text()
+    assert text.startswith("# What was found\n") and "](page.svg)" in text and "commit abc" in text
+    ran = text[text.index("## What was run") :]
+    assert cell(ran, "spar, cpc", 1) == "not run (30)" and cell(ran, "spar, reconstruction", 1) == "60 of 90"
+    assert cell(ran, "wharf, simclr", 4) == "epochs 7"
+    assert float(cell(text, "simclr, finetune", 1)[:5]) == pytest.approx(0.6, abs=0.03)
+    assert float(cell(text, "forest", 2)[:5]) == pytest.approx(0.8, abs=0.03)
+    assert len(pd.read_csv(table)) == len(rows)
+    picture = (tmp_path / "docs" / "page.svg").read_text()
+    assert picture.startswith("<?xml") and "</svg>" in picture
+    study.write_table(rows.sample(frac=1, random_state=0), planned, tmp_path / "again.csv")
+    assert (tmp_path / "again.csv").read_text() == table.read_text()
+    study.write(*study.read_table(table), path=tmp_path / "again.md", title="What was found")
+    assert cell(text, "simclr, finetune", 1) in (tmp_path / "again.md").read_text()
+    (tmp_path / "odd.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match="lacks the columns dataset, macro_f1, planned, variant"):
+        study.read_table(tmp_path / "odd.csv")
+
+
+def test_every_classical_method_has_its_line(rows: pd.DataFrame) -> None:
+    forest = rows[rows["mode"] == "forest"]
+    others = [forest.assign(mode=name, fingerprint=forest["fingerprint"] + name) for name in ("minirocket", "svm")]
+    lines = dont_freeze._lines(pd.concat([rows[rows["dataset"] == "spar"], *others]))
+    assert [name for name, _ in lines[-3:]] == ["forest", "svm", "minirocket"]
+
+
+# PRIMUS
+
+ARMS = {  # variant: mode: macro F1 at 1 and at 20 windows a class; zero-shot has no windows
+    "simclr": {"frozen": (0.50, 0.60), "finetune": (0.52, 0.70), "frozen-logistic": (0.50, 0.62)},
+    "ssl": {"frozen": (0.45, 0.58), "finetune": (0.50, 0.69), "frozen-logistic": (0.46, 0.60)},
+    "multimodal": {"frozen": (0.55, 0.64), "finetune": (0.56, 0.70), "zero-shot": (0.3,)},
+    "ssl-multimodal": {"frozen": (0.57, 0.66), "finetune": (0.60, 0.73), "zero-shot": (0.32,)},
+    "primus": {
+        "frozen": (0.60, 0.68),
+        "finetune": (0.59, 0.72),
+        "frozen-logistic": (0.58, 0.66),
+        "zero-shot": (0.35,),
+        "scratch": (0.30, 0.60),
+        "random-frozen": (0.25, 0.40),
+        "random-logistic": (0.40, 0.50),
+        "forest": (0.55, 0.75),
+    },
+    "primus-tenth": {"frozen": (0.54, 0.66), "finetune": (0.58, 0.71)},
+    "primus-wordless": {"frozen": (0.50, 0.60), "finetune": (0.55, 0.70)},
+    "queue-1024": {"frozen": (0.58, 0.67)},
+    "temperature-0.2": {"frozen": (0.62, 0.70)},
+}
+
+
+def primus_rows(settings: tuple[str, ...] = ("utd-mhad", "spar")) -> pd.DataFrame:
+    """Fixed test people, so that intervals must come from people; 3 seeds."""
+    random = np.random.default_rng(0)
+    made = []
+    blank = {field.name: "" for field in dataclasses.fields(Row)}
+    people = ["2", "4", "6", "8"]
+    for setting in settings:
+        jitter = random.normal(scale=0.03, size=(4, 3))
+        for variant, arms in ARMS.items():
+            for mode, scores in arms.items():
+                wobble = random.normal(scale=0.003, size=4)
+                pretrained = mode not in ("scratch", "random-frozen", "random-logistic", "forest")
+                for shots, score in zip((0,) if mode == "zero-shot" else (1, 20), scores, strict=True):
+                    for seed in range(3):
+                        own = score + jitter[:, seed] + wobble
+                        made.append(
+                            {
+                                **blank,
+                                "dataset": setting,
+                                "variant": variant,
+                                "objective": ("simclr" if variant == "simclr" else "primus") if pretrained else "-",
+                                "encoder": "-" if mode == "forest" else "primus",
+                                "pretrained_on": "utd-mhad" if pretrained else "-",
+                                "pretraining": json.dumps({"objective": {"name": "primus", "queue": 8192}}),
+                                "checkpoint": f"{setting}{variant}{seed}" if pretrained else "-",
+                                "mode": mode,
+                                "fold": 0,
+                                "shots": shots,
+                                "seed": seed,
+                                "accuracy": score + 0.1,
+                                "macro_f1": float(own.mean()),
+                                "f1_by_class": json.dumps({"wave": 0.5, "clap": 0.5, "walk": 0.5, "jog": 0.5}),
+                                "f1_by_subject": json.dumps(dict(zip(people, own.tolist(), strict=True))),
+                                "test_subjects": " ".join(people),
+                                "seconds": 2.0,
+                                "commit": "abc",
+                                "torch": "2",
+                                "machine": "m",
+                                "fingerprint": f"{setting}{variant}{mode}{shots}{seed}",
+                            }
+                        )
+    table = pd.DataFrame(made)
+    table["shots"] = table["shots"].astype("Int64")
+    return table
+
+
+def part(text: str, title: str) -> str:
+    """The table below a bold title."""
+    return text[text.index(f"**{title}**") :].split("\n\n")[1]
+
+
+def test_the_questions_of_primus_are_answered_by_what_was_put_in() -> None:
+    found = dict(primus.primus_answers(primus_rows()))
+    adds = found["What does each term add?"]
+    neighbours = part(adds, "Nearest neighbours, beside both")
+    middle, low, high = gain(cell(neighbours, "utd-mhad, frozen", 1))
+    assert middle == pytest.approx(3, abs=0.6) and 0 < low < middle < high
+    assert gain(cell(neighbours, "utd-mhad, fine-tuned", 2))[0] == pytest.approx(-1, abs=0.6)
+    assert gain(cell(part(adds, "The multimodal term, over no pretraining"), "spar, frozen", 1))[0] == pytest.approx(
+        30, abs=0.6
+    )
+    assert gain(cell(part(adds, "All three, over no pretraining"), "spar, fine-tuned", 2))[0] == pytest.approx(
+        12, abs=0.6
+    )
+    simclr = found["Where is PRIMUS better than SimCLR alone at equal compute?"]
+    assert gain(cell(simclr, "spar, frozen", 1))[0] == pytest.approx(10, abs=0.6)
+    assert gain(cell(simclr, "spar, frozen, logistic head", 2))[0] == pytest.approx(4, abs=0.6)
+    assert re.search(r"of 12 comparisons clearly better in 12, clearly worse in 0", simclr)
+    tenth = found["Does a tenth of the pairs suffice?"]
+    assert gain(cell(part(tenth, "All pairs over a tenth of them"), "utd-mhad, frozen", 1))[0] == pytest.approx(
+        6, abs=0.6
+    )
+    words = found["What are the words worth beside pictures and skeletons?"]
+    assert gain(cell(words, "utd-mhad, fine-tuned", 1))[0] == pytest.approx(4, abs=0.6)
+    order = found["Does fine-tuning change the order?"]
+    assert cell(order, "utd-mhad, 1", 1).startswith("primus > ssl-multimodal > multimodal > primus-tenth > ")
+    assert cell(order, "utd-mhad, 1", 2).startswith("ssl-multimodal > primus > primus-tenth > multimodal > ")
+    assert 0.5 < float(cell(order, "utd-mhad, 1", 3)) < 1
+    assert gain(cell(order, "spar, simclr", 2))[0] == pytest.approx(10, abs=0.6)
+    sensitive = found["How sensitive is it?"]
+    assert "queue 8192" in sensitive
+    assert gain(cell(sensitive, "utd-mhad: queue-1024 over primus", 1))[0] == pytest.approx(-2, abs=0.6)
+    assert gain(cell(sensitive, "spar: temperature-0.2 over primus", 2))[0] == pytest.approx(2, abs=0.6)
+    forest = found["Is any of it better than the forest?"]
+    assert gain(cell(forest, "spar: primus, fine-tuned", 2))[0] == pytest.approx(-3, abs=0.6)
+    assert len(found) == 7
+    few = primus_rows()
+    few = few[few["variant"].isin(["primus", "simclr"])]
+    assert [question for question, _ in primus.primus_answers(few)] == [
+        "What does each term add?",
+        "Where is PRIMUS better than SimCLR alone at equal compute?",
+        "Is any of it better than the forest?",
+    ]
+
+
+def test_the_page_of_primus(tmp_path: Path) -> None:
+    rows = primus_rows()
+    planned = {(setting, variant): 40 for setting in ("utd-mhad", "spar") for variant in ARMS} | {
+        ("spar", "alpha-0.25"): 9
+    }
+    recalls = pd.DataFrame(
+        [
+            {
+                "setting": "utd-mhad",
+                "variant": "primus",
+                "dataset": "utd-mhad",
+                "modality": "video",
+                "n_windows": 200 + 2 * fold,
+                "n_keys": 100,
+                **{
+                    f"{way}_{k}{lot}": value / k
+                    for way in ("there", "back")
+                    for k in (1, 5, 10)
+                    for lot in ("", "_lot")
+                },
+            }
+            for fold, value in enumerate((0.2, 0.4))
+        ]
+    )
+    page, table = tmp_path / "page.md", tmp_path / "rows.csv"
+    study.write(rows, planned, path=page, title="PRIMUS", recalls=recalls)
+    text = page.read_text()
+    assert (
+        text.startswith("# PRIMUS\n")
+        and "](page.svg)" in text
+        and (tmp_path / "page.svg").read_text().startswith("<?xml")
+    )
+    assert "Does the gain shrink" not in text and "## Retrieval" in text
+    assert float(cell(text, "primus, frozen", 1)[:5]) == pytest.approx(0.6, abs=0.03)
+    assert "(0.70)" in cell(text, "primus, frozen", 1)
+    assert float(cell(text, "no pretraining: forest", 2)[:5]) == pytest.approx(0.75, abs=0.03)
+    zero = text[text.index("## Without labels") :]
+    assert float(cell(zero, "utd-mhad, primus", 1)) == pytest.approx(0.35, abs=0.03)
+    assert cell(zero, "utd-mhad, primus", 3) == "0.250" and cell(zero, "utd-mhad, primus", 4) == "3"
+    assert (
+        cell(text, "primus, video -> motion", 1) == "201"
+        and cell(text, "primus, motion -> video", 2) == "0.300 (0.300)"
+    )
+    ran = text[text.index("## What was run") :]
+    assert cell(ran, "spar, alpha-0.25", 1) == "not run (9)"
+    study.write_table(rows, planned, table, recalls)
+    study.write(*study.read_table(table), path=tmp_path / "again.md", title="PRIMUS", recalls=study.read_recalls(table))
+    again = (tmp_path / "again.md").read_text()
+    for heading in ("## Scores", "## Without labels", "## Retrieval", "### How sensitive is it?"):
+        assert heading in again
+    assert cell(again, "primus, motion -> video", 2) == "0.300 (0.300)"
+    assert study.read_recalls(tmp_path / "none.csv").empty
+    study.write(rows, planned, path=tmp_path / "bare.md", title="PRIMUS")
+    assert "## Retrieval" not in (tmp_path / "bare.md").read_text()

@@ -1,0 +1,76 @@
+"""Tensors and their header come back as they were, or the file is refused; an older one survives whatever goes wrong."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from otolith.storage import tensors
+
+
+def test_what_shares_memory_lies_apart_and_all_else_comes_back_to_the_bit(tmp_path: Path) -> None:
+    path, table = tmp_path / "t.safetensors", torch.randn(4, 6)
+    given = {
+        "table": table,
+        "again": table,
+        "turned": table.T,
+        "part": table[1:3],
+        "half": torch.randn(3).bfloat16(),
+        "trained": torch.nn.Parameter(torch.randn(2)),
+        "count": torch.tensor(7),
+        "none": torch.zeros(0, 3),
+        "mapped": torch.from_numpy(np.memmap(tmp_path / "m", np.float64, "w+", shape=(5, 2))),
+    }
+    header = {"name": "é", "nested": [{"a": None}, 0.1]}
+    tensors.write(path, given, header)
+    found = tensors.read(path)
+    assert found[0] == header and found[1].keys() == given.keys()
+    assert all(
+        torch.equal(found[1][name], value) and found[1][name].dtype == value.dtype for name, value in given.items()
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "holds tensors but no Otolith header; only files that Otolith wrote"),
+        ("{", "header of .* cannot be used: Expecting"),
+        ("[1]", "header of .* cannot be used: it is a list; expected an object"),
+        ("[" * 100_000, "header of .* cannot be used: maximum recursion"),
+    ],
+)
+def test_a_header_that_is_none_is_refused(text: str | None, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "t.safetensors"
+    save_file({"x": torch.zeros(2)}, path, None if text is None else {"otolith": text})
+    with pytest.raises(ValueError, match=message):
+        tensors.read(path)
+
+
+@pytest.mark.parametrize("damage", ["shorter", "longer", "a longer tensor", "a header without end"])
+def test_sizes_that_do_not_fit_the_file_are_refused(damage: str, tmp_path: Path) -> None:
+    path = tmp_path / "t.safetensors"
+    tensors.write(path, {"x": torch.zeros(8)}, {})
+    whole = path.read_bytes()
+    if damage == "a longer tensor":
+        size = int.from_bytes(whole[:8], "little")
+        layout = json.loads(whole[8 : 8 + size])
+        layout["x"] |= {"shape": [2**40], "data_offsets": [0, 2**42]}
+        text = json.dumps(layout).encode()
+        path.write_bytes(len(text).to_bytes(8, "little") + text + whole[8 + size :])
+    else:
+        path.write_bytes(
+            {"shorter": whole[:-1], "longer": whole + b"\0", "a header without end": b"\xff" * 8 + whole[8:]}[damage]
+        )
+    with pytest.raises(ValueError, match="is not a complete safetensors file"):
+        tensors.read(path)
+
+
+def test_what_json_cannot_hold_leaves_the_older_file(tmp_path: Path) -> None:
+    path = tmp_path / "t.safetensors"
+    tensors.write(path, {"x": torch.ones(2)}, {"loss": 1.0})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        tensors.write(path, {"x": torch.zeros(2)}, {"loss": float("nan")})
+    assert tensors.read(path)[0] == {"loss": 1.0} and list(tmp_path.iterdir()) == [path]
