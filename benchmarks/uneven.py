@@ -59,8 +59,8 @@ def main() -> None:
             tables[path] = loaded, embed(loaded.encoder, windows, statistics=True)
         (encoder, table), train, test = (
             tables[path],
-            windows.rows_of(unit.split.train),
-            windows.rows_of(unit.split.test),
+            windows.rows_for_subjects(unit.split.train),
+            windows.rows_for_subjects(unit.split.test),
         )
         for shots in (2, 10):
             rows = train[draw_shots(windows.y[train], shots, seed=unit.seed * 1000 + unit.split.fold)]

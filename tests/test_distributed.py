@@ -49,7 +49,10 @@ def train(name: str, folder: Path, *, state: Path | None = None, records: int | 
     torch.manual_seed(0)
     objective: Objective = OBJECTIVES[name]()
     windows = cut(open_store(folder), seconds=1.0)
-    sides = windows.of(["1", "2", "3"])[::7], windows.of(["4"])[::7]  # 51 and 17 windows: both end in an odd batch
+    sides = (
+        windows.for_subjects(["1", "2", "3"])[::7],
+        windows.for_subjects(["4"])[::7],
+    )  # 51 and 17 windows: both end in an odd batch
     sides = tuple(with_pairs(side) for side in sides)
     often = {"report_every": 1, "save_every_s": 0.0, "resume": state}
     steps = pretrain(objective, *sides, epochs=2, batch_size=16, accelerator="cpu", **often)

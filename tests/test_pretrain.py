@@ -31,7 +31,7 @@ SETTINGS: dict = {"epochs": 6, "batch_size": BATCH, "patience": 1, "lr": 0.002, 
 
 def split(windows: Windows) -> tuple[Windows, Windows]:
     """Windows of four people to learn from and of two to validate on; every third."""
-    return windows.of(["1", "2", "3", "4"])[::3], windows.of(["5", "6"])[::3]
+    return windows.for_subjects(["1", "2", "3", "4"])[::3], windows.for_subjects(["5", "6"])[::3]
 
 
 def contrastive(seed: int = 0) -> SimCLR:
@@ -73,7 +73,10 @@ def unbroken(sides: tuple[Windows, Windows]) -> tuple[dict[str, Tensor], list[St
 
 
 def test_records_come_every_few_steps_and_at_the_end_of_every_epoch(windows: Windows) -> None:
-    train, validation = windows.of(["1", "2"]), windows.of(["3"])[::4]  # 114 windows: 7 batches of 16
+    train, validation = (
+        windows.for_subjects(["1", "2"]),
+        windows.for_subjects(["3"])[::4],
+    )  # 114 windows: 7 batches of 16
     steps = run(reconstruction(), train, validation, batch_size=16, epochs=2, report_every=3)
     seen = [(step.index, step.epoch, step.validation is not None, step.done) for step in steps]
     assert seen == [
@@ -177,7 +180,7 @@ def test_how_often_it_reports_and_saves_changes_nothing(
 
 def test_a_person_on_both_sides_is_refused(windows: Windows) -> None:
     with pytest.raises(ValueError, match="subject synthetic:3 is in training and in validation"):
-        run(reconstruction(), windows.of(["1", "2", "3"]), windows.of(["3", "4"]))
+        run(reconstruction(), windows.for_subjects(["1", "2", "3"]), windows.for_subjects(["3", "4"]))
 
 
 # the learning rate

@@ -146,8 +146,8 @@ def pretrain(
             raise ValueError(f"{count} windows {what} over {fabric.world_size} devices; expected at least {least}")
     per_epoch = max(1, drawn // batch_size)
     loop = [epochs, batch_size, lr, weight_decay, schedule, patience, draw, share, replacement, precision, seed]
-    held_content = None if validation is None else validation.unlabelled().content
-    trained = [_description(objective), _description(objective.encoder), train.unlabelled().content, held_content]
+    held_content = None if validation is None else validation.unlabelled().content_hash
+    trained = [_description(objective), _description(objective.encoder), train.unlabelled().content_hash, held_content]
     identity = fingerprint([*trained, loop, fabric.world_size])
     warmed_of = epochs * per_epoch if schedule == "warmup-cosine" else None
     run = _Run(objective, fabric, lr=lr, weight_decay=weight_decay, warmed_of=warmed_of, seed=seed)

@@ -21,13 +21,13 @@ from otolith.classifiers.training import embed
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.cutting import cut
 from otolith.data.store import Store
-from otolith.data.windows import Signal, Windows
+from otolith.data.windows import SignalSpec, Windows
 from otolith.encoders import Strided
 from otolith.formats import table
 from otolith.formats.table import Columns
 
 ACC = ("acc_x", "acc_y", "acc_z")
-SIGNAL = Signal(50.0, ACC, 2.0)
+SIGNAL = SignalSpec(50.0, ACC, 2.0)
 HEADER = "recording,start,end,label,person"
 FEW: dict[str, Any] = {**adapt.TRANSFER, "copies": 1, "self_training": 1}  # the default, but quicker
 
@@ -498,10 +498,10 @@ def test_missing_files_and_ambiguous_ones(folder: Path, tmp_path: Path) -> None:
 
 def test_recordings_that_do_not_suit_the_checkpoint(folder: Path, tmp_path: Path) -> None:
     labels = save(tmp_path, lines("12"))
-    six = Signal(50.0, (*ACC, "gyro_x", "gyro_y", "gyro_z"), 2.0)
+    six = SignalSpec(50.0, (*ACC, "gyro_x", "gyro_y", "gyro_z"), 2.0)
     with pytest.raises(
         ValueError, match=r"'walk1.csv': the model needs .*; the recording has no gyro_x, gyro_y, gyro_z"
     ):
         spans.gather(folder, labels, six, columns=Columns())
     with pytest.raises(ValueError, match=r"'walk1.csv': the recording has 50 Hz and the model was trained at 400 Hz"):
-        spans.gather(folder, labels, Signal(400.0, ACC, 2.0), columns=Columns())
+        spans.gather(folder, labels, SignalSpec(400.0, ACC, 2.0), columns=Columns())

@@ -15,11 +15,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 from otolith.checkpoints import checkpoint, provenance
-from otolith.data.windows import Signal
+from otolith.data.windows import SignalSpec
 from otolith.encoders import CPC, ENCODERS, Encoder, Strided
 from otolith.storage import tensors
 
-SIGNAL = Signal(50.0, ("acc_x", "acc_y", "acc_z", "gyro_x", "gyro_y", "gyro_z"), 2.0)
+SIGNAL = SignalSpec(50.0, ("acc_x", "acc_y", "acc_z", "gyro_x", "gyro_y", "gyro_z"), 2.0)
 STATISTICS = {"mean": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6], "std": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]}
 
 

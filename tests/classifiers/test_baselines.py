@@ -63,7 +63,7 @@ every_one = pytest.mark.parametrize("name", CLASSICAL)
 
 @every_one
 def test_it_beats_chance_on_people_it_has_not_seen(name: str, windows: Windows) -> None:
-    train, test = windows.of(["1", "2", "3", "4"])[::3], windows.of(["5", "6"])[::3]
+    train, test = windows.for_subjects(["1", "2", "3", "4"])[::3], windows.for_subjects(["5", "6"])[::3]
     assert CLASSICAL[name](**SMALL[name]).fit(train).score(test, test.y) > 0.6  # chance is a third
 
 

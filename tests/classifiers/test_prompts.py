@@ -17,7 +17,7 @@ from otolith.classifiers import prompts
 from otolith.classifiers.prompts import WordHead, class_vectors, projection, read_prompts, sentences
 from otolith.classifiers.training import embed
 from otolith.classifiers.transfer import TransferClassifier
-from otolith.data.multimodal import Companion, Narration, Track
+from otolith.data.multimodal import MultimodalData, Narration, SensorStream
 from otolith.data.store import Store
 from otolith.data.windows import Windows
 from otolith.encoders import Strided
@@ -56,7 +56,7 @@ def words(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 @pytest.fixture(scope="module")
 def train(windows: Windows) -> Windows:
-    return windows.of(["1", "2", "3"])[::2]
+    return windows.for_subjects(["1", "2", "3"])[::2]
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +157,7 @@ def test_a_head_is_found_in_both_layouts() -> None:
 
 
 def test_words_alone_label_people_never_seen(save: Callable[..., Path], windows: Windows) -> None:
-    test = windows.of(["5", "6"])
+    test = windows.for_subjects(["5", "6"])
     model = TransferClassifier.from_words(save(), ["fast", "slow", "medium"])
     assert list(model.classes_) == ["fast", "slow", "medium"] and model.steps_ == 0
     truth = np.array(LABELS)[test.y]
@@ -172,7 +172,7 @@ def test_words_alone_label_people_never_seen(save: Callable[..., Path], windows:
 
 
 def test_zero_shot_uses_no_labels_but_their_names(save: Callable[..., Path], train: Windows, windows: Windows) -> None:
-    test = windows.of(["5", "6"])
+    test = windows.for_subjects(["5", "6"])
     one = TransferClassifier(save(), mode="zero-shot").fit(train)
     two = TransferClassifier.from_words(save(), LABELS)
     assert torch.equal(one.head_.classes.weight, two.head_.classes.weight)
@@ -187,7 +187,7 @@ def test_it_is_saved_and_loaded_like_any_classifier(
     model = TransferClassifier.from_words(save(), LABELS)
     model.save(tmp_path / "m.safetensors")
     loaded = TransferClassifier.load(tmp_path / "m.safetensors")
-    test = windows.of(["5"])
+    test = windows.for_subjects(["5"])
     np.testing.assert_array_equal(loaded.predict_proba(test), model.predict_proba(test))
     assert list(loaded.classes_) == list(LABELS)
 
@@ -217,7 +217,7 @@ def test_what_words_cannot_do(save: Callable[..., Path], trained: Any, words: li
 def test_training_sets_out_from_words_and_frozen_means_all_but_the_classes(
     save: Callable[..., Path], train: Windows, windows: Windows
 ) -> None:
-    path, few, held = save(), train[::4], windows.of(["4"])
+    path, few, held = save(), train[::4], windows.for_subjects(["4"])
     settings: dict[str, Any] = {"head": "text", "steps": 5, "batch_size": 16, "optimiser": "adamw", "keep": "accuracy"}
     start = torch.nn.functional.normalize(encode(list(LABELS)), dim=1)
     idle = TransferClassifier(path, mode="frozen", **settings | {"steps": 0}).fit(few)
@@ -363,17 +363,19 @@ def with_pairs(store: Store, windows: Windows, tmp_path_factory: pytest.TempPath
     """Each recording's label as words, and a track of numbers beside half of them."""
     random = np.random.default_rng(0)
     folder = tmp_path_factory.mktemp("pairs")
-    companions = [
-        Companion(
+    multimodal_data = [
+        MultimodalData(
             entry.name,
             (Narration(0.0, entry.steps / store.rate_hz, store.labels[entry.spans[0][2]]),),
-            tracks={"skeleton": Track(np.arange(0, 18, 0.1), random.normal(size=(180, 7)).astype(np.float32))}
+            sensor_streams={
+                "skeleton": SensorStream(np.arange(0, 18, 0.1), random.normal(size=(180, 7)).astype(np.float32))
+            }
             if number % 2
             else {},
         )
         for number, entry in enumerate(store.entries)
     ]
-    list(paired.compute(companions, store, folder, text=WORDS, image=None))
+    list(paired.compute(multimodal_data, store, folder, text=WORDS, image=None))
     return attach(windows, store, {name: paired.load(folder, name, store) for name in ("text", "skeleton")})
 
 
@@ -387,7 +389,7 @@ def test_recalls_of_people_never_seen(
     found = list(recalls(with_pairs, plan, lambda _: path, folder=tmp_path / "a"))
     assert [recall.modality for recall in found] == ["text", "skeleton"], "seeds share encoder and people: once"
     text, skeleton = found
-    assert text.n_keys == 3 and text.n_windows == len(with_pairs.of(["5", "6"])) and text.there_1 > 0.8
+    assert text.n_keys == 3 and text.n_windows == len(with_pairs.for_subjects(["5", "6"])) and text.there_1 > 0.8
     assert text.back_10 >= text.back_1 >= text.back_1_lot and text.test_subjects == "5 6"
     assert skeleton.n_windows < text.n_windows and skeleton.there_10 < 0.5
     again = list(recalls(with_pairs, plan, lambda _: path, folder=tmp_path / "a", only_there=True))

@@ -73,18 +73,18 @@ def same(one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:
 @pytest.fixture(scope="module")
 def train(windows: Windows) -> Windows:
     """45 windows of three people, 15 a class."""
-    chosen = windows.of(["1", "2", "3"])
+    chosen = windows.for_subjects(["1", "2", "3"])
     return chosen[np.concatenate([np.flatnonzero(chosen.y == label)[::4][:15] for label in range(3)])]
 
 
 @pytest.fixture(scope="module")
 def held(windows: Windows) -> Windows:
-    return windows.of(["4"])[::3]
+    return windows.for_subjects(["4"])[::3]
 
 
 @pytest.fixture(scope="module")
 def test(windows: Windows) -> Windows:
-    return windows.of(["5", "6"])[::5]
+    return windows.for_subjects(["5", "6"])[::5]
 
 
 @pytest.fixture(scope="module")
@@ -359,7 +359,7 @@ def test_without_validation_windows_the_last_weights_are_kept(train: Windows, mo
 
 
 def test_validation_classes_that_are_not_trained_on_are_left_out(train: Windows, windows: Windows) -> None:
-    held = windows.of(["4"])[::3]
+    held = windows.for_subjects(["4"])[::3]
     two = train[train.y != 1]
     assert set(held.y) == {0, 1, 2}
 
@@ -634,7 +634,7 @@ def test_what_people_differ_in_is_not_taken_for_the_class(train: Windows) -> Non
     others = ~np.isin(person, [one, two])
     features, target = torch.from_numpy(table), torch.from_numpy(label)
     right = {}
-    around = logistic.Surroundings(features, windows, 0.1, np.ones(2))
+    around = logistic.Whitener(features, windows, 0.1, np.ones(2))
     for name, how in (("plain", {}), ("people", {"people": 10.0}), ("trained", {"rounds": 2})):
         head = logistic.fit(features[few], target[few], 1.0, np.ones(2), around, **how)
         with torch.no_grad():
@@ -642,7 +642,7 @@ def test_what_people_differ_in_is_not_taken_for_the_class(train: Windows) -> Non
                 (head(features.float()).argmax(dim=1) == target)[torch.from_numpy(others)].float().mean()
             )
     assert right["plain"] < 0.6 < right["trained"] and right["people"] > 0.85
-    alone = logistic.Surroundings(features, dataclasses.replace(windows, subject=np.zeros(480, int)), 0.1, np.ones(2))
+    alone = logistic.Whitener(features, dataclasses.replace(windows, subject=np.zeros(480, int)), 0.1, np.ones(2))
     np.testing.assert_array_equal(alone.whitening(10.0)[0], alone.whitening()[0])
 
 

@@ -257,7 +257,7 @@ steps = 2
 def test_words_from_pairs_to_a_recording_of_ones_own(here, otolith, monkeypatch) -> None:
     from otolith import paired
     from otolith.classifiers import prompts
-    from otolith.data.multimodal import Companion, Narration
+    from otolith.data.multimodal import MultimodalData, Narration
 
     def encode(texts: list[str]) -> torch.Tensor:
         rows = [np.random.default_rng(list(text.encode())).normal(size=24) for text in texts]
@@ -272,10 +272,10 @@ def test_words_from_pairs_to_a_recording_of_ones_own(here, otolith, monkeypatch)
     assert otolith("prepare", "synthetic")[0] == 0
     assert "run first: otolith pair synthetic" in otolith("pretrain", "words.toml")[1]
     store = open_store(Path("data/synthetic"))
-    companions = [
-        Companion(entry.name, (Narration(0.0, 20.0, store.labels[entry.spans[0][2]]),)) for entry in store.entries
+    multimodal_data = [
+        MultimodalData(entry.name, (Narration(0.0, 20.0, store.labels[entry.spans[0][2]]),)) for entry in store.entries
     ]
-    list(paired.compute(companions, store, paired.folder_of(Path("data"), "synthetic"), text=words, image=None))
+    list(paired.compute(multimodal_data, store, paired.folder_of(Path("data"), "synthetic"), text=words, image=None))
     assert otolith("pretrain", "words.toml")[0] == 0
     status, text = otolith("retrieve", "words.toml")
     assert status == 0 and "motion -> text" in text and "text -> motion" in text and "1.000 (1.000)" in text

@@ -226,7 +226,7 @@ def test_variances_go_wherever_their_windows_go(store: Store, heavy: Store) -> N
     assert windows.variance is not None
     np.testing.assert_allclose(windows.variance, windows.array().numpy().var(axis=2).sum(axis=1), rtol=1e-3)
     rows = np.array([7, 3, 3])
-    for some in (windows[rows], windows.of(["2", "5"]), pickle.loads(pickle.dumps(windows.unlabelled()))):
+    for some in (windows[rows], windows.for_subjects(["2", "5"]), pickle.loads(pickle.dumps(windows.unlabelled()))):
         np.testing.assert_allclose(some.variance, some.array().numpy().var(axis=2).sum(axis=1), rtol=1e-3)
     other = cut(heavy, label=None)
     assert other.variance is not None

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from otolith.data import prepare as prepare_module
-from otolith.data.prepare import prepare, preparing
+from otolith.data.prepare import prepare, prepare_iter
 from otolith.data.recording import ACCELEROMETER, GYROSCOPE, Part, Recording, Span
 from otolith.data.resample import resample
 from otolith.data.store import MANIFEST, MOMENTS, SIGNAL, Store, open_store
@@ -341,7 +341,7 @@ def test_parts_make_the_same_store_in_any_number_of_processes(tmp_path: Path) ->
     log.unlink()
     parts = make_parts(log, x={"seconds": 0.1, "after": "z"})  # the first part is not the first to be ready
     how = {"labels": ("a",), "rate_hz": 50.0, "about": {}, "source_key": "k", "jobs": 2}
-    found = list(preparing(parts, tmp_path / "c", dataset="d", **how))
+    found = list(prepare_iter(parts, tmp_path / "c", dataset="d", **how))
     assert files(tmp_path / "c") == files(tmp_path / "whole" / "c")
     assert [(record.done, record.of) for record in found] == [(n, 4) for n in (1, 2, 3, 4)]
     assert {(record.name, record.recordings) for record in found} == {("x", 3), ("y/1", 1), ("z", 2), ("nothing", 0)}
@@ -359,13 +359,13 @@ def test_a_part_that_fails_is_named_and_what_is_finished_is_not_read_again(tmp_p
     parts = make_parts(log, z={"fails": str(tmp_path / "mended")})
     done = []
     with pytest.raises(ValueError, match=r"^part 'z' cannot be prepared: 'z\.csv' was cut off$"):
-        for record in preparing(parts, folder, dataset="d", **how, jobs=jobs):
+        for record in prepare_iter(parts, folder, dataset="d", **how, jobs=jobs):
             done.append(record.name)
     assert (done == ["x", "y/1"] if jobs == 1 else "z" not in done) and "z" in read_so_far(log)
     assert not folder.exists() and (tmp_path / ".c.work").is_dir()
     (tmp_path / "mended").touch()
     log.unlink()
-    found = list(preparing(parts, folder, dataset="d", **how, jobs=1))
+    found = list(prepare_iter(parts, folder, dataset="d", **how, jobs=1))
     taken_over = {record.name for record in found if record.seconds == 0}
     assert [record.done for record in found] == [1, 2, 3, 4] and {r.name: r.recordings for r in found}["x"] == 3
     assert set(done) <= taken_over and set(read_so_far(log)) == {"x", "y/1", "z"} - taken_over
@@ -534,7 +534,7 @@ def test_killed_and_started_again_it_makes_the_same_store(tmp_path: Path, jobs: 
 
 def test_two_at_once_do_not_get_in_each_others_way(tmp_path: Path) -> None:
     how = {"dataset": "d", "labels": (), "rate_hz": 50.0, "about": {}, "source_key": "k", "jobs": 1}
-    first = preparing(make_parts(tmp_path / "log"), tmp_path / "c", **how)
+    first = prepare_iter(make_parts(tmp_path / "log"), tmp_path / "c", **how)
     next(first)
     with pytest.raises(ValueError, match=r"\.c\.work' is in use by another process; wait until it has ended"):
         prepare([make("a")], tmp_path / "c", dataset="d")
@@ -546,7 +546,7 @@ def test_two_at_once_do_not_get_in_each_others_way(tmp_path: Path) -> None:
 def test_a_caller_who_stops_early_finds_the_finished_parts_next_time(tmp_path: Path, jobs: int) -> None:
     log = tmp_path / "log"
     how = {"dataset": "d", "labels": ("a",), "rate_hz": 50.0, "about": {}, "source_key": "k", "jobs": jobs}
-    stream = preparing(make_parts(log, z={"seconds": 0.3}), tmp_path / "c", **how)
+    stream = prepare_iter(make_parts(log, z={"seconds": 0.3}), tmp_path / "c", **how)
     done = next(stream).name
     stream.close()  # type: ignore[attr-defined]
     assert not (tmp_path / "c").exists()

@@ -13,9 +13,9 @@ from otolith.data.cutting import cut
 from otolith.data.prepare import prepare
 from otolith.data.recording import ACCELEROMETER, GYROSCOPE, Recording, Span
 from otolith.data.store import Store
-from otolith.data.windows import Signal, Windows, join
+from otolith.data.windows import SignalSpec, Windows, join
 from otolith.datasets import synthetic
-from otolith.paired import Vectors
+from otolith.paired import PairedEmbeddings
 from otolith.paired.attach import attach
 
 CHANNELS = ACCELEROMETER + GYROSCOPE
@@ -160,18 +160,18 @@ def test_moving_takes_everything_that_batches_are_gathered_from(windows: Windows
 
 
 def test_windows_of_people_are_theirs_and_an_unknown_person_is_an_error(windows: Windows) -> None:
-    some = windows.of(["5", "2"])
+    some = windows.for_subjects(["5", "2"])
     assert {some.subject_names[number] for number in some.subject} == {"2", "5"}
     assert len(some) == sum(windows.subject_names[number] in ("2", "5") for number in windows.subject)
-    assert len(windows.of([])) == 0
+    assert len(windows.for_subjects([])) == 0
     with pytest.raises(ValueError, match="'synthetic' has no subject 7; it has 1, 2, 3, 4, 5, 6"):
-        windows.of(["1", "7"])
+        windows.for_subjects(["1", "7"])
 
 
 def test_statistics_are_numpys_over_the_same_windows(store: Store) -> None:
     windows = cut(store, overlap=0.97)
     assert len(windows) > 4096  # more than one block
-    for part in (windows, windows.of(["3"])):
+    for part in (windows, windows.for_subjects(["3"])):
         x = part.array().numpy().astype(np.float64)
         statistics = part.statistics()
         np.testing.assert_allclose(statistics["mean"], x.mean(axis=(0, 2)), rtol=1e-10)
@@ -219,7 +219,7 @@ def test_a_corpus_without_labels_can_only_be_cut_without_them(tmp_path: Path) ->
 
 
 def test_identity_names_the_store_and_the_cut(store: Store, ragged: Store) -> None:
-    assert cut(store).identity == cut(store).identity
+    assert cut(store).cut_hash == cut(store).cut_hash
     others = [
         cut(store),
         cut(store, seconds=1.0),
@@ -229,21 +229,21 @@ def test_identity_names_the_store_and_the_cut(store: Store, ragged: Store) -> No
         cut(store, label=None),
         cut(ragged),
     ]
-    assert len({windows.identity for windows in others}) == len(others)
+    assert len({windows.cut_hash for windows in others}) == len(others)
 
 
 def test_a_signal_contract_survives_json_and_tells_differences_in_words() -> None:
-    contract = Signal(50.0, ("acc_x", "gyro_x"), 2.0)
+    contract = SignalSpec(50.0, ("acc_x", "gyro_x"), 2.0)
     value = contract.to_json()
     assert value["units"] == ["g", "rad/s"] and contract.steps == 100
-    assert Signal.from_json(value) == contract
+    assert SignalSpec.from_json(value) == contract
     assert contract.difference(contract) == ""
-    assert contract.difference(Signal(25.0, ("acc_x",), 2.0)) == (
+    assert contract.difference(SignalSpec(25.0, ("acc_x",), 2.0)) == (
         "rate 25 Hz instead of 50 Hz; channels acc_x instead of acc_x, gyro_x"
     )
-    assert contract.difference(Signal(50.0, ("acc_x", "gyro_x"), 2.5)) == "windows of 2.5 s instead of 2 s"
+    assert contract.difference(SignalSpec(50.0, ("acc_x", "gyro_x"), 2.5)) == "windows of 2.5 s instead of 2 s"
     with pytest.raises(ValueError, match=r"units \['m/s\^2', 'rad/s'\] for .*; expected \['g', 'rad/s'\]"):
-        Signal.from_json(value | {"units": ["m/s^2", "rad/s"]})
+        SignalSpec.from_json(value | {"units": ["m/s^2", "rad/s"]})
 
 
 @pytest.fixture(scope="module")
@@ -261,14 +261,16 @@ def test_joined_corpora_keep_their_windows_and_their_people_apart(windows: Windo
     assert torch.equal(both.array(), torch.cat([windows.array(), other.array()]))
     mixed = torch.randperm(len(both), generator=torch.Generator().manual_seed(0))
     assert torch.equal(both.gather(mixed), both.array()[mixed])
-    mine = both.of(["other:2", "synthetic:1"])
-    assert torch.equal(mine.array(), torch.cat([windows.of(["1"]).array(), other.of(["2"]).array()]))
+    mine = both.for_subjects(["other:2", "synthetic:1"])
+    assert torch.equal(
+        mine.array(), torch.cat([windows.for_subjects(["1"]).array(), other.for_subjects(["2"]).array()])
+    )
     assert len(np.unique(both.recording)) == len(np.unique(windows.recording)) + len(np.unique(other.recording))
     assert torch.equal(pickle.loads(pickle.dumps(both)).array(), both.array())
     assert len(pickle.dumps(both)) < both.nbytes / 5
     x = both.array().numpy().astype(np.float64)
     np.testing.assert_allclose(both.statistics()["mean"], x.mean(axis=(0, 2)), rtol=1e-9)
-    assert len({both.content, join([other, windows]).content, windows.unlabelled().content}) == 3
+    assert len({both.content_hash, join([other, windows]).content_hash, windows.unlabelled().content_hash}) == 3
 
 
 def test_what_cannot_be_joined(windows: Windows, other: Windows, store: Store) -> None:
@@ -367,11 +369,11 @@ def test_only_windows_of_the_subjects_asked_for(ragged: Store, rule: str | None)
     every = cut(ragged, label=rule)
     for chosen in ([name] for name in ragged.subjects):
         some = cut(ragged, label=rule, subjects=chosen)
-        kept = every.of(chosen)
+        kept = every.for_subjects(chosen)
         assert some.subject_names == tuple(chosen) and len(some) == len(kept) > 0
         assert torch.equal(some.array(), kept.array()) and some.people == kept.people
         assert rule is None or np.array_equal(some.y, kept.y)
-        assert some.identity != every.identity
+        assert some.cut_hash != every.cut_hash
     with pytest.raises(ValueError, match="has no subject nobody; it has"):
         cut(ragged, label=rule, subjects=["nobody"])
 
@@ -384,13 +386,13 @@ def test_identity_names_labels_and_starts_too(ragged: Store) -> None:
         cut(ragged, label=None, starts={"r0": [0.0]}),
         cut(ragged, label=None, starts={"r0": [0.0, 6.0]}),
     ]
-    assert len({windows.identity for windows in made}) == len(made)
-    assert cut(ragged, labels=["x", "z"]).identity == cut(ragged, labels=("z", "x")).identity
+    assert len({windows.cut_hash for windows in made}) == len(made)
+    assert cut(ragged, labels=["x", "z"]).cut_hash == cut(ragged, labels=("z", "x")).cut_hash
     near = cut(ragged, label=None, starts={"r0": [0.004]})
-    assert near.identity == cut(ragged, label=None, starts={"r0": [0.0]}).identity
+    assert near.cut_hash == cut(ragged, label=None, starts={"r0": [0.0]}).cut_hash
 
 
-def vectors(store: Store, dim: int = 4, seed: int = 0, name: str = "text") -> Vectors:
+def vectors(store: Store, dim: int = 4, seed: int = 0, name: str = "text") -> PairedEmbeddings:
     """A narration a second beside every second recording, each of two seconds; or a vector every tenth."""
     random = np.random.default_rng(seed)
     beside = range(0, len(store.entries), 2)
@@ -400,7 +402,7 @@ def vectors(store: Store, dim: int = 4, seed: int = 0, name: str = "text") -> Ve
     start = np.concatenate(times)
     values = random.normal(size=(len(start), dim)).astype(np.float32)
     stop = start + (2 if name == "text" else 0)
-    return Vectors(
+    return PairedEmbeddings(
         name, recording, start, stop, values, "cover" if name == "text" else "mean", store.hash, {"dim": dim}
     )
 
@@ -447,7 +449,7 @@ def test_a_fraction_of_recordings_keeps_its_pairs_whole(store: Store) -> None:
         shares.append(len(set(windows.recording[there].tolist())))
     assert abs(np.mean(shares) / 9 - 0.3) < 0.1 and len(set(shares)) > 3
     one, other = (attach(windows, store, every, fraction=0.5, seed=seed) for seed in (0, 0))
-    assert torch.equal(one.present["text"], other.present["text"]) and one.content == other.content
+    assert torch.equal(one.present["text"], other.present["text"]) and one.content_hash == other.content_hash
 
 
 def test_content_and_identity_know_the_pairs(store: Store, windows: Windows) -> None:
@@ -463,8 +465,8 @@ def test_content_and_identity_know_the_pairs(store: Store, windows: Windows) -> 
         attach(windows, store, {"text": text}, fraction=0.5, seed=1),
         attach(windows, store, {"text": text})[:100],
     ]
-    assert len({w.content for w in made}) == len(made)
-    assert attach(windows, store, {"text": text}).identity == attach(windows, store, {"text": vectors(store)}).identity
+    assert len({w.content_hash for w in made}) == len(made)
+    assert attach(windows, store, {"text": text}).cut_hash == attach(windows, store, {"text": vectors(store)}).cut_hash
 
 
 def test_pairs_of_something_else_are_refused(store: Store, windows: Windows, ragged: Store, other: Windows) -> None:
@@ -503,7 +505,7 @@ def test_joined_corpora_keep_their_pairs_and_lack_what_they_lack(
     assert not both.present["pose"][first].any() and torch.equal(both.present["pose"][second], own.present["pose"])
     assert torch.equal(join([other, paired]).present["text"][len(other) :], paired.present["text"])
     assert torch.equal(join([paired]).paired["text"], paired.paired["text"])
-    assert both.content != join([windows, other]).content
+    assert both.content_hash != join([windows, other]).content_hash
     wide = dataclasses.replace(
         own, paired={"text": torch.ones(len(other), 5)}, present={"text": torch.ones(len(other)) > 0}
     )

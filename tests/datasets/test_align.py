@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from otolith.data.multimodal import Footage, Narration
-from otolith.datasets.align import Extent, companions_of, narration_start, shifted
+from otolith.data.multimodal import Narration, VideoStream
+from otolith.datasets.align import Extent, multimodal_data_of, narration_start, shifted
 from otolith.formats.narrations import narrations_of, read_narrations
 
 
@@ -73,28 +73,30 @@ def _times(times_s, by=0.0):
     yield from (time + by for time in times_s)
 
 
-CLIP = Footage("k", 1.0, 9.0, partial(_times, by=100.0))
+CLIP = VideoStream("k", 1.0, 9.0, partial(_times, by=100.0))
 
 
 def test_companions_lie_on_their_own_recordings_clock() -> None:
     pieces = [Extent("a/0", 0.5, 4.0), Extent("a/1", 6.0, 9.5), Extent("a/2", 9.2, 9.6)]
     said = [Narration(1.0, 2.0, "one"), Narration(3.0, 7.0, "both")]
-    first, second = companions_of(pieces, CLIP, said, clip="a")
+    first, second = multimodal_data_of(pieces, CLIP, said, clip="a")
     assert (first.recording, second.recording) == ("a/0", "a/1")  # the third has neither words nor pictures
     assert first.narrations == (Narration(0.5, 1.5, "one"), Narration(2.5, 6.5, "both"))
     assert second.narrations == (Narration(-3.0, 1.0, "both"),)
-    assert second.footage is not None and (second.footage.start_s, second.footage.stop_s) == (-5.0, 3.0)
-    assert list(pickle.loads(pickle.dumps(second.footage)).frames([0.0, 1.0])) == [106.0, 107.0]
+    assert second.video_stream is not None and (second.video_stream.start_s, second.video_stream.stop_s) == (-5.0, 3.0)
+    assert list(pickle.loads(pickle.dumps(second.video_stream)).frames([0.0, 1.0])) == [106.0, 107.0]
     assert shifted(CLIP, 2.0).key == "k"
 
 
 def test_clocks_that_disagree_are_told() -> None:
     pieces = [Extent("a", 0.0, 5.0)]
     with pytest.raises(ValueError, match=r"'late' is said at 20\.0 s: check the narrations' times"):
-        list(companions_of(pieces, CLIP, [Narration(20.0, 21.0, "late")], clip="a"))
+        list(multimodal_data_of(pieces, CLIP, [Narration(20.0, 21.0, "late")], clip="a"))
     with pytest.raises(ValueError, match="they share no moment; check the offset between their clocks"):
-        list(companions_of([Extent("a", 50.0, 60.0)], CLIP, [], clip="a"))
+        list(multimodal_data_of([Extent("a", 50.0, 60.0)], CLIP, [], clip="a"))
     with pytest.warns(UserWarning, match=r"video of 'a' ends at 9\.0 s, its motion at 30\.0 s"):
-        (companion,) = companions_of([Extent("a", 0.0, 30.0)], CLIP, [], clip="a")
-    assert companion.footage is not None
-    assert list(companions_of([Extent("a", 50.0, 60.0)], CLIP, [Narration(0, 1, "x")], clip="a", strict=False)) == []
+        (companion,) = multimodal_data_of([Extent("a", 0.0, 30.0)], CLIP, [], clip="a")
+    assert companion.video_stream is not None
+    assert (
+        list(multimodal_data_of([Extent("a", 50.0, 60.0)], CLIP, [Narration(0, 1, "x")], clip="a", strict=False)) == []
+    )

@@ -124,11 +124,11 @@ def test_the_real_recording_holds_both_sensors(real: Path, placement: str, steps
 
 
 def test_the_real_recording_has_pictures_and_its_speech_lies_outside(real: Path) -> None:
-    (companion,) = DATASET.companions(real, "right temple", "all")
+    (companion,) = DATASET.multimodal_data(real, "right temple", "all")
     assert companion.recording == "recording/0" and companion.narrations == ()
-    assert companion.footage.key.endswith(":214-1")
-    assert (companion.footage.start_s, companion.footage.stop_s) == pytest.approx((0.0373, 0.4373), abs=1e-3)
-    pictures = list(companion.footage.frames([0.0, 0.04, 0.39]))
+    assert companion.video_stream.key.endswith(":214-1")
+    assert (companion.video_stream.start_s, companion.video_stream.stop_s) == pytest.approx((0.0373, 0.4373), abs=1e-3)
+    pictures = list(companion.video_stream.frames([0.0, 0.04, 0.39]))
     assert [picture.shape for picture in pictures] == [(1408, 1408, 3)] * 3
     np.testing.assert_array_equal(pictures[0], pictures[1])
     assert (pictures[1] != pictures[2]).any()

@@ -73,13 +73,13 @@ def test_motion_is_read_in_g_on_the_videos_clock(official: Path) -> None:
 
 
 def test_narrations_and_pictures_are_moved_to_the_recording(official: Path) -> None:
-    (companion,) = DATASET.companions(official, "head", "all")  # the others have none
+    (companion,) = DATASET.multimodal_data(official, "head", "all")  # the others have none
     assert companion.recording == "b/0"
     assert [(round(n.start_s, 3), round(n.stop_s, 3), n.text) for n in companion.narrations] == [
         (-0.1, 4.9, "#C C sits"),
         (3.9, 8.9, "#C C cuts bread"),
     ]
-    assert (companion.footage.start_s, companion.footage.stop_s) == pytest.approx((-0.1, 20.3))
+    assert (companion.video_stream.start_s, companion.video_stream.stop_s) == pytest.approx((-0.1, 20.3))
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_files_that_are_not_the_official_ones_are_refused(
 ) -> None:
     (official / file).write_text(content)
     with pytest.raises(ValueError, match=message):
-        list(DATASET.companions(official, "head", "all"))
+        list(DATASET.multimodal_data(official, "head", "all"))
 
 
 def test_what_is_missing_is_named(official: Path, tmp_path: Path) -> None:

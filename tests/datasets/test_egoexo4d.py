@@ -89,7 +89,7 @@ def test_takes_are_those_of_the_split_that_are_here(official: Path) -> None:
 
 
 def test_descriptions_lie_over_their_published_windows(official: Path) -> None:
-    (companion,) = DATASET.companions(official, "right temple", "train")
+    (companion,) = DATASET.multimodal_data(official, "right temple", "train")
     assert [(n.start_s, n.stop_s, n.text) for n in companion.narrations] == [
         (0.0, 5.0, "C stands."),
         (4.0, 9.0, "C lifts the wheel."),
@@ -98,10 +98,11 @@ def test_descriptions_lie_over_their_published_windows(official: Path) -> None:
         (15.0, 20.0, "C leaves."),
     ]
     assert starts(official, "train") == {"cmu_bike01_2/0": (0.0, 4.0, 4.0, 15.0, 15.0)}
-    assert companion.footage is not None and (companion.footage.start_s, companion.footage.stop_s) == pytest.approx(
-        (0, 20.4)
-    )
-    assert round(float(next(companion.footage.frames([10.0])).mean())) in range(97, 104)
+    assert companion.video_stream is not None and (
+        companion.video_stream.start_s,
+        companion.video_stream.stop_s,
+    ) == pytest.approx((0, 20.4))
+    assert round(float(next(companion.video_stream.frames([10.0])).mean())) in range(97, 104)
 
 
 def test_windows_whose_motion_ends_early_are_left_out(official: Path) -> None:
@@ -163,7 +164,7 @@ def test_files_that_are_not_the_official_ones_are_refused(
 ) -> None:
     (official / file).write_text(content)
     with pytest.raises(ValueError, match=message):
-        list(DATASET.companions(official, "right temple", "train"))
+        list(DATASET.multimodal_data(official, "right temple", "train"))
 
 
 def test_a_real_file_of_glasses_is_read_in_a_take(shared_data: Path, tmp_path: Path) -> None:
@@ -179,4 +180,4 @@ def test_a_real_file_of_glasses_is_read_in_a_take(shared_data: Path, tmp_path: P
     (recording,) = DATASET.read(tmp_path, subset="all")
     assert recording.signal.shape == (20, 6) and recording.subject == "3"
     assert np.linalg.norm(recording.signal[7:-7, :3], axis=1).mean() == pytest.approx(1, abs=0.1)
-    assert list(DATASET.companions(tmp_path, "right temple", "all")) == []
+    assert list(DATASET.multimodal_data(tmp_path, "right temple", "all")) == []

@@ -70,23 +70,23 @@ def test_pictures_and_words_lie_on_the_motions_clock(tmp_path: Path) -> None:
     clip(tmp_path / "walk.mp4", late, seconds=5)
     (tmp_path / "walk.csv").write_text("start_s,stop_s,text\n1.0,2.0,walks\n")
     assert telemetry(tmp_path / "walk.mp4").start_s == pytest.approx(0.5)
-    (companion,) = DATASET.companions(tmp_path, "camera", "all")
+    (companion,) = DATASET.multimodal_data(tmp_path, "camera", "all")
     assert companion.recording == "walk"
     (said,) = companion.narrations
     assert said == (pytest.approx(0.5), pytest.approx(1.5), "walks")
-    assert companion.footage.start_s == pytest.approx(-0.5)
-    (picture,) = companion.footage.frames([1.02])  # the file's second 1.52
+    assert companion.video_stream.start_s == pytest.approx(-0.5)
+    (picture,) = companion.video_stream.frames([1.02])  # the file's second 1.52
     assert round(float(picture.mean()) / 5) == 15
 
 
 def test_narrations_outside_and_videos_that_end_early_are_told(tmp_path: Path) -> None:
     clip(tmp_path / "walk.mp4", seconds=2)
     with pytest.warns(UserWarning, match=r"the video of 'walk' ends at 2\.0 s, its motion at 4\.\d s"):
-        list(DATASET.companions(tmp_path, "camera", "all"))
+        list(DATASET.multimodal_data(tmp_path, "camera", "all"))
     clip(tmp_path / "walk.mp4")
     (tmp_path / "walk.srt").write_text("1\n00:01:00,000 --> 00:01:05,000\nsits down\n")
     with pytest.raises(ValueError, match=r"'walk' runs from .* but 'sits down' is said at 60\.0 s"):
-        list(DATASET.companions(tmp_path, "camera", "all"))
+        list(DATASET.multimodal_data(tmp_path, "camera", "all"))
 
 
 @pytest.mark.parametrize(
@@ -241,9 +241,11 @@ def test_the_real_clips_hold_gravity_upwards(shared_data: Path, name: str, steps
     assert mean[2] > 0.95 and np.abs(mean[:2]).max() < 0.2  # the camera stood upright
     assert np.abs(mean[3:]).max() < 0.05
     assert abs(motion.start_s) < 0.05
-    (companion,) = DATASET.companions(shared_data / "gopro" / f"{name}.mp4", "camera", "all")
-    assert companion.recording == name and companion.footage.stop_s == pytest.approx(steps / motion.rate_hz, abs=0.1)
-    assert next(companion.footage.frames([5.0])).shape[2] == 3
+    (companion,) = DATASET.multimodal_data(shared_data / "gopro" / f"{name}.mp4", "camera", "all")
+    assert companion.recording == name and companion.video_stream.stop_s == pytest.approx(
+        steps / motion.rate_hz, abs=0.1
+    )
+    assert next(companion.video_stream.frames([5.0])).shape[2] == 3
 
 
 @pytest.mark.parametrize(("name", "acc", "gyro"), [("hero5", 199, 399), ("hero6", 204, 204), ("karma", 196, 392)])

@@ -30,14 +30,14 @@ def test_tables_are_recordings_and_folders_are_people(own: Path) -> None:
 
 
 def test_words_and_pictures_are_moved_by_the_offset(own: Path) -> None:
-    anna, ben = DATASET.companions(own, "own", "all")  # cleo has neither
-    assert anna.narrations == ((1.0, 3.0, "walks"),) and anna.footage.start_s == 0.0
-    assert ben.narrations == ((0.0, 2.0, "sits"),) and ben.footage is None
+    anna, ben = DATASET.multimodal_data(own, "own", "all")  # cleo has neither
+    assert anna.narrations == ((1.0, 3.0, "walks"),) and anna.video_stream.start_s == 0.0
+    assert ben.narrations == ((0.0, 2.0, "sits"),) and ben.video_stream is None
     (own / "offsets.toml").write_text('"anna/walk" = 1.25\ndefault = -0.5\n')
-    anna, ben = DATASET.companions(own, "own", "all")
+    anna, ben = DATASET.multimodal_data(own, "own", "all")
     assert anna.narrations == ((2.25, 4.25, "walks"),)
-    assert (anna.footage.start_s, anna.footage.stop_s) == pytest.approx((1.25, 7.25))
-    assert round(float(next(anna.footage.frames([2.27])).mean()) / 4) == 10  # the video's second 1.02
+    assert (anna.video_stream.start_s, anna.video_stream.stop_s) == pytest.approx((1.25, 7.25))
+    assert round(float(next(anna.video_stream.frames([2.27])).mean()) / 4) == 10  # the video's second 1.02
     assert ben.narrations == ((-0.5, 1.5, "sits"),)
     (moved,) = beside(own / "anna" / "walk.csv", "anna/walk", offset_s=2.0)
     assert moved.narrations == ((3.0, 5.0, "walks"),)
@@ -56,21 +56,21 @@ def test_words_and_pictures_are_moved_by_the_offset(own: Path) -> None:
 def test_offsets_that_cannot_be_understood_are_refused(own: Path, content: str, message: str) -> None:
     (own / "offsets.toml").write_text(content)
     with pytest.raises(ValueError, match=message):
-        list(DATASET.companions(own, "own", "all"))
+        list(DATASET.multimodal_data(own, "own", "all"))
     assert offsets(own / "anna", ["walk"]) == {}
 
 
 def test_clocks_that_disagree_are_told(own: Path) -> None:
     (own / "offsets.toml").write_text('"anna/walk" = 400\n')
     with pytest.raises(ValueError, match="they share no moment; check the offset between their clocks"):
-        list(DATASET.companions(own, "own", "all"))
+        list(DATASET.multimodal_data(own, "own", "all"))
     (own / "offsets.toml").write_text('"anna/walk" = -3\n')
     with pytest.warns(UserWarning, match=r"the video of 'anna/walk' ends at 3\.0 s, its motion at 6\.0 s"):
-        next(iter(DATASET.companions(own, "own", "all")))
+        next(iter(DATASET.multimodal_data(own, "own", "all")))
     (own / "offsets.toml").unlink()
     (own / "ben.narration.csv").write_text("start_s,stop_s,text\n70,72,sits\n")
     with pytest.raises(ValueError, match=r"'ben' runs from 0\.0 s to 4\.0 s, but 'sits' is said at 70\.0 s"):
-        list(DATASET.companions(own, "own", "all"))
+        list(DATASET.multimodal_data(own, "own", "all"))
 
 
 def test_a_long_gap_parts_a_clip(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_a_long_gap_parts_a_clip(tmp_path: Path) -> None:
     np.savetxt(tmp_path / "a.csv", rows, fmt="%.6f", delimiter=",", header=header, comments="")
     (tmp_path / "a.srt").write_text("00:00:03,000 --> 00:00:07,000\nturns\n")
     assert [r.name for r in DATASET.read(tmp_path)] == ["a/0", "a/1"]
-    first, second = DATASET.companions(tmp_path, "own", "all")
+    first, second = DATASET.multimodal_data(tmp_path, "own", "all")
     assert first.narrations == ((3.0, 7.0, "turns"),)
     assert second.narrations == ((pytest.approx(-3.02), pytest.approx(0.98), "turns"),)
 
@@ -133,4 +133,4 @@ def test_what_is_missing_is_named(own: Path, tmp_path: Path) -> None:
     write_table(own / "anna" / "walk.csv", 6)
     (own / "dora.mp4").unlink()
     with pytest.raises(ValueError, match=r"walk\.mp4' \(6 bytes\) cannot be opened as a video"):
-        list(DATASET.companions(own, "own", "all"))
+        list(DATASET.multimodal_data(own, "own", "all"))

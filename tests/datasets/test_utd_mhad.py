@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from otolith.data.multimodal import Companion
+from otolith.data.multimodal import MultimodalData
 from otolith.data.recording import Recording
 from otolith.datasets import DATASETS
-from otolith.datasets.utd_mhad import ACTIONS, DATASET, SENTENCES, companions, rendered
+from otolith.datasets.utd_mhad import ACTIONS, DATASET, SENTENCES, multimodal_data, rendered
 
 PEOPLE = (1, 2, 10)
 
@@ -190,14 +190,14 @@ def beside(official: Path) -> Path:
     return official
 
 
-def by_name(source: Path, placement: str = "both") -> dict[str, Companion]:
-    return {companion.recording: companion for companion in companions(source, placement, "all")}
+def by_name(source: Path, placement: str = "both") -> dict[str, MultimodalData]:
+    return {companion.recording: companion for companion in multimodal_data(source, placement, "all")}
 
 
 @pytest.mark.parametrize("placement", ["both", "wrist", "thigh"])
 def test_every_recording_is_said_in_words_from_start_to_end(beside: Path, placement: str) -> None:
     read = list(DATASET.read(beside, placement=placement))
-    found = list(companions(beside, placement, "all"))
+    found = list(multimodal_data(beside, placement, "all"))
     assert [companion.recording for companion in found] == [recording.name for recording in read]  # in their order
     for recording, companion in zip(read, found, strict=True):
         ((start, stop, text),) = companion.narrations
@@ -208,11 +208,11 @@ def test_every_recording_is_said_in_words_from_start_to_end(beside: Path, placem
 
 def test_depth_and_skeleton_lie_beside_some(beside: Path) -> None:
     found = by_name(beside)
-    assert {name for name, c in found.items() if c.footage} == {"a1_s1_t1", "a1_s10_t1", "a22_s2_t1"}
-    assert {name for name, c in found.items() if c.tracks} == {"a1_s1_t1", "a1_s1_t2"}
-    keys = [c.footage.key for c in found.values() if c.footage]
+    assert {name for name, c in found.items() if c.video_stream} == {"a1_s1_t1", "a1_s10_t1", "a22_s2_t1"}
+    assert {name for name, c in found.items() if c.sensor_streams} == {"a1_s1_t1", "a1_s1_t2"}
+    keys = [c.video_stream.key for c in found.values() if c.video_stream]
     assert len(set(keys)) == 3
-    assert not any(c.footage or c.tracks for c in companions(beside / "Inertial", "both", "all"))
+    assert not any(c.video_stream or c.sensor_streams for c in multimodal_data(beside / "Inertial", "both", "all"))
 
 
 def test_zip_files_side_by_side_give_the_same(beside: Path, tmp_path: Path) -> None:
@@ -223,24 +223,26 @@ def test_zip_files_side_by_side_give_the_same(beside: Path, tmp_path: Path) -> N
     assert one.keys() == other.keys()
     for name, companion in one.items():
         again = other[name]
-        assert companion.narrations == again.narrations and bool(companion.footage) == bool(again.footage)
-        for a, b in zip(companion.tracks.values(), again.tracks.values(), strict=True):
+        assert companion.narrations == again.narrations and bool(companion.video_stream) == bool(again.video_stream)
+        for a, b in zip(companion.sensor_streams.values(), again.sensor_streams.values(), strict=True):
             np.testing.assert_array_equal(a.vectors, b.vectors)
-        if companion.footage and again.footage:
-            for x, y in zip(companion.footage.frames([0.0, 0.3]), again.footage.frames([0.0, 0.3]), strict=True):
+        if companion.video_stream and again.video_stream:
+            for x, y in zip(
+                companion.video_stream.frames([0.0, 0.3]), again.video_stream.frames([0.0, 0.3]), strict=True
+            ):
                 np.testing.assert_array_equal(x, y)
-    assert len({c.footage.key for c in other.values() if c.footage}) == 3
+    assert len({c.video_stream.key for c in other.values() if c.video_stream}) == 3
 
 
 def test_pictures_lie_at_their_share_of_the_recording(beside: Path) -> None:
-    footage = by_name(beside)["a1_s1_t1"].footage
-    assert footage is not None
-    assert (footage.start_s, footage.stop_s) == (0.0, 21 / 50)
+    video_stream = by_name(beside)["a1_s1_t1"].video_stream
+    assert video_stream is not None
+    assert (video_stream.start_s, video_stream.stop_s) == (0.0, 21 / 50)
     expected = rendered(depth(1, 1).transpose(2, 0, 1).astype(np.float32))
     times = [0.0, 0.069, 0.071, 0.21, 0.419, 0.42]
-    for picture, number in zip(footage.frames(times), [0, 0, 1, 3, 5, 5], strict=True):
+    for picture, number in zip(video_stream.frames(times), [0, 0, 1, 3, 5, 5], strict=True):
         np.testing.assert_array_equal(picture, expected[number])
-    assert pickle.loads(pickle.dumps(footage)).key == footage.key
+    assert pickle.loads(pickle.dumps(video_stream)).key == video_stream.key
 
 
 def test_depth_is_rendered_as_the_person_alone_near_parts_bright() -> None:
@@ -262,7 +264,7 @@ def test_depth_is_rendered_as_the_person_alone_near_parts_bright() -> None:
 
 def test_the_skeleton_is_how_joints_have_moved_seen_from_the_hips(beside: Path) -> None:
     found = by_name(beside)
-    track = found["a1_s1_t1"].tracks["skeleton"]
+    track = found["a1_s1_t1"].sensor_streams["skeleton"]
     assert track.vectors.shape == (6, 60) and track.vectors.dtype == np.float32
     np.testing.assert_allclose(track.time_s, (np.arange(6) + 0.5) / 6 * 21 / 50)
     raw = joints(1, 1)
@@ -291,10 +293,10 @@ DEPTH = mat(d_depth=depth(1, 1))
 )
 def test_damaged_depth_is_refused_by_name(beside: Path, content: bytes, message: str) -> None:
     (beside / "Depth" / "a1_s1_t1_depth.mat").write_bytes(content)
-    footage = by_name(beside)["a1_s1_t1"].footage
-    assert footage is not None
+    video_stream = by_name(beside)["a1_s1_t1"].video_stream
+    assert video_stream is not None
     with pytest.raises(ValueError, match=message) as caught:
-        list(footage.frames([0.0]))
+        list(video_stream.frames([0.0]))
     assert "a1_s1_t1_depth.mat" in str(caught.value)
 
 
@@ -316,12 +318,14 @@ def test_a_damaged_skeleton_is_refused_by_name(beside: Path, content: bytes, mes
 
 
 def test_the_official_companions_are_all_there(shared_data: Path) -> None:
-    found = list(companions(shared_data / "utd-mhad", "both", "all"))
-    assert len(found) == 861 and all("skeleton" in companion.tracks for companion in found)
-    assert {c.recording for c in found if c.footage} == {f"a{a}_s{s}_t1" for a in range(1, 28) for s in range(1, 9)}
-    assert sum(len(c.tracks["skeleton"].time_s) for c in found) == 58_299
+    found = list(multimodal_data(shared_data / "utd-mhad", "both", "all"))
+    assert len(found) == 861 and all("skeleton" in companion.sensor_streams for companion in found)
+    assert {c.recording for c in found if c.video_stream} == {
+        f"a{a}_s{s}_t1" for a in range(1, 28) for s in range(1, 9)
+    }
+    assert sum(len(c.sensor_streams["skeleton"].time_s) for c in found) == 58_299
     one = next(c for c in found if c.recording == "a4_s1_t1")
-    assert one.footage is not None
-    start, middle = one.footage.frames([0.0, one.footage.stop_s / 4])
+    assert one.video_stream is not None
+    start, middle = one.video_stream.frames([0.0, one.video_stream.stop_s / 4])
     assert start.shape == middle.shape == (185, 185, 3)
     assert 0.1 < (start > 0).mean() < 0.3 and np.abs(start.astype(int) - middle).mean() > 3

@@ -22,7 +22,7 @@ from otolith.data.splits import draw_shots
 from otolith.data.windows import Windows
 from otolith.encoders import Strided
 from otolith.evaluation import protocol
-from otolith.evaluation.protocol import Cell, Unit, cells, gather, units
+from otolith.evaluation.protocol import FoldSeed, PlannedRow, cells, gather, units
 from otolith.evaluation.rows import Row
 from otolith.evaluation.statistics import gains, summary
 
@@ -32,14 +32,14 @@ TRANSFER: dict[str, Any] = {"steps": 3, "hidden": [8], "batch_size": 16}
 SETTINGS: dict[str, Any] = {"shots": SHOTS, "transfer": TRANSFER}
 
 
-def encoders(folder: Path, windows: Windows, *, see_everybody: bool = False) -> Callable[[Unit], Path]:
+def encoders(folder: Path, windows: Windows, *, see_everybody: bool = False) -> Callable[[FoldSeed], Path]:
     """Stands in for pretraining: an untrained encoder that standardises by the training people alone."""
 
-    def of(unit: Unit) -> Path:
+    def of(unit: FoldSeed) -> Path:
         split = unit.split
         path = (
             folder
-            / f"{windows.identity[:8]}-{unit.fold_seed}-{split.fold}{'-all' if see_everybody else ''}.safetensors"
+            / f"{windows.cut_hash[:8]}-{unit.fold_seed}-{split.fold}{'-all' if see_everybody else ''}.safetensors"
         )
         if not path.exists():
             torch.manual_seed(unit.fold_seed)
@@ -51,7 +51,7 @@ def encoders(folder: Path, windows: Windows, *, see_everybody: bool = False) -> 
                 "settings": {"seed": 5},
                 "subjects": sorted(f"{windows.dataset}:{person}" for person in people),
             }
-            encoder = Strided(6, **windows.of(split.train).statistics())
+            encoder = Strided(6, **windows.for_subjects(split.train).statistics())
             checkpoint.save(path, encoder, windows.contract, about=about)
         return path
 
@@ -80,7 +80,7 @@ def small_models(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     protocol._features.clear()
 
 
-def plan(windows: Windows, folder: Path, *, seeds: tuple[int, ...] = SEEDS, **settings: Any) -> list[Cell]:
+def plan(windows: Windows, folder: Path, *, seeds: tuple[int, ...] = SEEDS, **settings: Any) -> list[PlannedRow]:
     """The cells of the protocol, with small settings."""
     return cells(
         windows, units(windows, folds=FOLDS, seeds=seeds), encoders(folder, windows), **{**SETTINGS, **settings}
@@ -88,7 +88,7 @@ def plan(windows: Windows, folder: Path, *, seeds: tuple[int, ...] = SEEDS, **se
 
 
 @pytest.fixture
-def whole(some: Windows, folder: Path) -> tuple[list[Cell], list[Row]]:
+def whole(some: Windows, folder: Path) -> tuple[list[PlannedRow], list[Row]]:
     """The whole protocol: computed by the first test that asks, read by the others."""
     planned = plan(some, folder, modes=MODES)
     return planned, list(protocol.evaluate(some, planned, folder=folder / "rows"))
@@ -102,7 +102,7 @@ def without_seconds(row: Row) -> Row:
 
 
 def test_there_is_one_row_for_every_fold_seed_mode_and_number_of_shots(
-    whole: tuple[list[Cell], list[Row]], folder: Path
+    whole: tuple[list[PlannedRow], list[Row]], folder: Path
 ) -> None:
     planned, rows = whole
     found = Counter((row.fold, row.seed, row.mode, row.shots) for row in rows)
@@ -112,7 +112,7 @@ def test_there_is_one_row_for_every_fold_seed_mode_and_number_of_shots(
     assert {path.name for path in (folder / "rows").iterdir()} == {f"{row.fingerprint}.json" for row in rows}
 
 
-def test_everybody_is_tested_exactly_once_a_seed(whole: tuple[list[Cell], list[Row]], some: Windows) -> None:
+def test_everybody_is_tested_exactly_once_a_seed(whole: tuple[list[PlannedRow], list[Row]], some: Windows) -> None:
     for seed in SEEDS:
         for mode in MODES:
             rows = [row for row in whole[1] if (row.seed, row.mode, row.shots) == (seed, mode, None)]
@@ -121,11 +121,11 @@ def test_everybody_is_tested_exactly_once_a_seed(whole: tuple[list[Cell], list[R
 
 
 def test_predictions_cover_the_test_windows_and_scores_follow_from_them(
-    whole: tuple[list[Cell], list[Row]], some: Windows
+    whole: tuple[list[PlannedRow], list[Row]], some: Windows
 ) -> None:
     for row in whole[1]:
         confusion = np.array(json.loads(row.confusion))
-        test = some.of(row.test_subjects.split())
+        test = some.for_subjects(row.test_subjects.split())
         assert confusion.sum() == row.n_test == len(test)
         assert confusion.sum(axis=1).tolist() == np.bincount(test.y, minlength=3).tolist()
         hits = np.diag(confusion)
@@ -136,7 +136,7 @@ def test_predictions_cover_the_test_windows_and_scores_follow_from_them(
 
 
 def test_macro_f1_counts_every_class_of_the_corpus_and_a_persons_only_their_own(some: Windows) -> None:
-    test = some.of(["1", "2"])
+    test = some.for_subjects(["1", "2"])
     test = test[(test.y == 0) | ((test.y == 1) & (test.subject == 0))]  # nobody is fast; only the first is medium
     predicted = np.zeros(len(test), dtype=np.int64)
     scores = protocol._scores(test, predicted)
@@ -146,10 +146,10 @@ def test_macro_f1_counts_every_class_of_the_corpus_and_a_persons_only_their_own(
     assert np.array(json.loads(scores["confusion"])).shape == (3, 3)
 
 
-def test_rows_say_how_they_were_made(whole: tuple[list[Cell], list[Row]], some: Windows) -> None:
+def test_rows_say_how_they_were_made(whole: tuple[list[PlannedRow], list[Row]], some: Windows) -> None:
     for cell, row in zip(*whole, strict=True):
         pretrained = row.mode in ("frozen", "finetune")
-        assert row.dataset == "synthetic" and some.identity.startswith(row.windows)
+        assert row.dataset == "synthetic" and some.cut_hash.startswith(row.windows)
         assert (row.objective == "none") == (row.pretrained_on == "synthetic") == pretrained
         sha = checkpoint.load(cell.encoder).sha256
         assert row.checkpoint == (sha[:16] if pretrained else "-")
@@ -158,8 +158,8 @@ def test_rows_say_how_they_were_made(whole: tuple[list[Cell], list[Row]], some: 
         assert json.loads(row.transfer) == {**({} if classical else TRANSFER), "mode": row.mode}
         assert json.loads(row.pretraining) == ({"seed": 5} if pretrained else {})
         assert row.steps == (0 if classical else 3)
-        assert row.n_train == (6 if row.shots == 2 else len(some.of(cell.unit.split.train)))
-        assert row.n_validation == (0 if classical else len(some.of(cell.unit.split.validation)))
+        assert row.n_train == (6 if row.shots == 2 else len(some.for_subjects(cell.unit.split.train)))
+        assert row.n_validation == (0 if classical else len(some.for_subjects(cell.unit.split.validation)))
         assert row.code == provenance.code_version() and row.fewer == "{}" and not row.test_seen_in_pretraining
 
 
@@ -192,7 +192,7 @@ def test_nobody_need_validate(some: Windows) -> None:
 
 
 def test_people_without_windows_take_no_part(some: Windows) -> None:
-    part = some.of(["1", "3", "4", "6"])
+    part = some.for_subjects(["1", "3", "4", "6"])
     tested = [person for unit in units(part, folds=2, seeds=(0,)) for person in unit.split.test]
     assert sorted(tested) == ["1", "3", "4", "6"]
 
@@ -200,7 +200,7 @@ def test_people_without_windows_take_no_part(some: Windows) -> None:
 def test_a_class_with_too_few_windows_gives_all_it_has_and_the_row_says_so(some: Windows, folder: Path) -> None:
     planned = plan(some, folder, seeds=(0,), shots=(1000,), modes=("forest", "frozen"))
     for cell, row in zip(planned, protocol.evaluate(some, planned, folder=folder / "fewer"), strict=True):
-        train = some.of(cell.unit.split.train)
+        train = some.for_subjects(cell.unit.split.train)
         counts = np.bincount(train.y, minlength=3).tolist()
         assert json.loads(row.fewer) == dict(zip(some.label_names, counts, strict=True))
         assert row.n_train == len(train) and row.shots == 1000
@@ -212,7 +212,7 @@ def test_validation_windows_may_be_limited(limit: int, some: Windows, folder: Pa
     planned = plan(some, folder, seeds=(0,), **settings)
     assert plan(some, folder, seeds=(0,), **settings) == planned  # the draw follows from the seed
     for cell in planned:
-        everyone = some.of(cell.unit.split.validation)
+        everyone = some.for_subjects(cell.unit.split.validation)
         held = some[np.array(cell.held)]
         assert len(held) == len(set(cell.held)) == min(limit, len(everyone))
         assert set(held.subject) <= set(everyone.subject)
@@ -328,9 +328,9 @@ def test_what_test_people_did_cannot_reach_a_fitted_model(
     """Neither by training, nor by normalisation, nor through the cache of features."""
     unit = units(some, folds=FOLDS, seeds=(0,))[0]
     values = some.values[0].clone()
-    for start in some.of(unit.split.test).offset.flatten().tolist():
+    for start in some.for_subjects(unit.split.test).offset.flatten().tolist():
         values[start : start + some.contract.steps] = 7.0
-    altered = dataclasses.replace(some, values=(values,), mapped=(), identity="altered")
+    altered = dataclasses.replace(some, values=(values,), memmaps=(), cut_hash="altered")
     fitted: list[dict[str, torch.Tensor]] = []
     bits: Callable[..., Any] = lambda model, *_: {**model.head_.state_dict(), **model.encoder_.state_dict()}  # noqa: E731
     spy(monkeypatch, TransferClassifier, fitted, bits)
@@ -369,7 +369,9 @@ def test_a_row_equals_a_classifier_fitted_by_hand(mode: str, head: str, some: Wi
     settings = {**TRANSFER, "head": head, "lr": 0.01}
     planned = plan(some, folder, seeds=(1,), shots=(None,), modes=(mode,), transfer=settings)
     for cell, row in zip(planned, protocol.evaluate(some, planned, folder=folder / "by-hand"), strict=True):
-        train, held, test = (some.of(getattr(cell.unit.split, side)) for side in ("train", "validation", "test"))
+        train, held, test = (
+            some.for_subjects(getattr(cell.unit.split, side)) for side in ("train", "validation", "test")
+        )
         model = TransferClassifier(cell.encoder, mode=mode, seed=1, **settings).fit(train, validation=held)
         assert json.loads(row.confusion) == json.loads(protocol._scores(test, model.predict(test))["confusion"])
         assert row.macro_f1 == pytest.approx(protocol._scores(test, model.predict(test))["macro_f1"])
@@ -389,7 +391,7 @@ def forbid(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_evaluated_again_nothing_is_computed_or_written(
-    whole: tuple[list[Cell], list[Row]], some: Windows, folder: Path, monkeypatch: pytest.MonkeyPatch
+    whole: tuple[list[PlannedRow], list[Row]], some: Windows, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = {path: path.stat().st_mtime_ns for path in (folder / "rows").iterdir()}
     forbid(monkeypatch)
@@ -398,7 +400,7 @@ def test_evaluated_again_nothing_is_computed_or_written(
 
 
 def test_interrupted_it_goes_on_where_it_stopped(
-    whole: tuple[list[Cell], list[Row]], some: Windows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: tuple[list[PlannedRow], list[Row]], some: Windows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planned, rows = whole[0][:8], whole[1][:8]
     fitted: list[str] = []
@@ -442,7 +444,7 @@ def test_a_damaged_row_is_named(text: str, some: Windows, folder: Path, tmp_path
 
 
 def test_several_processes_give_the_same_rows(
-    whole: tuple[list[Cell], list[Row]], some: Windows, tmp_path: Path
+    whole: tuple[list[PlannedRow], list[Row]], some: Windows, tmp_path: Path
 ) -> None:
     chosen = [k for k, row in enumerate(whole[1]) if row.seed == 0 and row.shots == 2 and row.mode not in CLASSICAL]
     rows = list(protocol.evaluate(some, [whole[0][k] for k in chosen], folder=tmp_path, jobs=2))
@@ -474,8 +476,8 @@ def test_arms_with_and_without_statistics_take_their_own_features(some: Windows,
     found = {row.mode: row.confusion for row in protocol.evaluate(some, planned, folder=tmp_path)}
     assert len(protocol._features) == 2
     unit = planned[0].unit
-    rows = some.rows_of(unit.split.train)
-    train, test = some[rows[draw_shots(some.y[rows], 5, seed=unit.split.fold)]], some.of(unit.split.test)
+    rows = some.rows_for_subjects(unit.split.train)
+    train, test = some[rows[draw_shots(some.y[rows], 5, seed=unit.split.fold)]], some.for_subjects(unit.split.test)
     for cell in planned:
         model = TransferClassifier(cell.encoder, seed=0, **cell.transfer)
         model.fit(train, validation=some[list(cell.held)], unlabelled=some[rows].unlabelled())
@@ -499,7 +501,9 @@ def test_a_plan_that_cannot_be_is_refused(some: Windows, windows: Windows, folde
 # the table
 
 
-def test_gather_gives_one_sorted_line_a_row(whole: tuple[list[Cell], list[Row]], folder: Path, tmp_path: Path) -> None:
+def test_gather_gives_one_sorted_line_a_row(
+    whole: tuple[list[PlannedRow], list[Row]], folder: Path, tmp_path: Path
+) -> None:
     table = gather(folder / "rows")
     assert list(table.columns) == [field.name for field in dataclasses.fields(Row)]
     assert len(table) == len(whole[1]) and str(table["shots"].dtype) == "Int64"

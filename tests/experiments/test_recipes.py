@@ -14,7 +14,7 @@ from scipy.io import savemat
 from otolith import paired
 from otolith.apps.adapt import adapt
 from otolith.classifiers import prompts
-from otolith.data.multimodal import Companion, Footage, Narration, Track
+from otolith.data.multimodal import MultimodalData, Narration, SensorStream, VideoStream
 from otolith.data.store import open_store
 from otolith.datasets import DATASETS
 from otolith.datasets.prepare import prepare_dataset
@@ -67,15 +67,19 @@ def pair(folder: Path) -> None:
     """Beside UTD-MHAD, as small as can be: an action's words, a skeleton, and pictures of the first trial."""
     store = open_store(folder / "utd-mhad")
     random = np.random.default_rng(0)
-    companions = []
+    multimodal_data = []
     for entry in store.entries:
         seconds = entry.steps / store.rate_hz
         time_s = np.arange(0, seconds, 0.1)
-        tracks = {"skeleton": Track(time_s, random.normal(size=(len(time_s), 6)).astype(np.float32))}
-        footage = Footage(entry.name, 0.0, seconds, grey) if entry.name.endswith("_t1") else None
+        sensor_streams = {"skeleton": SensorStream(time_s, random.normal(size=(len(time_s), 6)).astype(np.float32))}
+        video_stream = VideoStream(entry.name, 0.0, seconds, grey) if entry.name.endswith("_t1") else None
         words = (Narration(0.0, seconds, store.labels[entry.spans[0][2]]),)
-        companions.append(Companion(entry.name, words, footage, tracks))
-    list(paired.compute(companions, store, paired.folder_of(folder, "utd-mhad"), text=WORDS, image=PICTURES, fps=5.0))
+        multimodal_data.append(MultimodalData(entry.name, words, video_stream, sensor_streams))
+    list(
+        paired.compute(
+            multimodal_data, store, paired.folder_of(folder, "utd-mhad"), text=WORDS, image=PICTURES, fps=5.0
+        )
+    )
 
 
 @pytest.fixture

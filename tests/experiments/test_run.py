@@ -12,7 +12,7 @@ from torch import Tensor
 from otolith import paired
 from otolith.checkpoints import checkpoint
 from otolith.classifiers import prompts
-from otolith.data.multimodal import Companion, Narration, Track
+from otolith.data.multimodal import MultimodalData, Narration, SensorStream
 from otolith.data.prepare import prepare
 from otolith.data.store import open_store
 from otolith.datasets import synthetic
@@ -195,15 +195,17 @@ def with_pairs(data: Path) -> Path:
     """Beside the synthetic corpus: its labels in words, and a track; beside the other two, nothing."""
     store = open_store(data / "synthetic")
     random = np.random.default_rng(0)
-    companions = [
-        Companion(
+    multimodal_data = [
+        MultimodalData(
             entry.name,
             (Narration(0.0, entry.steps / store.rate_hz, store.labels[entry.spans[0][2]]),),
-            tracks={"skeleton": Track(np.arange(0, 15, 0.1), random.normal(size=(150, 7)).astype(np.float32))},
+            sensor_streams={
+                "skeleton": SensorStream(np.arange(0, 15, 0.1), random.normal(size=(150, 7)).astype(np.float32))
+            },
         )
         for entry in store.entries
     ]
-    list(paired.compute(companions, store, paired.folder_of(data, "synthetic"), text=WORDS, image=None))
+    list(paired.compute(multimodal_data, store, paired.folder_of(data, "synthetic"), text=WORDS, image=None))
     return data
 
 
@@ -233,7 +235,7 @@ def test_pairs_go_along_with_pretraining_and_test_people_are_searched(
     assert loaded.about["settings"]["paired"] == {"modalities": ["text", "skeleton"], "fraction": 1.0}
     found = list(job.retrieve())
     assert [(recall.modality, recall.test_subjects) for recall in found] == [("text", "1 2"), ("skeleton", "1 2")]
-    assert found[0].n_keys == 3 and found[0].n_windows == len(job.windows().of(["1", "2"]))
+    assert found[0].n_keys == 3 and found[0].n_windows == len(job.windows().for_subjects(["1", "2"]))
     total, rows = job.evaluate()
     made_rows = list(rows)
     assert total == len(made_rows) == 2 * (1 + 2 * 3)

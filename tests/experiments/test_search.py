@@ -274,7 +274,7 @@ def test_what_cannot_be_is_told_before_anything_is_trained(
 
 @pytest.mark.parametrize("kind", ["simclr", "cpc"])
 def test_the_same_weights_are_worth_the_same_whatever_the_batch(kind: str, windows: Windows) -> None:
-    train, held = windows.of(["1", "2", "3", "4"])[::2], windows.of(["5", "6"])[:90]
+    train, held = windows.for_subjects(["1", "2", "3", "4"])[::2], windows.for_subjects(["5", "6"])[:90]
     values, raw = [], []
     for size in (16, 64):
         torch.manual_seed(0)

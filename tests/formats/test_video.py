@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("av")
 from clips import grey, write_video
-from otolith.formats.video import extent, footage, frames_at
+from otolith.formats.video import extent, frames_at, video_stream
 from otolith.storage.files import sha256
 
 
@@ -40,7 +40,7 @@ def test_the_picture_is_the_last_that_began(clip: Path, times: list[float]) -> N
 
 
 def test_footage_lies_on_the_recordings_clock_and_pickles(clip: Path) -> None:
-    shown = pickle.loads(pickle.dumps(footage(clip, offset_s=-1.5)))
+    shown = pickle.loads(pickle.dumps(video_stream(clip, offset_s=-1.5)))
     assert shown.key == sha256(clip)
     assert (shown.start_s, shown.stop_s) == pytest.approx((-1.5, 2.5))
     assert numbers(list(shown.frames([-1.5, 0.0, 2.0]))) == [0, 15, 35]

@@ -225,7 +225,7 @@ def spar(tmp_path_factory: pytest.TempPathFactory) -> Windows:
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_pretraining_lowers_the_loss_on_real_people_never_seen(name: str, spar: Windows) -> None:
     torch.manual_seed(0)
-    train, held = spar.of(["1", "2", "3", "4"])[::8], spar.of(["5", "6"])[::10]
+    train, held = spar.for_subjects(["1", "2", "3", "4"])[::8], spar.for_subjects(["5", "6"])[::10]
     encoder = ENCODERS["cpc" if name in ENCODERS_OF else "strided"](3, dropout=0.0, **train.statistics())
     smaller = {"future_steps": 12, "steps": 50, "nearest": 0.0}  # neighbours: see above
     takes = inspect.signature(OBJECTIVES[name]).parameters

@@ -488,7 +488,7 @@ def with_pairs(windows: Windows) -> tuple[Windows, Windows]:
     """Windows of three people and of one, three of four with words, half with sound."""
     sides = []
     for people in (["1", "2", "3"], ["4"]):
-        own = windows.of(people)[::4]
+        own = windows.for_subjects(people)[::4]
         generator = torch.Generator().manual_seed(len(own))
         paired = {name: torch.randn(len(own), dim, generator=generator) for name, dim in SIZES.items()}
         present = {

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tracemalloc
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,13 @@ from safetensors.numpy import load_file, save_file
 from typer.testing import CliRunner
 
 from otolith import paired
-from otolith.data.multimodal import Companion, Footage, Narration, Track
+from otolith.data.multimodal import MultimodalData, Narration, SensorStream, VideoStream
 from otolith.data.prepare import prepare
 from otolith.data.recording import ACCELEROMETER, Recording
 from otolith.data.store import Store
 from otolith.datasets import DATASETS
 from otolith.datasets.card import Dataset
-from otolith.paired import ImageEncoder, TextEncoder, Vectors, clean_narration, compute, load
+from otolith.paired import ImageEncoder, PairedEmbeddings, TextEncoder, clean_narration, compute, load
 
 transformers = pytest.importorskip("transformers")
 
@@ -479,7 +480,7 @@ def test_what_is_no_picture_is_refused(lite: ImageEncoder, picture: np.ndarray, 
 # The vector of a window
 
 
-def slow(vectors: Vectors, recording: int, begin: float, seconds: float) -> np.ndarray:
+def slow(vectors: PairedEmbeddings, recording: int, begin: float, seconds: float) -> np.ndarray:
     """The vector of one window, row after row; zeros if there is none."""
     micro = [round(t * 1e6) for t in (begin, begin + seconds)]
     total, best = np.zeros(vectors.dim), None
@@ -510,9 +511,9 @@ def test_the_vectors_of_windows_are_those_of_a_slow_loop(
     order = np.lexsort((start, recording))
     length = np.where(random.random(80) < 0.2, 0, random.integers(0, 60, 80) / 10) * (reduce == "cover")
     vectors = random.normal(size=(80, 5)).astype(np.float32)
-    made = Vectors("m", recording, start[order], start[order] + length, vectors, reduce, "s", {})
+    made = PairedEmbeddings("m", recording, start[order], start[order] + length, vectors, reduce, "s", {})
     where, begin = random.integers(0, 6, 120), random.integers(0, 100, 120) / 10
-    values, present = made.of(where, begin, 2.0)
+    values, present = made.for_subjects(where, begin, 2.0)
     assert values.dtype == np.float32 and present.dtype == bool
     expected = np.stack([slow(made, r, b, 2.0) for r, b in zip(where, begin, strict=True)])
     np.testing.assert_allclose(values, expected, atol=1e-6)
@@ -522,16 +523,16 @@ def test_the_vectors_of_windows_are_those_of_a_slow_loop(
 
 def test_a_window_holds_its_start_and_not_its_end_however_times_were_rounded() -> None:
     times = np.arange(100) / 10
-    made = Vectors("m", np.zeros(100, int), times, times, np.eye(100, dtype=np.float32), "mean", "s", {})
+    made = PairedEmbeddings("m", np.zeros(100, int), times, times, np.eye(100, dtype=np.float32), "mean", "s", {})
     for begin in range(80):
-        values, _ = made.of(np.array([0]), np.array([begin * 0.1]), 0.1 * 20)
+        values, _ = made.for_subjects(np.array([0]), np.array([begin * 0.1]), 0.1 * 20)
         np.testing.assert_array_equal(np.flatnonzero(values[0]), np.arange(begin, begin + 20))
 
 
 def test_means_are_of_vectors_that_were_not_normalised() -> None:
     vectors = np.array([[3, 0], [0, 1]], np.float32)
-    made = Vectors("m", np.zeros(2, int), np.array([0.0, 1.0]), np.array([0.0, 1.0]), vectors, "mean", "s", {})
-    values, present = made.of(np.array([0, 0]), np.array([0.0, 5.0]), 2.0)
+    made = PairedEmbeddings("m", np.zeros(2, int), np.array([0.0, 1.0]), np.array([0.0, 1.0]), vectors, "mean", "s", {})
+    values, present = made.for_subjects(np.array([0, 0]), np.array([0.0, 5.0]), 2.0)
     np.testing.assert_allclose(values, [[3 / 10**0.5, 1 / 10**0.5], [0, 0]], rtol=1e-6)
     assert present.tolist() == [True, False]
 
@@ -575,20 +576,20 @@ class Counting:
         for time_s in times_s:
             yield np.full((2, 2, 3), [round(time_s * 2) % 256, 7, 0], np.uint8)
 
-    def companions(self) -> Iterator[Companion]:
-        track = Track(np.arange(8) / 2, np.arange(16, dtype=np.float32).reshape(8, 2))
-        yield Companion("c", (Narration(2.0, 60.0, "#C C Walks"),), Footage("film", 0.5, 80.0, self.frames))
-        yield Companion(
+    def multimodal_data(self) -> Iterator[MultimodalData]:
+        track = SensorStream(np.arange(8) / 2, np.arange(16, dtype=np.float32).reshape(8, 2))
+        yield MultimodalData("c", (Narration(2.0, 60.0, "#C C Walks"),), VideoStream("film", 0.5, 80.0, self.frames))
+        yield MultimodalData(
             "a",
             (Narration(0.0, 2.0, "walks"), Narration(1.0, 4.0, "Sits."), Narration(3, 3, " ")),
             None,
             {"pose": track},
         )
-        yield Companion("b", (), Footage("film", -20.0, 2.0, self.frames))
+        yield MultimodalData("b", (), VideoStream("film", -20.0, 2.0, self.frames))
 
 
 def run(by: Counting, store: Store, folder: Path, **how: Any) -> list[paired.Progress]:
-    return list(compute(by.companions(), store, folder, text=by.text, image=by.image, **how))
+    return list(compute(by.multimodal_data(), store, folder, text=by.text, image=by.image, **how))
 
 
 def test_each_modality_is_a_file_that_says_how_it_was_made(three: Store, tmp_path: Path) -> None:
@@ -636,7 +637,7 @@ def test_only_pictures_near_narrations_are_looked_at(three: Store, tmp_path: Pat
 def test_a_run_that_was_stopped_goes_on_and_comes_to_the_same(three: Store, tmp_path: Path, after: int) -> None:
     run(Counting(), three, tmp_path / "whole")
     first = Counting()
-    steps = compute(first.companions(), three, tmp_path / "part", text=first.text, image=first.image)
+    steps = compute(first.multimodal_data(), three, tmp_path / "part", text=first.text, image=first.image)
     for _ in range(after):
         next(steps)
     steps.close()
@@ -680,7 +681,7 @@ def test_a_killed_process_leaves_what_it_had_finished_and_its_successor_sweeps(t
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"half")
     by = Counting()
-    beside = [Companion(name, (Narration(0.0, 1.0, words),)) for name, words in (("a", "walks"), ("b", "sits"))]
+    beside = [MultimodalData(name, (Narration(0.0, 1.0, words),)) for name, words in (("a", "walks"), ("b", "sits"))]
     last = list(compute(beside, three, tmp_path, text=by.text, image=None))[-1]
     assert by.texts == ["sits"] and (last.made, last.kept) == (1, 1)
     np.testing.assert_allclose(load(tmp_path, "text", three).vectors[0], 3**-0.5)  # the first process's
@@ -690,10 +691,10 @@ def test_a_killed_process_leaves_what_it_had_finished_and_its_successor_sweeps(t
 def test_a_corpuss_vectors_are_never_all_in_memory(three: Store, tmp_path: Path) -> None:
     rows, dim = 20_000, 100
 
-    def long() -> Iterator[Companion]:
+    def long() -> Iterator[MultimodalData]:
         for number, name in enumerate("cab"):  # not in the store's order
             vectors = np.arange(number, number + rows * dim, dtype=np.float32).reshape(rows, dim)
-            yield Companion(name, tracks={"pose": Track(np.linspace(0, 3, rows), vectors)})
+            yield MultimodalData(name, sensor_streams={"pose": SensorStream(np.linspace(0, 3, rows), vectors)})
 
     tracemalloc.start()
     list(compute(long(), three, tmp_path, text=None, image=None))
@@ -734,7 +735,7 @@ def test_what_is_kept_is_known_by_content(three: Store, tmp_path: Path) -> None:
 def test_pictures_are_known_by_their_own_time_and_not_by_the_recordings(three: Store, tmp_path: Path) -> None:
     by = Counting()
     for offset in (0.0, 1.0, 0.0):
-        film = Companion("b", (), Footage("film", offset, 10.0, by.frames))
+        film = MultimodalData("b", (), VideoStream("film", offset, 10.0, by.frames))
         list(compute([film], three, tmp_path, text=None, image=by.image))
     assert [len(times) for times in by.asked] == [30, 20]  # the same file, found to begin a second later
 
@@ -767,32 +768,40 @@ def short(times_s: Sequence[float]) -> Iterator[np.ndarray]:
 WIDE = np.zeros((2, 3), np.float32)
 
 
+narrated = partial(MultimodalData, "b")
+filmed = partial(MultimodalData, "b", ())
+
+
+def streams(streams: dict[str, SensorStream]) -> MultimodalData:
+    return MultimodalData("b", sensor_streams=streams)
+
+
 @pytest.mark.parametrize(
     ("companion", "message"),
     [
-        (Companion("b", (Narration(9.0, 10.0, "late"),)), r"'late' at 9\.00 to 10\.00 s lies outside recording 'b' of 3"),
-        (Companion("b", (Narration(-3.0, -1.0, "early"),)), "lies outside recording 'b'"),
-        (Companion("b", (Narration(2.0, 1.0, "x"),)), r"'x' of 'b' runs from 2\.0 to 1\.0 s; expected forwards in time"),
-        (Companion("b", (Narration(float("nan"), 1.0, "x"),)), "runs from nan to"),
-        (Companion("b", (), Footage("f", 5.0, 9.0, broken)), r"beside 'b' run from 5\.00 to 9\.00 s, outside its 3\.00 s"),
-        (Companion("b", (), Footage("f", -5.0, -1.0, broken)), "outside its"),
-        (Companion("b", (), Footage("f", 0.0, 9.0, broken)), r"pictures beside 'b': 'film\.mp4' cannot be decoded"),
-        (Companion("b", (), Footage("f", 0.0, 9.0, short)), "pictures beside 'b': 1 came where 30 were asked for"),
-        (Companion("b", tracks={"text": Track(np.arange(2), WIDE)}), "track 'text' beside 'b': such a name is not free"),
-        (Companion("b", tracks={"../x": Track(np.arange(2), WIDE)}), r"track '\.\./x' beside 'b': such a name is not free"),
-        (Companion("b", tracks={"emg": Track(np.arange(3), WIDE)}), r"\(3,\) times and float32 \(2, 3\) vectors"),
-        (Companion("b", tracks={"emg": Track(np.arange(2), WIDE.astype(float))}), r"float64 \(2, 3\) vectors; expected f"),
-        (Companion("b", tracks={"emg": Track(np.array([1.0, 0.0]), WIDE)}), "times do not ascend, or something"),
-        (Companion("b", tracks={"emg": Track(np.arange(2), WIDE + np.nan)}), "something is not finite"),
-        (Companion("b", tracks={"pose": Track(np.arange(2), WIDE)}), "'pose' has 2 numbers beside 'a' and 3 beside 'b'"),
-        (Companion("a"), "two companions are for recording 'a'"),
+        (narrated((Narration(9.0, 10.0, "late"),)), r"'late' at 9\.00 to 10\.00 s lies outside recording 'b' of 3"),
+        (narrated((Narration(-3.0, -1.0, "early"),)), "lies outside recording 'b'"),
+        (narrated((Narration(2.0, 1.0, "x"),)), r"'x' of 'b' runs from 2\.0 to 1\.0 s; expected forwards in time"),
+        (narrated((Narration(float("nan"), 1.0, "x"),)), "runs from nan to"),
+        (filmed(VideoStream("f", 5.0, 9.0, broken)), r"beside 'b' run from 5\.00 to 9\.00 s, outside its 3\.00 s"),
+        (filmed(VideoStream("f", -5.0, -1.0, broken)), "outside its"),
+        (filmed(VideoStream("f", 0.0, 9.0, broken)), r"pictures beside 'b': 'film\.mp4' cannot be decoded"),
+        (filmed(VideoStream("f", 0.0, 9.0, short)), "pictures beside 'b': 1 came where 30 were asked for"),
+        (streams({"text": SensorStream(np.arange(2), WIDE)}), "track 'text' beside 'b': such a name is not free"),
+        (streams({"../x": SensorStream(np.arange(2), WIDE)}), r"track '\.\./x' beside 'b': such a name is not free"),
+        (streams({"emg": SensorStream(np.arange(3), WIDE)}), r"\(3,\) times and float32 \(2, 3\) vectors"),
+        (streams({"emg": SensorStream(np.arange(2), WIDE.astype(float))}), r"float64 \(2, 3\) vectors; expected f"),
+        (streams({"emg": SensorStream(np.array([1.0, 0.0]), WIDE)}), "times do not ascend, or something"),
+        (streams({"emg": SensorStream(np.arange(2), WIDE + np.nan)}), "something is not finite"),
+        (streams({"pose": SensorStream(np.arange(2), WIDE)}), "'pose' has 2 numbers beside 'a' and 3 beside 'b'"),
+        (MultimodalData("a"), "two companions are for recording 'a'"),
     ],
 )  # fmt: skip
 def test_companions_that_do_not_go_with_their_recording_are_refused(
-    three: Store, tmp_path: Path, companion: Companion, message: str
+    three: Store, tmp_path: Path, companion: MultimodalData, message: str
 ) -> None:
     by = Counting()
-    beside = [next(c for c in by.companions() if c.recording == "a"), companion]
+    beside = [next(c for c in by.multimodal_data() if c.recording == "a"), companion]
     with pytest.raises(ValueError, match=message):
         list(compute(beside, three, tmp_path, text=by.text, image=by.image))
     assert paired.modalities(tmp_path) == []  # nothing is half-written
@@ -800,10 +809,10 @@ def test_companions_that_do_not_go_with_their_recording_are_refused(
 
 def test_companions_of_others_are_left_out_unless_there_are_no_more(three: Store, tmp_path: Path) -> None:
     by = Counting()
-    others = [Companion("z", (Narration(0, 1, "walks"),)), Companion("b", (Narration(0, 1, "sits"),))]
+    others = [MultimodalData("z", (Narration(0, 1, "walks"),)), MultimodalData("b", (Narration(0, 1, "sits"),))]
     assert list(compute(others, three, tmp_path, text=by.text, image=None))[-1].done == 1
     assert by.texts == ["sits"]
-    for beside in (others[:1], [], [Companion("b", (Narration(0, 1, "!"),))]):
+    for beside in (others[:1], [], [MultimodalData("b", (Narration(0, 1, "!"),))]):
         with pytest.raises(ValueError, match="nothing to pair was found beside the 3 recordings of 'three'") as caught:
             list(compute(beside, three, tmp_path / "none", text=by.text, image=None))
         assert ("for others, such as 'z'" in str(caught.value)) == (beside == others[:1])
@@ -811,7 +820,7 @@ def test_companions_of_others_are_left_out_unless_there_are_no_more(three: Store
 
 def test_two_processes_do_not_compute_the_same(three: Store, tmp_path: Path) -> None:
     by = Counting()
-    first = compute(by.companions(), three, tmp_path, text=by.text, image=by.image)
+    first = compute(by.multimodal_data(), three, tmp_path, text=by.text, image=by.image)
     next(first)
     with pytest.raises(ValueError, match="is in use by another process"):
         run(by, three, tmp_path)
@@ -898,16 +907,16 @@ def test_vectors_that_were_never_made_are_asked_for(three: Store, tmp_path: Path
 # The command
 
 
-def beside(source: Path | None, placement: str, subset: str) -> Iterator[Companion]:
+def beside(source: Path | None, placement: str, subset: str) -> Iterator[MultimodalData]:
     assert (placement, subset) == ("wrist", "some")
-    yield Companion("b", (Narration(0.0, 2.0, "walks"),), None, {"pose": Track(np.arange(2.0), WIDE)})
+    yield MultimodalData("b", (Narration(0.0, 2.0, "walks"),), None, {"pose": SensorStream(np.arange(2.0), WIDE)})
 
 
 @pytest.fixture
 def card(monkeypatch: pytest.MonkeyPatch) -> None:
     known = dict.fromkeys(("title", "licence", "origin", "cite", "expects"), "x")
     made = Dataset(name="three", subjects=3, classes=(), rate_hz=50.0, channels=ACCELEROMETER, placements=("wrist",),
-                   subsets=("all", "some"), parts=lambda *_: [], companions=beside, **known)  # fmt: skip
+                   subsets=("all", "some"), parts=lambda *_: [], multimodal_data=beside, **known)  # fmt: skip
     monkeypatch.setitem(DATASETS, "three", made)
 
 
@@ -953,8 +962,8 @@ def test_real_depth_pictures_and_words_become_vectors(
     wanted = {"a4_s1_t1", "a4_s1_t2", "a22_s1_t1"}
     some = [recording for recording in next(iter(card.listed(source))).read() if recording.name in wanted]
     store = prepare(some, tmp_path / "utd-mhad", dataset="utd-mhad")
-    assert card.companions is not None
-    here = (companion for companion in card.companions(source, "both", "all") if companion.recording in wanted)
+    assert card.multimodal_data is not None
+    here = (companion for companion in card.multimodal_data(source, "both", "all") if companion.recording in wanted)
     list(compute(here, store, tmp_path / "paired", text=minilm, image=lite, fps=2.0))
     text, video, skeleton = (load(tmp_path / "paired", name, store) for name in ("text", "video", "skeleton"))
     assert len(text) == 3 and (text.dim, video.dim, skeleton.dim) == (384, 1280, 60)
@@ -963,4 +972,4 @@ def test_real_depth_pictures_and_words_become_vectors(
     names = [entry.name for entry in store.entries]
     clap, walk = names.index("a4_s1_t1"), names.index("a22_s1_t1")
     expected = minilm(["a person claps", "a person jogs"])
-    np.testing.assert_allclose(text.of(np.array([clap, walk]), np.zeros(2), 2.0)[0], expected, atol=1e-6)
+    np.testing.assert_allclose(text.for_subjects(np.array([clap, walk]), np.zeros(2), 2.0)[0], expected, atol=1e-6)

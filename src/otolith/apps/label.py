@@ -19,7 +19,7 @@ from otolith.classifiers.baselines import ForestClassifier, load_classifier
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.recording import GYROSCOPE
 from otolith.data.resample import Piece, resample
-from otolith.data.windows import Signal
+from otolith.data.windows import SignalSpec
 from otolith.encoders import ENCODERS
 from otolith.formats import table
 from otolith.formats.table import Read
@@ -59,7 +59,7 @@ def label(model: TransferClassifier | ForestClassifier, read: Read, *, overlap: 
         ValueError: the recording lacks a channel, has too low a rate, or no piece is as long as a window.
     """
     assert model.signal_ is not None
-    contract: Signal = model.signal_
+    contract: SignalSpec = model.signal_
     hop = max(1, round(contract.steps * (1 - overlap)))
     lines: list[dict[str, Any]] = []
     for piece in resampled(read, contract, encoder=model.about_.get("encoder", "")):
@@ -149,7 +149,7 @@ def picture(labelled: Labelled, *, truth: Sequence[tuple[float, float, str]] | N
 
 
 def _vote(
-    model: TransferClassifier | ForestClassifier, signal: np.ndarray, contract: Signal, hop: int, start_s: float
+    model: TransferClassifier | ForestClassifier, signal: np.ndarray, contract: SignalSpec, hop: int, start_s: float
 ) -> list[dict[str, Any]]:
     """Timeline lines of one piece: cells of `hop` steps, each labelled by the mean over the windows that cover it."""
     steps = contract.steps
@@ -243,7 +243,7 @@ def label_file(
     return labelled
 
 
-def resampled(read: Read, contract: Signal, *, encoder: str = "") -> list[Piece]:
+def resampled(read: Read, contract: SignalSpec, *, encoder: str = "") -> list[Piece]:
     """A recording's pieces as a model takes them: its channels at its rate.
 
     Args:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from otolith.checkpoints.provenance import provenance
-from otolith.data.windows import Signal
+from otolith.data.windows import SignalSpec
 from otolith.encoders import ENCODERS, Encoder
 from otolith.storage import tensors
 from otolith.storage.files import sha256
@@ -38,7 +38,7 @@ class Checkpoint:
     """
 
     encoder: Encoder
-    signal: Signal
+    signal: SignalSpec
     about: dict[str, Any]
     heads: dict[str, dict[str, Tensor]]
     sha256: str
@@ -47,7 +47,7 @@ class Checkpoint:
 def save(
     path: Path,
     encoder: Encoder,
-    signal: Signal,
+    signal: SignalSpec,
     *,
     about: Mapping[str, Any],
     heads: Mapping[str, nn.Module] | None = None,
@@ -106,13 +106,13 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return header, state
 
 
-def read_signal(header: Mapping[str, Any]) -> Signal:
+def read_signal(header: Mapping[str, Any]) -> SignalSpec:
     """The signal contract of a header.
 
     Raises:
         ValueError: it is none; so do KeyError, TypeError and AttributeError.
     """
-    signal = Signal.from_json(header["signal"])
+    signal = SignalSpec.from_json(header["signal"])
     if not 0 < signal.rate_hz * signal.seconds < math.inf:
         raise ValueError(f"windows of {signal.seconds} s at {signal.rate_hz} Hz")
     return signal

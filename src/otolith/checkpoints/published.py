@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from otolith.checkpoints import checkpoint
-from otolith.data.windows import Signal
+from otolith.data.windows import SignalSpec
 from otolith.encoders import Primus
 from otolith.storage.files import sha256 as file_sha256
 
@@ -94,7 +94,7 @@ def import_primus(source: Path, out: Path, *, sha256: str | None = PRIMUS_SHA256
     checkpoint.save(
         out,
         encoder,
-        Signal(50.0, ("acc_x", "acc_y", "acc_z", "gyro_x", "gyro_y", "gyro_z"), 5.0),
+        SignalSpec(50.0, ("acc_x", "acc_y", "acc_z", "gyro_x", "gyro_y", "gyro_z"), 5.0),
         about={
             "objective": "primus",
             "objective_arguments": {"paired": {"video": 512, "text": 512}},

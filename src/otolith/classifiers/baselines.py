@@ -23,7 +23,7 @@ from otolith.classifiers.minirocket import MiniRocketClassifier
 from otolith.classifiers.training import Examples, _array, _labels
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data import features
-from otolith.data.windows import Signal, Windows
+from otolith.data.windows import SignalSpec, Windows
 
 
 def simple_features(x: Float[np.ndarray, "windows channels time"]) -> Float[np.ndarray, "windows features"]:
@@ -50,7 +50,7 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
 
     def fit(self, X: Examples, y: np.ndarray | None = None) -> ForestClassifier:
         """Fits on windows (windows, channels, time) in the store's units."""
-        self.signal_: Signal | None = X.contract if isinstance(X, Windows) else None
+        self.signal_: SignalSpec | None = X.contract if isinstance(X, Windows) else None
         self.about_: dict[str, Any] = {}
         return self._grow(simple_features(_array(X)), _labels(X, y))
 

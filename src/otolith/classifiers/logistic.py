@@ -40,7 +40,7 @@ def shares(width: int, dim: int) -> np.ndarray:
     return np.sqrt(width / count / (1 + (width > dim)))
 
 
-class Surroundings:
+class Whitener:
     """Features of unlabelled windows, standardised, and the covariance of what changes between neighbours.
 
     Args:
@@ -109,7 +109,7 @@ def fit(
     target: Int[Tensor, " windows"],
     penalty: float,
     share: np.ndarray,
-    around: Surroundings | None = None,
+    around: Whitener | None = None,
     *,
     people: float = 0.0,
     rounds: int = 0,

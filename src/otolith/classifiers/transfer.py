@@ -22,10 +22,10 @@ from otolith.classifiers import logistic
 from otolith.classifiers import prompts as zeroshot
 from otolith.classifiers.heads import _Beside, _mlp
 from otolith.classifiers.training import Examples, _batched, _in_parts, _labels, _loss, _pretext, _taker
-from otolith.data.augment import check_steps
+from otolith.data.augment import check_transforms
 from otolith.data.features import feature_count
 from otolith.data.sampling import seeded
-from otolith.data.windows import Signal, Windows
+from otolith.data.windows import SignalSpec, Windows
 from otolith.encoders import Encoder
 from otolith.objectives import OBJECTIVES, Objective
 from otolith.pretrain import warmup_cosine
@@ -224,7 +224,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
             if getattr(self, name) not in choices:
                 most = ", ".join(choices[:-1])
                 raise ValueError(f"{name} is {getattr(self, name)!r}; expected {most} or {choices[-1]}")
-        check_steps(self.augmentations)
+        check_transforms(self.augmentations)
         if not 0 < self.layer_decay <= 1:
             raise ValueError(f"layer_decay is {self.layer_decay}; expected 0 < layer_decay <= 1")
         if self.whiten is not None and not (self.head == "logistic" and 0 < self.whiten < math.inf):
@@ -342,7 +342,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         """Sets `encoder_`, `signal_` and `about_`: a copy, so that the argument is never changed."""
         if self.encoder is None:
             raise ValueError("no encoder given: pass an Encoder or the path of a checkpoint")
-        self.signal_: Signal | None = None
+        self.signal_: SignalSpec | None = None
         self.about_: dict[str, Any] = {}
         self._heads: dict[str, dict[str, Tensor]] = {}
         self._before: dict[str, Any] = {}  # provenance of the checkpoint, also where its weights are not used
@@ -398,7 +398,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
                 if not isinstance(around, Windows):
                     raise ValueError("whiten needs windows that know their recordings (Windows), as X or as unlabelled")
                 table = self.transform(around) if unlabelled_features is None else unlabelled_features
-                surroundings = logistic.Surroundings(table, around, self.whiten, share)
+                surroundings = logistic.Whitener(table, around, self.whiten, share)
             answers = target
             if self.copies:
                 features = torch.cat([features.to(device), *self._copied(X)])

@@ -137,7 +137,7 @@ AUGMENTATIONS: dict[str, Callable[..., Tensor]] = {
 """Every augmentation by name."""
 
 
-def check_steps(steps: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def check_transforms(steps: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The steps as plain dictionaries, if every name and argument is known.
 
     Raises:

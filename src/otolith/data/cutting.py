@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from otolith.data.store import Entry, Store
-from otolith.data.windows import Signal, Windows
+from otolith.data.windows import SignalSpec, Windows
 from otolith.storage.files import fingerprint
 
 LATE_S = 0.1
@@ -50,7 +50,7 @@ def cut(
     """
     names = store.channels if channels is None else tuple(channels)
     columns = _columns(store, names)
-    contract = Signal(store.rate_hz, names, seconds)
+    contract = SignalSpec(store.rate_hz, names, seconds)
     if not 0.5 < seconds * store.rate_hz < np.inf:
         raise ValueError(f"seconds is {seconds}; expected windows of at least one time step at {store.rate_hz:g} Hz")
     length = contract.steps
@@ -122,9 +122,9 @@ def cut(
         recording=np.concatenate(recording),
         start_s=np.concatenate(start),
         dataset=store.dataset,
-        identity=fingerprint(how),
+        cut_hash=fingerprint(how),
         variance=np.concatenate(variance) if in_blocks else None,
-        mapped=(store.values,),
+        memmaps=(store.values,),
     )
 
 

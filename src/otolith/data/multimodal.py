@@ -16,7 +16,7 @@ class Narration(NamedTuple):
     text: str
 
 
-class Footage(NamedTuple):
+class VideoStream(NamedTuple):
     """Moving pictures beside a recording. It pickles, so that processes can share the work.
 
     Attributes:
@@ -33,7 +33,7 @@ class Footage(NamedTuple):
     frames: Callable[[Sequence[float]], Iterator[np.ndarray]]
 
 
-class Track(NamedTuple):
+class SensorStream(NamedTuple):
     """Vectors of another sensor beside a recording.
 
     Attributes:
@@ -45,7 +45,7 @@ class Track(NamedTuple):
     vectors: np.ndarray
 
 
-class Companion(NamedTuple):
+class MultimodalData(NamedTuple):
     """What was recorded beside a recording, on the recording's own clock; the raw material of paired vectors.
 
     Attributes:
@@ -57,5 +57,5 @@ class Companion(NamedTuple):
 
     recording: str
     narrations: tuple[Narration, ...] = ()
-    footage: Footage | None = None
-    tracks: Mapping[str, Track] = {}
+    video_stream: VideoStream | None = None
+    sensor_streams: Mapping[str, SensorStream] = {}

@@ -21,7 +21,7 @@ from otolith.data.store import BLOCK_S, FORMAT, MANIFEST, MOMENTS, SIGNAL, Store
 from otolith.storage.files import claimed, fingerprint, replacing_folder, sha256, write_text
 
 
-class Prepared(NamedTuple):
+class PrepareProgress(NamedTuple):
     """What `preparing` reports: a part that is done.
 
     Attributes:
@@ -74,7 +74,7 @@ def prepare(
             folder; or a part that cannot be read, which is named, as in an OSError.
     """
     about = about or {}
-    for _ in preparing(
+    for _ in prepare_iter(
         parts,
         folder,
         dataset=dataset,
@@ -88,7 +88,7 @@ def prepare(
     return open_store(folder, verify=False)
 
 
-def preparing(
+def prepare_iter(
     parts: Sequence[Part] | Iterable[Recording],
     folder: Path,
     *,
@@ -98,7 +98,7 @@ def preparing(
     about: dict[str, Any],
     source_key: str | None,
     jobs: int,
-) -> Iterator[Prepared]:
+) -> Iterator[PrepareProgress]:
     """As `prepare`, but says after every part how far it is; when the generator is exhausted, the store can be opened."""
     if isinstance(parts, Sequence) and parts and isinstance(parts[0], Part):
         listed = list(cast(Sequence[Part], parts))
@@ -115,11 +115,11 @@ def preparing(
         try:
             found = _taken_over(work, len(listed))
             for done, (number, recordings) in enumerate(found.items(), start=1):
-                yield Prepared(done, len(listed), listed[number].name, recordings, 0.0)
+                yield PrepareProgress(done, len(listed), listed[number].name, recordings, 0.0)
             missing = [(part, number) for number, part in enumerate(listed) if number not in found]
             with contextlib.closing(_read_parts(missing, work, rate_hz, jobs)) as read:
                 for done, (number, recordings, seconds) in enumerate(read, start=1 + len(found)):
-                    yield Prepared(done, len(listed), listed[number].name, recordings, seconds)
+                    yield PrepareProgress(done, len(listed), listed[number].name, recordings, seconds)
             manifest = _joined(work, len(listed), dataset, labels, rate_hz) | {"about": about}
             manifest["hash"] = fingerprint(manifest)
             (work / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")

@@ -23,7 +23,7 @@ from otolith.storage.files import fingerprint
 
 
 @dataclasses.dataclass(frozen=True)
-class Signal:
+class SignalSpec:
     """The signal contract: what an encoder was trained on, and the only thing it may be fed.
 
     Args:
@@ -47,7 +47,7 @@ class Signal:
         return {"rate_hz": self.rate_hz, "channels": list(self.channels), "units": units, "seconds": self.seconds}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Signal:
+    def from_json(cls, value: Mapping[str, Any]) -> SignalSpec:
         """The inverse of `to_json`.
 
         Raises:
@@ -58,7 +58,7 @@ class Signal:
             raise ValueError(f"units {value['units']} for {value['channels']}; expected {signal.to_json()['units']}")
         return signal
 
-    def difference(self, other: Signal) -> str:
+    def difference(self, other: SignalSpec) -> str:
         """In words, how `other` differs from this contract; empty if it does not."""
         parts = []
         if abs(self.rate_hz - other.rate_hz) > 1e-6:
@@ -87,7 +87,7 @@ class Windows:
         recording: (windows,) number of the recording in the store.
         start_s: (windows,) seconds from the recording's first time step.
         dataset: the corpus's name.
-        identity: a hash of the store and of how it was cut; result rows name it.
+        cut_hash: a hash of the store and of how it was cut; result rows name it.
         variance: (windows,) float32, the sum over channels of each window's variance in the store's units, where the store
             knows it without reading the signal; else None.
         paired: vectors of another modality, (windows, dim) each.
@@ -98,7 +98,7 @@ class Windows:
 
     values: tuple[Tensor, ...]
     offset: Int[Tensor, "windows channels"]
-    contract: Signal
+    contract: SignalSpec
     y: np.ndarray | None
     label_names: tuple[str, ...]
     subject: np.ndarray
@@ -106,24 +106,24 @@ class Windows:
     recording: np.ndarray
     start_s: np.ndarray
     dataset: str
-    identity: str
+    cut_hash: str
     variance: np.ndarray | None = None
     paired: dict[str, Tensor] = dataclasses.field(default_factory=dict)
     present: dict[str, Tensor] = dataclasses.field(default_factory=dict)
-    mapped: tuple[np.memmap, ...] = ()
+    memmaps: tuple[np.memmap, ...] = ()
 
     def __getstate__(self) -> dict[str, Any]:
         state = {name: value for name, value in self.__dict__.items() if name != "_every"}
-        ours = [values.data_ptr() for values in self.values] == [array.ctypes.data for array in self.mapped]
-        state["mapped"] = tuple((array.filename, array.shape) for array in self.mapped) if ours else ()
+        ours = [values.data_ptr() for values in self.values] == [array.ctypes.data for array in self.memmaps]
+        state["memmaps"] = tuple((array.filename, array.shape) for array in self.memmaps) if ours else ()
         if ours:
             state["values"] = ()
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        if state["mapped"]:
-            arrays = tuple(np.memmap(name, dtype="<f4", mode="c", shape=shape) for name, shape in state["mapped"])
-            state = {**state, "mapped": arrays, "values": tuple(map(torch.from_numpy, arrays))}
+        if state["memmaps"]:
+            arrays = tuple(np.memmap(name, dtype="<f4", mode="c", shape=shape) for name, shape in state["memmaps"])
+            state = {**state, "memmaps": arrays, "values": tuple(map(torch.from_numpy, arrays))}
         self.__dict__.update(state)
 
     def __len__(self) -> int:
@@ -162,9 +162,9 @@ class Windows:
         )
 
     @functools.cached_property
-    def content(self) -> str:
+    def content_hash(self) -> str:
         """A hash of exactly these windows and their labels, which may be a part of what was cut."""
-        digest = hashlib.sha256(self.identity.encode())
+        digest = hashlib.sha256(self.cut_hash.encode())
         digest.update(self.offset.cpu().numpy().tobytes())
         if self.y is not None:
             digest.update(np.ascontiguousarray(self.y).tobytes())
@@ -181,11 +181,11 @@ class Windows:
         """`subject_names` as `corpus:person`; no person's own name holds a colon."""
         return tuple(name if ":" in name else f"{self.dataset}:{name}" for name in self.subject_names)
 
-    def of(self, subjects: Sequence[str]) -> Windows:
+    def for_subjects(self, subjects: Sequence[str]) -> Windows:
         """The windows of these people."""
-        return self[self.rows_of(subjects)]
+        return self[self.rows_for_subjects(subjects)]
 
-    def rows_of(self, subjects: Sequence[str]) -> np.ndarray:
+    def rows_for_subjects(self, subjects: Sequence[str]) -> np.ndarray:
         """Row numbers of these people's windows, ascending.
 
         Raises:
@@ -210,11 +210,11 @@ class Windows:
             offset=self.offset.to(device),
             paired={name: vectors.to(device) for name, vectors in self.paired.items()},
             present={name: mask.to(device) for name, mask in self.present.items()},
-            mapped=(),
+            memmaps=(),
         )
 
     @functools.cached_property
-    def _every(self) -> list[np.ndarray]:
+    def _strided_views(self) -> list[np.ndarray]:
         """(values, time) of each corpus, a view: row i is the stretch that begins at value i. For CPUs, where NumPy
         gathers faster."""
         return [np.lib.stride_tricks.sliding_window_view(v.numpy(), self.contract.steps) for v in self.values]
@@ -223,18 +223,18 @@ class Windows:
         """A batch, in one indexing operation a corpus on the device that holds the values."""
         where = self.offset[index]
         if len(self.values) == 1:
-            return self._stretches(0, where)
+            return self._slices(0, where)
         x = torch.empty(*where.shape, self.contract.steps, device=self.device)
         first = 0
         for corpus, values in enumerate(self.values):
             mine = (where[:, 0] >= first) & (where[:, 0] < first + len(values))
-            x[mine] = self._stretches(corpus, where[mine] - first)
+            x[mine] = self._slices(corpus, where[mine] - first)
             first += len(values)
         return x
 
-    def _stretches(self, corpus: int, where: Tensor) -> Tensor:
+    def _slices(self, corpus: int, where: Tensor) -> Tensor:
         if self.device.type == "cpu":
-            return torch.from_numpy(self._every[corpus][where.numpy()])
+            return torch.from_numpy(self._strided_views[corpus][where.numpy()])
         return self.values[corpus].unfold(0, self.contract.steps, 1)[where]
 
     def array(self) -> Float[Tensor, "windows channels time"]:
@@ -298,11 +298,11 @@ def join(parts: Sequence[Windows]) -> Windows:
         recording=np.concatenate([part.recording + first for part, first in zip(parts, recordings, strict=False)]),
         start_s=np.concatenate([part.start_s for part in parts]),
         dataset="+".join(names),
-        identity=fingerprint([part.identity for part in parts]),
+        cut_hash=fingerprint([part.cut_hash for part in parts]),
         variance=np.concatenate(known) if len(known) == len(parts) else None,
         paired=paired,
         present=present,
-        mapped=tuple(array for part in parts for array in part.mapped),
+        memmaps=tuple(array for part in parts for array in part.memmaps),
     )
 
 

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from otolith.data.multimodal import Companion, Footage, Narration
+from otolith.data.multimodal import MultimodalData, Narration, VideoStream
 
 _ENDS_EARLY_S = 1.0  # a camera's pictures and its telemetry may differ by as much
 
@@ -21,14 +21,14 @@ class Extent(NamedTuple):
     stop_s: float
 
 
-def companions_of(
+def multimodal_data_of(
     pieces: Sequence[Extent],
-    footage: Footage | None,
+    video_stream: VideoStream | None,
     narrations: Sequence[Narration],
     *,
     clip: str,
     strict: bool = True,
-) -> Iterator[Companion]:
+) -> Iterator[MultimodalData]:
     """What lies beside each recording of a clip, moved to the recording's own clock.
 
     Args:
@@ -48,24 +48,24 @@ def companions_of(
     if not pieces:
         return
     start, stop = min(piece.start_s for piece in pieces), max(piece.stop_s for piece in pieces)
-    if footage is not None:
-        start, stop = min(start, footage.start_s), max(stop, footage.stop_s)
-        meets = any(footage.start_s < piece.stop_s and footage.stop_s > piece.start_s for piece in pieces)
+    if video_stream is not None:
+        start, stop = min(start, video_stream.start_s), max(stop, video_stream.stop_s)
+        meets = any(video_stream.start_s < piece.stop_s and video_stream.stop_s > piece.start_s for piece in pieces)
         last = max(piece.stop_s for piece in pieces)
         if not meets and strict:
             raise ValueError(
-                f"the video of '{clip}' runs from {footage.start_s:.1f} s to {footage.stop_s:.1f} s, its motion from "
-                f"{min(piece.start_s for piece in pieces):.1f} s to {last:.1f} s: they share no moment; check the offset "
+                f"the video of '{clip}' runs from {video_stream.start_s:.1f} s to {video_stream.stop_s:.1f} s, its motion "
+                f"from {min(piece.start_s for piece in pieces):.1f} s to {last:.1f} s: they share no moment; check the offset "
                 "between their clocks"
             )
-        if meets and strict and footage.stop_s < last - _ENDS_EARLY_S:
+        if meets and strict and video_stream.stop_s < last - _ENDS_EARLY_S:
             warnings.warn(
-                f"the video of '{clip}' ends at {footage.stop_s:.1f} s, its motion at {last:.1f} s: windows after the "
+                f"the video of '{clip}' ends at {video_stream.stop_s:.1f} s, its motion at {last:.1f} s: windows after the "
                 "video's end have no pictures",
                 UserWarning,
                 stacklevel=3,
             )
-        footage = footage if meets else None
+        video_stream = video_stream if meets else None
     for narration in narrations:
         if strict and not start - _ENDS_EARLY_S <= narration.start_s < stop:
             raise ValueError(
@@ -79,27 +79,27 @@ def companions_of(
             if said.start_s < piece.stop_s and said.stop_s > piece.start_s
         )
         pictures = None
-        if footage is not None and footage.start_s < piece.stop_s and footage.stop_s > piece.start_s:
-            pictures = shifted(footage, -piece.start_s)
+        if video_stream is not None and video_stream.start_s < piece.stop_s and video_stream.stop_s > piece.start_s:
+            pictures = shifted(video_stream, -piece.start_s)
         if words or pictures:
-            yield Companion(piece.recording, words, pictures)
+            yield MultimodalData(piece.recording, words, pictures)
 
 
-def shifted(footage: Footage, by_s: float) -> Footage:
+def shifted(video_stream: VideoStream, by_s: float) -> VideoStream:
     """The same footage on a clock that shows `by_s` more."""
-    frames = _Shifted(footage, by_s)
-    return Footage(footage.key, footage.start_s + by_s, footage.stop_s + by_s, frames)
+    frames = _Shifted(video_stream, by_s)
+    return VideoStream(video_stream.key, video_stream.start_s + by_s, video_stream.stop_s + by_s, frames)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Shifted:
     """Footage's `frames` on another clock; it pickles."""
 
-    footage: Footage
+    video_stream: VideoStream
     by_s: float
 
     def __call__(self, times_s: Sequence[float]) -> Iterator:
-        return self.footage.frames([time_s - self.by_s for time_s in times_s])
+        return self.video_stream.frames([time_s - self.by_s for time_s in times_s])
 
 
 def narration_start(time_s: float, duration_s: float, seconds: float = 5.0) -> int | None:

@@ -31,10 +31,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from otolith.data.multimodal import Companion, Footage, Narration
+from otolith.data.multimodal import MultimodalData, Narration, VideoStream
 from otolith.data.recording import ACCELEROMETER, GYROSCOPE, STANDARD_GRAVITY, Part, Recording
 from otolith.data.resample import Piece, regular_pieces
-from otolith.datasets.align import Extent, companions_of
+from otolith.datasets.align import Extent, multimodal_data_of
 from otolith.datasets.card import Dataset
 from otolith.datasets.gopro import clips
 from otolith.formats.narrations import narrations_of
@@ -65,7 +65,7 @@ def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
     ]
 
 
-def companions(source: Path | None, placement: str, subset: str) -> Iterator[Companion]:
+def multimodal_data(source: Path | None, placement: str, subset: str) -> Iterator[MultimodalData]:
     """Each recording's pictures, and what was said. Arguments as `parts`.
 
     Raises:
@@ -79,7 +79,7 @@ def companions(source: Path | None, placement: str, subset: str) -> Iterator[Com
         if words and speech.is_file():
             raise ValueError(f"'{path}' is narrated twice, by speech.csv and by a file of its own name; remove one")
         said = utterances(speech, first_ns) if speech.is_file() else words
-        yield from companions_of(extents, colour(path, first_ns), said, clip=name, strict=bool(words))
+        yield from multimodal_data_of(extents, colour(path, first_ns), said, clip=name, strict=bool(words))
 
 
 def _read(path: Path, name: str, person: str, placement: str) -> Iterator[Recording]:
@@ -114,13 +114,13 @@ def inertial(path: Path, stream: str) -> tuple[int, list[Piece], float]:
     return first_ns, pieces, read.rate_hz
 
 
-def colour(path: Path, zero_ns: int) -> Footage | None:
+def colour(path: Path, zero_ns: int) -> VideoStream | None:
     """The colour camera's pictures, in seconds after a device time; None, if the file has none."""
     found = streams(path).get(COLOUR)
     if found is None:
         return None
     each = (found.last_ns - found.first_ns) / max(1, found.records - 1)
-    return Footage(
+    return VideoStream(
         key=f"{sha256(path)}:{COLOUR}",
         start_s=(found.first_ns - zero_ns) / 1e9,
         stop_s=(found.last_ns + each - zero_ns) / 1e9,
@@ -171,5 +171,5 @@ DATASET = Dataset(
     expects="[person/]name.vrs, and speech.csv or name.srt beside it where it is narrated",
     parts=parts,
     terms="https://www.projectaria.com/datasets/",
-    companions=companions,
+    multimodal_data=multimodal_data,
 )

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from otolith.data.multimodal import Companion
+from otolith.data.multimodal import MultimodalData
 from otolith.data.recording import Part, Recording
 
 
@@ -72,7 +72,7 @@ class Dataset:
     subsets: tuple[str, ...] = ("all",)
     remotes: tuple[Remote, ...] = ()
     terms: str = ""
-    companions: Callable[[Path | None, str, str], Iterator[Companion]] | None = None
+    multimodal_data: Callable[[Path | None, str, str], Iterator[MultimodalData]] | None = None
 
     def listed(
         self,

@@ -30,14 +30,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from otolith.data.multimodal import Companion, Narration
+from otolith.data.multimodal import MultimodalData, Narration
 from otolith.data.recording import ACCELEROMETER, GYROSCOPE, STANDARD_GRAVITY, Part, Recording, Span
 from otolith.data.resample import Piece, regular_pieces
-from otolith.datasets.align import Extent, companions_of, narration_start
+from otolith.datasets.align import Extent, multimodal_data_of, narration_start
 from otolith.datasets.card import Dataset
 from otolith.datasets.egoexo4d import official_json
 from otolith.datasets.official import named_numbers
-from otolith.formats.video import footage
+from otolith.formats.video import video_stream
 
 RATE_HZ = 200.0
 WINDOW_S = 5.0
@@ -91,7 +91,7 @@ def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
     return [Part(video.uid, partial(_read, video)) for video in videos(source)]
 
 
-def companions(source: Path | None, placement: str, subset: str) -> Iterator[Companion]:
+def multimodal_data(source: Path | None, placement: str, subset: str) -> Iterator[MultimodalData]:
     """Each video's pictures, and its narrations over their windows. Arguments as `parts`.
 
     Raises:
@@ -111,8 +111,8 @@ def companions(source: Path | None, placement: str, subset: str) -> Iterator[Com
         extents = [
             Extent(f"{video.uid}/{n}", p.start_s, p.start_s + len(p.signal) / RATE_HZ) for n, p in enumerate(pieces)
         ]
-        pictures = footage(video.pictures) if video.pictures else None
-        yield from companions_of(extents, pictures, _narrations(video, said), clip=video.uid, strict=False)
+        pictures = video_stream(video.pictures) if video.pictures else None
+        yield from multimodal_data_of(extents, pictures, _narrations(video, said), clip=video.uid, strict=False)
 
 
 def _narrations(video: Video, said: dict[str, Any]) -> list[Narration]:
@@ -216,5 +216,5 @@ DATASET = Dataset(
     expects="ego4d.json, v2/imu/<video_uid>.csv and v2/annotations/narration.json",
     parts=parts,
     terms="https://ego4ddataset.com/ego4d-license/",
-    companions=companions,
+    multimodal_data=multimodal_data,
 )

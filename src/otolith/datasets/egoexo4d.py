@@ -32,13 +32,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from otolith.data.multimodal import Companion, Narration
+from otolith.data.multimodal import MultimodalData, Narration
 from otolith.data.recording import ACCELEROMETER, GYROSCOPE, Part, Recording, Span
 from otolith.data.resample import resample_sinc
-from otolith.datasets.align import Extent, companions_of, narration_start
+from otolith.datasets.align import Extent, multimodal_data_of, narration_start
 from otolith.datasets.aria import STREAMS, inertial
 from otolith.datasets.card import Dataset
-from otolith.formats.video import footage
+from otolith.formats.video import video_stream
 
 RATE_HZ = 50.0
 WINDOW_S = 5.0
@@ -87,7 +87,7 @@ def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
     return [Part(take.name, partial(_read, take)) for take in takes(source, subset)]
 
 
-def companions(source: Path | None, placement: str, subset: str) -> Iterator[Companion]:
+def multimodal_data(source: Path | None, placement: str, subset: str) -> Iterator[MultimodalData]:
     """Each take's own view, and its descriptions over their windows. Arguments as `parts`.
 
     Raises:
@@ -107,8 +107,8 @@ def companions(source: Path | None, placement: str, subset: str) -> Iterator[Com
             for time_s, text in said.get(take.uid, ())
             if (start := _window(time_s, take.seconds, pieces)) is not None
         ]
-        yield from companions_of(
-            pieces, footage(videos[0]) if videos else None, words, clip=take.name, strict=False
+        yield from multimodal_data_of(
+            pieces, video_stream(videos[0]) if videos else None, words, clip=take.name, strict=False
         )  # fmt: skip
 
 
@@ -264,5 +264,5 @@ DATASET = Dataset(
     parts=parts,
     subsets=("train", "val", "all"),
     terms="https://ego4ddataset.com/egoexo-license/",
-    companions=companions,
+    multimodal_data=multimodal_data,
 )

@@ -33,15 +33,15 @@ from pathlib import Path
 
 import numpy as np
 
-from otolith.data.multimodal import Companion, Narration
+from otolith.data.multimodal import MultimodalData, Narration
 from otolith.data.recording import ACCELEROMETER, GYROSCOPE, Part, Recording
 from otolith.data.resample import Piece, regular_pieces
-from otolith.datasets.align import Extent, companions_of
+from otolith.datasets.align import Extent, multimodal_data_of
 from otolith.datasets.card import Dataset
 from otolith.datasets.gopro import clips
 from otolith.datasets.official import named_numbers
 from otolith.formats.narrations import narrations_of
-from otolith.formats.video import footage
+from otolith.formats.video import video_stream
 
 OFFSETS = "offsets.toml"
 _MAX_BYTES = 1 << 32
@@ -64,7 +64,7 @@ def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
     return [Part(name, partial(_read, path, name, person, subset)) for path, name, person in _tables(source)]
 
 
-def companions(source: Path | None, placement: str, subset: str) -> Iterator[Companion]:
+def multimodal_data(source: Path | None, placement: str, subset: str) -> Iterator[MultimodalData]:
     """Each clip's pictures and narrations, moved by its offset. Arguments and errors as `parts`.
 
     Raises:
@@ -78,7 +78,7 @@ def companions(source: Path | None, placement: str, subset: str) -> Iterator[Com
         yield from beside(path, name, offset_s=known.get(name, 0.0), gyroscope=subset == "all")
 
 
-def beside(table: Path, name: str, *, offset_s: float = 0.0, gyroscope: bool = True) -> Iterator[Companion]:
+def beside(table: Path, name: str, *, offset_s: float = 0.0, gyroscope: bool = True) -> Iterator[MultimodalData]:
     """What lies beside one table.
 
     Args:
@@ -91,8 +91,8 @@ def beside(table: Path, name: str, *, offset_s: float = 0.0, gyroscope: bool = T
     extents = [Extent(f"{name}/{n}", p.start_s, p.start_s + len(p.signal) / rate_hz) for n, p in enumerate(pieces)]
     video = table.with_suffix(".mp4")
     said = [Narration(n.start_s + offset_s, n.stop_s + offset_s, n.text) for n in narrations_of(table)]
-    pictures = footage(video, offset_s) if video.is_file() else None
-    yield from companions_of(extents, pictures, said, clip=name)
+    pictures = video_stream(video, offset_s) if video.is_file() else None
+    yield from multimodal_data_of(extents, pictures, said, clip=name)
 
 
 def _tables(source: Path | None) -> list[tuple[Path, str, str]]:
@@ -214,5 +214,5 @@ DATASET = Dataset(
     expects="[person/]clip.csv (time_s,acc_x..acc_z in g,gyro_x..gyro_z in rad/s), and clip.mp4, clip.srt beside it",
     parts=parts,
     subsets=("all", "accelerometer"),
-    companions=companions,
+    multimodal_data=multimodal_data,
 )

@@ -31,13 +31,13 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from otolith.data.multimodal import Companion
+from otolith.data.multimodal import MultimodalData
 from otolith.data.recording import ACCELEROMETER, GYROSCOPE, Part, Recording
-from otolith.datasets.align import Extent, companions_of
+from otolith.datasets.align import Extent, multimodal_data_of
 from otolith.datasets.card import Dataset
 from otolith.formats.gpmf import telemetry
 from otolith.formats.narrations import NARRATION_SUFFIXES, narrations_of
-from otolith.formats.video import footage
+from otolith.formats.video import video_stream
 
 
 def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
@@ -55,7 +55,7 @@ def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
     return [Part(name, partial(_read, path, name, person, subset)) for path, name, person in clips(source, DATASET)]
 
 
-def companions(source: Path | None, placement: str, subset: str) -> Iterator[Companion]:
+def multimodal_data(source: Path | None, placement: str, subset: str) -> Iterator[MultimodalData]:
     """Each clip's pictures and narrations. Arguments as `parts`.
 
     Raises:
@@ -66,7 +66,7 @@ def companions(source: Path | None, placement: str, subset: str) -> Iterator[Com
         motion = telemetry(path, gyroscope=subset == "all")
         stop = motion.start_s + len(motion.signal) / motion.rate_hz
         words = narrations_of(path, (*NARRATION_SUFFIXES, ".csv"))
-        yield from companions_of([Extent(name, motion.start_s, stop)], footage(path), words, clip=name)
+        yield from multimodal_data_of([Extent(name, motion.start_s, stop)], video_stream(path), words, clip=name)
 
 
 def clips(source: Path | None, card: Dataset, suffix: str = ".mp4") -> list[tuple[Path, str, str]]:
@@ -123,5 +123,5 @@ DATASET = Dataset(
     parts=parts,
     subsets=("all", "accelerometer"),
     terms="https://github.com/gopro/gpmf-parser",
-    companions=companions,
+    multimodal_data=multimodal_data,
 )

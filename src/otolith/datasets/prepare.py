@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from otolith.data.prepare import Prepared, preparing
+from otolith.data.prepare import PrepareProgress, prepare_iter
 from otolith.datasets import DATASETS
 from otolith.storage.files import fingerprint, listing, unnested
 
@@ -20,7 +20,7 @@ def prepare_dataset(
     subset: str | None = None,
     channels: Sequence[str] | None = None,
     jobs: int = 1,
-) -> Iterator[Prepared]:
+) -> Iterator[PrepareProgress]:
     """Official files -> a prepared store in `data/name`, part by part; when the generator is exhausted, it is there.
 
     Interrupted, it goes on where it stopped if the official files, by names, sizes and times, are still the same. Arguments
@@ -33,7 +33,7 @@ def prepare_dataset(
     read = [placement, subset, list(channels or dataset.channels), [] if source is None else listing(source)]
     source, data = source and source.resolve(), data.resolve()  # worker processes may have another working directory
     with unnested(source, data / name) as files:
-        yield from preparing(
+        yield from prepare_iter(
             dataset.listed(files, placement=placement, subset=subset, channels=channels),
             data / name,
             dataset=name,

@@ -34,7 +34,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from otolith.data.multimodal import Companion, Footage, Narration, Track
+from otolith.data.multimodal import MultimodalData, Narration, SensorStream, VideoStream
 from otolith.data.recording import ACCELEROMETER, GYROSCOPE, Part, Recording, Span
 from otolith.datasets.card import Dataset, Remote
 from otolith.datasets.official import find
@@ -151,7 +151,7 @@ def _people(source: Path | None, placement: str) -> tuple[Path, dict[int, list[_
     return path, people
 
 
-def companions(source: Path | None, placement: str, subset: str) -> Iterator[Companion]:
+def multimodal_data(source: Path | None, placement: str, subset: str) -> Iterator[MultimodalData]:
     """What was recorded beside each recording: its action in words, depth pictures, and the skeleton.
 
     The narration covers the whole recording. Depth pictures (`Depth*.zip` or a folder `Depth`, which may hold some of the
@@ -178,10 +178,10 @@ def companions(source: Path | None, placement: str, subset: str) -> Iterator[Com
         for subject in sorted(people):
             for action, _, name, member in sorted(people[subject]):
                 seconds = len(_signal(archive.read(member), member)) / RATE_HZ
-                footage, tracks = None, {}
+                video_stream, sensor_streams = None, {}
                 if depth is not None and name in depth[1]:
                     file = depth[1][name]
-                    footage = Footage(
+                    video_stream = VideoStream(
                         key=f"{hashed or sha256(depth[0] / file)} {file if hashed else ''} {_RENDERING}",
                         start_s=0.0,
                         stop_s=seconds,
@@ -189,8 +189,10 @@ def companions(source: Path | None, placement: str, subset: str) -> Iterator[Com
                     )
                 if skeletons is not None and name in skeletons[1]:
                     file = skeletons[1][name]
-                    tracks = {"skeleton": _skeleton(beside.read(file), file, seconds)}
-                yield Companion(name, (Narration(0.0, seconds, SENTENCES[action - 1]),), footage, tracks)
+                    sensor_streams = {"skeleton": _skeleton(beside.read(file), file, seconds)}
+                yield MultimodalData(
+                    name, (Narration(0.0, seconds, SENTENCES[action - 1]),), video_stream, sensor_streams
+                )
 
 
 def _beside(source: Path | None, pattern: re.Pattern[str]) -> tuple[Path, dict[str, str]] | None:
@@ -248,7 +250,7 @@ def rendered(depth: np.ndarray) -> np.ndarray:
     return np.repeat(cut[..., None], 3, axis=3)
 
 
-def _skeleton(data: bytes, name: str, seconds: float) -> Track:
+def _skeleton(data: bytes, name: str, seconds: float) -> SensorStream:
     """How the joints have moved since the first picture, seen from the hips, in lengths of the trunk."""
     joints = matrices(data, name, ["d_skel"]).get("d_skel")
     shape = () if joints is None else joints.shape
@@ -260,7 +262,7 @@ def _skeleton(data: bytes, name: str, seconds: float) -> Track:
     pose = (joints - joints[_HIPS]) / trunk
     pose -= pose[..., :1]
     time_s = (np.arange(shape[2]) + 0.5) / shape[2] * seconds
-    return Track(time_s, np.ascontiguousarray(pose.transpose(2, 0, 1).reshape(shape[2], 60), dtype=np.float32))
+    return SensorStream(time_s, np.ascontiguousarray(pose.transpose(2, 0, 1).reshape(shape[2], 60), dtype=np.float32))
 
 
 def _placement(action: int) -> str:
@@ -308,7 +310,7 @@ DATASET = Dataset(
     cite="Chen et al., ICIP 2015",
     expects="Inertial.zip or Inertial/a<action>_s<person>_t<trial>_inertial.mat",
     parts=parts,
-    companions=companions,
+    multimodal_data=multimodal_data,
     remotes=(Remote("https://www.utdallas.edu/~kehtar/UTD-MAD/Inertial.zip", "Inertial.zip"),),
     terms="https://personal.utdallas.edu/~kehtar/UTD-MHAD.html",
 )

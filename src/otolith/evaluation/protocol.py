@@ -40,7 +40,7 @@ _PRETRAINED = ("frozen", "finetune", "zero-shot")
 
 
 @dataclasses.dataclass(frozen=True)
-class Unit:
+class FoldSeed:
     """A fold and a seed: what shares one encoder and one set of frozen features."""
 
     split: Split
@@ -56,7 +56,7 @@ def units(
     fold_seed: int | None = None,
     test: Sequence[str] | None = None,
     validation: float = 0.2,
-) -> list[Unit]:
+) -> list[FoldSeed]:
     """The folds and seeds of a protocol, in the order in which they are computed.
 
     Args:
@@ -80,15 +80,15 @@ def units(
             splits = by_subject(people, folds=folds, validation=validation, seed=draw)
         else:
             splits = [fixed(people, test, validation=validation, seed=draw)]
-        planned += [Unit(split, seed, draw) for split in splits]
+        planned += [FoldSeed(split, seed, draw) for split in splits]
     return planned
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
+class PlannedRow:
     """One row to be: all that it depends on, and the fingerprint of that."""
 
-    unit: Unit
+    unit: FoldSeed
     encoder: Path
     sha256: str
     mode: str
@@ -101,8 +101,8 @@ class Cell:
 
 def cells(
     windows: Windows,
-    plan: Sequence[Unit],
-    encoders: Callable[[Unit], Path],
+    plan: Sequence[FoldSeed],
+    encoders: Callable[[FoldSeed], Path],
     *,
     shots: Sequence[int | None] = (2, 5, 10, 50, 100, None),
     modes: Sequence[str] = ("frozen", "finetune", "scratch", "forest"),
@@ -111,7 +111,7 @@ def cells(
     prompts: zeroshot.Prompts | None = None,
     validation_windows: int | None = None,
     allow_seen: bool = False,
-) -> list[Cell]:
+) -> list[PlannedRow]:
     """The rows of a protocol, planned and checked before anything is computed.
 
     Args:
@@ -143,7 +143,7 @@ def cells(
         )
     if windows.y is None:
         raise ValueError("these windows have no labels, so nothing can be scored")
-    code, content = provenance.code_version(), windows.content
+    code, content = provenance.code_version(), windows.content_hash
     loaded: dict[Path, checkpoint.Checkpoint] = {}
     planned = []
     for unit in plan:
@@ -162,7 +162,7 @@ def cells(
                 f"'{path}' was pretrained on test people ({', '.join(seen)}): scores would not be of people never seen; "
                 "pretrain without them, or allow it (--allow-seen) and have every row say so"
             )
-        held = windows.rows_of(split.validation)
+        held = windows.rows_for_subjects(split.validation)
         if validation_windows is not None and len(held) > validation_windows:
             random = np.random.default_rng([unit.seed, split.fold, 0x7A11])
             held = np.sort(random.choice(held, validation_windows, replace=False))
@@ -197,7 +197,7 @@ def cells(
                 "code": code,
             }
             planned.append(
-                Cell(
+                PlannedRow(
                     unit,
                     path,
                     encoder.sha256,
@@ -212,7 +212,7 @@ def cells(
     return planned
 
 
-def evaluate(windows: Windows, planned: Sequence[Cell], *, folder: Path, jobs: int = 1) -> Iterator[Row]:
+def evaluate(windows: Windows, planned: Sequence[PlannedRow], *, folder: Path, jobs: int = 1) -> Iterator[Row]:
     """Yields every planned row in the order they are ready, read from `folder` where it is there already.
 
     Args:
@@ -242,7 +242,7 @@ _features: dict[tuple[str, str, bool], torch.Tensor] = {}
 
 def _features_of(encoder: checkpoint.Checkpoint, windows: Windows, statistics: bool = False) -> torch.Tensor:
     """Frozen features of the whole corpus, computed once a process and encoder, without or with statistics beside."""
-    key = (encoder.sha256, windows.content, statistics)
+    key = (encoder.sha256, windows.content_hash, statistics)
     if key not in _features:
         for other in [other for other in _features if other[:2] != key[:2]]:
             del _features[other]  # one encoder's at a time: they may be large
@@ -250,7 +250,7 @@ def _features_of(encoder: checkpoint.Checkpoint, windows: Windows, statistics: b
     return _features[key]
 
 
-def _row(windows: Windows, cell: Cell, folder: Path, threads: int | None = None) -> Row:
+def _row(windows: Windows, cell: PlannedRow, folder: Path, threads: int | None = None) -> Row:
     """Reads a row, or makes and keeps it."""
     file = folder / f"{cell.fingerprint}.json"
     if file.exists():
@@ -264,7 +264,11 @@ def _row(windows: Windows, cell: Cell, folder: Path, threads: int | None = None)
     encoder = checkpoint.load(cell.encoder)
     if encoder.sha256 != cell.sha256:
         raise ValueError(f"'{cell.encoder}' has changed since these rows were planned; run the same command again")
-    train_rows, test_rows, held = windows.rows_of(split.train), windows.rows_of(split.test), np.array(cell.held, int)
+    train_rows, test_rows, held = (
+        windows.rows_for_subjects(split.train),
+        windows.rows_for_subjects(split.test),
+        np.array(cell.held, int),
+    )
     rows = train_rows[:0]
     if mode != "zero-shot":
         rows = train_rows[draw_shots(windows.y[train_rows], cell.shots, seed=unit.seed * 1000 + split.fold)]
@@ -302,7 +306,7 @@ def _row(windows: Windows, cell: Cell, folder: Path, threads: int | None = None)
         how["prompts"] = fingerprint(how["prompts"])[:16]  # by what they are, rather than in full in every row
     row = Row(
         dataset=windows.dataset,
-        windows=windows.identity[:16],
+        windows=windows.cut_hash[:16],
         objective=encoder.about.get("objective", "?") if pretrained else "-",
         encoder="-" if mode in CLASSICAL else encoder.about.get("encoder", type(encoder.encoder).__name__),
         pretrained_on=encoder.about.get("pretrained_on", "?") if pretrained else "-",
@@ -352,7 +356,7 @@ def _scores(test: Windows, predicted: np.ndarray) -> dict[str, Any]:
     }
 
 
-def gather(folder: Path, planned: Sequence[Cell] | None = None) -> pd.DataFrame:
+def gather(folder: Path, planned: Sequence[PlannedRow] | None = None) -> pd.DataFrame:
     """Rows in a folder, sorted, as one tidy table.
 
     Args:

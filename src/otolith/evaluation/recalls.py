@@ -15,7 +15,7 @@ from otolith.classifiers import prompts as zeroshot
 from otolith.classifiers.training import embed
 from otolith.data.windows import Windows
 from otolith.evaluation import retrieval
-from otolith.evaluation.protocol import Unit
+from otolith.evaluation.protocol import FoldSeed
 from otolith.storage.files import fingerprint, write_text
 from otolith.storage.records import _read
 
@@ -64,8 +64,8 @@ class Recall:
 
 def recalls(
     windows: Windows,
-    plan: Sequence[Unit],
-    encoders: Callable[[Unit], Path],
+    plan: Sequence[FoldSeed],
+    encoders: Callable[[FoldSeed], Path],
     *,
     folder: Path,
     allow_seen: bool = False,
@@ -88,7 +88,7 @@ def recalls(
     if not windows.paired:
         raise ValueError("these windows have no pairs, so there is nothing to find; run first: otolith pair")
     folder.mkdir(parents=True, exist_ok=True)
-    code, content = provenance.code_version(), windows.content
+    code, content = provenance.code_version(), windows.content_hash
     loaded: dict[Path, checkpoint.Checkpoint] = {}
     done = set()
     for unit in plan:
@@ -130,7 +130,7 @@ def recalls(
 
 def _recall(
     windows: Windows,
-    unit: Unit,
+    unit: FoldSeed,
     encoder: checkpoint.Checkpoint,
     modality: str,
     head: Mapping[str, torch.Tensor],
@@ -138,7 +138,7 @@ def _recall(
     name: str,
 ) -> Recall:
     started, made_by = time.perf_counter(), provenance.provenance()
-    rows = windows.rows_of(unit.split.test)
+    rows = windows.rows_for_subjects(unit.split.test)
     rows = rows[windows.present[modality][torch.from_numpy(rows)].numpy()]
     if not len(rows):
         raise ValueError(f"no window of {', '.join(unit.split.test)} has a pair of {modality}; leave that modality out")
@@ -162,7 +162,7 @@ def _recall(
     }
     return Recall(
         dataset=windows.dataset,
-        windows=windows.identity[:16],
+        windows=windows.cut_hash[:16],
         objective=encoder.about.get("objective", "?"),
         encoder=encoder.about.get("encoder", type(encoder.encoder).__name__),
         pretrained_on=encoder.about.get("pretrained_on", "?"),

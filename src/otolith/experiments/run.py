@@ -32,7 +32,7 @@ from otolith.data.splits import by_subject, draw_shots
 from otolith.data.store import Store, open_store
 from otolith.data.windows import Windows, join
 from otolith.datasets import DATASETS
-from otolith.evaluation.protocol import Cell, Unit, cells, evaluate, gather, units
+from otolith.evaluation.protocol import FoldSeed, PlannedRow, cells, evaluate, gather, units
 from otolith.evaluation.recalls import Recall, recalls
 from otolith.evaluation.rows import Row
 from otolith.experiments.recipe import Recipe
@@ -102,7 +102,7 @@ class Run:
         """The folder of a corpus's paired vectors."""
         return paired.folder_of(self.data, corpus)
 
-    def _vectors(self, store: Store, corpus: str) -> dict[str, paired.Vectors]:
+    def _vectors(self, store: Store, corpus: str) -> dict[str, paired.PairedEmbeddings]:
         """A corpus's paired vectors by modality, in the recipe's order; empty where the objective takes none.
 
         Corpora without pairs go along as windows of motion alone, as long as one corpus has each modality.
@@ -118,7 +118,7 @@ class Run:
         there = [name for name in wanted if (self.pairs_of(corpus) / f"{name}.safetensors").is_file()]
         return {name: paired.load(self.pairs_of(corpus), name, store) for name in there}
 
-    def plan(self, windows: Windows) -> list[Unit]:
+    def plan(self, windows: Windows) -> list[FoldSeed]:
         """Folds and seeds; the recipe's one seed moves all of them."""
         names = inspect.signature(units).parameters
         settings = {key: value for key, value in self.recipe.protocol.items() if key in names}
@@ -128,7 +128,7 @@ class Run:
             settings["fold_seed"] += self.recipe.seed
         return units(windows, **settings)
 
-    def pretraining(self, unit: Unit | None) -> Pretraining:
+    def pretraining(self, unit: FoldSeed | None) -> Pretraining:
         """What the encoder for a unit is pretrained on; None: the one that sees everybody.
 
         Of the recipe's own corpus, a fold's training and validation people; of any other, all people, a fifth of whom
@@ -150,13 +150,13 @@ class Run:
                 people = windows.subject_names
                 split = by_subject(people, folds=min(5, len(people)), validation=0.0, seed=seed)[0]
                 sides = split.train, split.test
-            train.append(windows.of(sides[0]))
-            held.append(windows.of(sides[1]))
+            train.append(windows.for_subjects(sides[0]))
+            held.append(windows.for_subjects(sides[1]))
         validation = join([windows for windows in held if len(windows)]) if any(map(len, held)) else None
         recipe = self.recipe
         made_from = fingerprint(
             [
-                [windows.unlabelled().content for windows in (*train, *held)],
+                [windows.unlabelled().content_hash for windows in (*train, *held)],
                 [recipe.encoder, recipe.objective, recipe.pretrain, seed],
                 *([recipe.paired] if recipe.pairs else ()),
             ]
@@ -174,11 +174,11 @@ class Run:
         """The folder of result rows."""
         return (self.shared or self.folder) / "rows"
 
-    def encoder_path(self, unit: Unit | None) -> Path:
+    def encoder_path(self, unit: FoldSeed | None) -> Path:
         """Where the encoder for a unit lies."""
         return self.pretraining(unit).path
 
-    def pretrain(self, *, everyone: bool = False, of: Sequence[Unit | None] | None = None) -> Iterator[Encoding]:
+    def pretrain(self, *, everyone: bool = False, of: Sequence[FoldSeed | None] | None = None) -> Iterator[Encoding]:
         """Pretrains what is not there yet: an encoder for each group of training people, or one on everybody.
 
         Args:
@@ -237,7 +237,7 @@ class Run:
                 facts.setdefault(name, vectors.about)
         return facts
 
-    def _require_encoders(self, plan: Sequence[Unit]) -> None:
+    def _require_encoders(self, plan: Sequence[FoldSeed]) -> None:
         missing = {path for unit in plan if not (path := self.encoder_path(unit)).exists()}
         if missing:
             raise FileNotFoundError(
@@ -245,7 +245,7 @@ class Run:
                 "recipe and the same --out"
             )
 
-    def cells(self, windows: Windows, *, allow_seen: bool = False) -> list[Cell]:
+    def cells(self, windows: Windows, *, allow_seen: bool = False) -> list[PlannedRow]:
         """The rows of the protocol, planned.
 
         Raises:
@@ -337,8 +337,8 @@ class Run:
         if not path.exists():
             hint = "otolith pretrain RECIPE" + (" --everyone" if unit is None else "")
             raise FileNotFoundError(f"no encoder at '{path}'; run first: {hint}")
-        train = windows if unit is None else windows.of(unit.split.train)
-        held = None if unit is None else windows.of(unit.split.validation)
+        train = windows if unit is None else windows.for_subjects(unit.split.train)
+        held = None if unit is None else windows.for_subjects(unit.split.validation)
         assert train.y is not None
         arguments = {"mode": mode, **self.recipe.transfer, **self.recipe.overrides.get(mode, {})}
         if arguments.get("head") == "text" or arguments["mode"] == "zero-shot":
@@ -360,7 +360,7 @@ class Run:
         write_text(self.folder / "report.md", findings.markdown(rows))
         unit = self.plan(windows)[0]
         loaded = checkpoint.load(self.encoder_path(unit))
-        unseen = windows.of(unit.split.test)
+        unseen = windows.for_subjects(unit.split.test)
         out = self.folder / "report.html"
         page.write(
             out,

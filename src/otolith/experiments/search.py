@@ -31,7 +31,7 @@ from otolith.checkpoints import checkpoint
 from otolith.data.cutting import cut
 from otolith.data.store import open_store
 from otolith.data.windows import Windows
-from otolith.evaluation.protocol import Unit, cells, evaluate, units
+from otolith.evaluation.protocol import FoldSeed, cells, evaluate, units
 from otolith.experiments.recipe import Recipe, changed
 from otolith.experiments.run import Run
 from otolith.experiments.search_page import _write
@@ -117,7 +117,7 @@ def search(
     if storage is None:
         job.folder.mkdir(parents=True, exist_ok=True)
         storage = f"sqlite:///{(job.folder / 'search.db').resolve().as_posix()}"
-    sought = [found, first.made_from, by, None if windows is None else windows.content]
+    sought = [found, first.made_from, by, None if windows is None else windows.content_hash]
     epochs = _of_pretrain(job.recipe, "epochs")
     study = optuna.create_study(
         study_name=f"{job.recipe.name}-{fingerprint(sought)[:12]}",
@@ -155,7 +155,7 @@ def search(
 
 
 def _try(
-    study: Any, trial: Any, job: Run, unit: Unit, found: Mapping[str, Any], of: int, windows: Windows | None
+    study: Any, trial: Any, job: Run, unit: FoldSeed, found: Mapping[str, Any], of: int, windows: Windows | None
 ) -> Iterator[Trial]:
     """One trial, from drawing its settings to its end."""
     import optuna

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from otolith.data.windows import Windows
-from otolith.evaluation.protocol import Unit
+from otolith.evaluation.protocol import FoldSeed
 from otolith.experiments.recipe import changed
 from otolith.experiments.run import Run
 from otolith.experiments.search_space import CHANCE, _settings
@@ -23,7 +23,7 @@ from otolith.storage.files import replacing, write_text
 def _write(
     study: Any,
     job: Run,
-    unit: Unit,
+    unit: FoldSeed,
     found: Mapping[str, Any],
     people: list[str],
     windows: Windows | None,

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from otolith.data.multimodal import Footage
+from otolith.data.multimodal import VideoStream
 from otolith.storage.files import sha256
 
 HELD_S = 0.5
@@ -96,7 +96,7 @@ def frames_at(path: Path, times_s: Sequence[float], *, offset_s: float = 0.0) ->
             yield picture[1]
 
 
-def footage(path: Path, offset_s: float = 0.0) -> Footage:
+def video_stream(path: Path, offset_s: float = 0.0) -> VideoStream:
     """A video file beside a recording.
 
     Args:
@@ -107,7 +107,7 @@ def footage(path: Path, offset_s: float = 0.0) -> Footage:
         As `frames_at`.
     """
     declared = extent(path)
-    return Footage(
+    return VideoStream(
         key=sha256(path),
         start_s=declared.start_s + offset_s,
         stop_s=declared.stop_s + offset_s,

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from otolith.data.augment import augment, check_steps
+from otolith.data.augment import augment, check_transforms
 from otolith.data.sampling import Batch
 from otolith.encoders import Encoder
 from otolith.objectives.contract import Objective
@@ -100,7 +100,7 @@ class Primus(Objective):
             raise ValueError(
                 f"lookup is {self.lookup}; expected names of {', '.join(self.paired) or 'none'}, each once"
             )
-        self.alpha, self.nearest, self.augmentations = alpha, nearest, check_steps(augmentations)
+        self.alpha, self.nearest, self.augmentations = alpha, nearest, check_transforms(augmentations)
         self.width, self.temperature, self.learn_temperature = width, temperature, learn_temperature
         self.neighbours, self.min_similarity, self.max_similarity = neighbours, min_similarity, max_similarity
         self.queue, self.heads = queue, heads

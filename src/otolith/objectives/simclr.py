@@ -8,7 +8,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from otolith.data.augment import augment, check_steps
+from otolith.data.augment import augment, check_transforms
 from otolith.data.sampling import Batch
 from otolith.encoders import Encoder
 from otolith.objectives.contract import Objective
@@ -41,7 +41,7 @@ class SimCLR(Objective):
         widths: Sequence[int] = (256, 128, 50),
     ) -> None:
         super().__init__(encoder)
-        self.augmentations = check_steps(augmentations)
+        self.augmentations = check_transforms(augmentations)
         if temperature <= 0:
             raise ValueError(f"temperature is {temperature}; expected a positive number")
         self.temperature, self.widths = temperature, list(widths)

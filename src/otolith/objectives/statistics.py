@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from otolith.data.augment import augment, check_steps
+from otolith.data.augment import augment, check_transforms
 from otolith.data.features import feature_count, log_features
 from otolith.data.sampling import Batch
 from otolith.encoders import Encoder
@@ -92,7 +92,7 @@ class Statistics(Objective):
             raise ValueError(f"temperature is {temperature}; expected a positive number")
         self.steps, self.statistics, self.reconstruction, self.simclr = steps, statistics, reconstruction, simclr
         self.mask, self.statistics_mask, self.mask_steps = mask, statistics_mask, mask_steps
-        self.augmentations, self.temperature = check_steps(augmentations), temperature
+        self.augmentations, self.temperature = check_transforms(augmentations), temperature
         self.register_buffer("_shift", torch.tensor(self.mean), persistent=False)
         self.register_buffer("_spread", torch.tensor(self.std), persistent=False)
         kept = []

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from otolith.data.augment import augment, check_steps
+from otolith.data.augment import augment, check_transforms
 from otolith.data.sampling import Batch
 from otolith.encoders import Encoder
 from otolith.objectives.contract import Objective
@@ -50,7 +50,7 @@ class TransformDiscrimination(Objective):
 
     def __init__(self, encoder: Encoder, transforms: Sequence[Mapping[str, Any]] = EIGHT) -> None:
         super().__init__(encoder)
-        self.transforms = check_steps(transforms)
+        self.transforms = check_transforms(transforms)
         names = [step["name"] for step in self.transforms]
         if not names or len(set(names)) < len(names):
             raise ValueError(f"transforms are {', '.join(names) or 'none'}; expected at least one, each once")

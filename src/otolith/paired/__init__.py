@@ -3,13 +3,13 @@
 from otolith.paired.encode import Progress, compute, pair
 from otolith.paired.image import ImageEncoder, image_encoder
 from otolith.paired.text import TextEncoder, clean_narration, text_encoder
-from otolith.paired.vectors import Vectors, folder_of, load, modalities
+from otolith.paired.vectors import PairedEmbeddings, folder_of, load, modalities
 
 __all__ = [
     "ImageEncoder",
+    "PairedEmbeddings",
     "Progress",
     "TextEncoder",
-    "Vectors",
     "clean_narration",
     "compute",
     "folder_of",

@@ -10,12 +10,12 @@ import torch
 
 from otolith.data.store import Store
 from otolith.data.windows import Windows
-from otolith.paired import Vectors
+from otolith.paired import PairedEmbeddings
 from otolith.storage.files import fingerprint
 
 
 def attach(
-    windows: Windows, store: Store, vectors: Mapping[str, Vectors], *, fraction: float = 1.0, seed: int = 0
+    windows: Windows, store: Store, vectors: Mapping[str, PairedEmbeddings], *, fraction: float = 1.0, seed: int = 0
 ) -> Windows:
     """The same windows, each with its vector of every modality, where it has one.
 
@@ -54,10 +54,10 @@ def attach(
         values[~there] = 0
         paired[name] = torch.from_numpy(values).to(windows.device)
         present[name] = torch.from_numpy(there).to(windows.device)
-    pairs = [[name, own.content] for name, own in vectors.items()]
+    pairs = [[name, own.content_hash] for name, own in vectors.items()]
     return dataclasses.replace(
         windows,
         paired=paired,
         present=present,
-        identity=fingerprint({"windows": windows.identity, "pairs": pairs, "fraction": fraction, "seed": seed}),
+        cut_hash=fingerprint({"windows": windows.cut_hash, "pairs": pairs, "fraction": fraction, "seed": seed}),
     )

@@ -14,12 +14,12 @@ import numpy as np
 import safetensors
 from safetensors.numpy import save_file
 
-from otolith.data.multimodal import Companion, Footage, Narration, Track
+from otolith.data.multimodal import MultimodalData, Narration, SensorStream, VideoStream
 from otolith.data.store import Store, open_store
 from otolith.datasets.card import Dataset
 from otolith.paired.image import ImageEncoder
 from otolith.paired.text import TextEncoder, clean_narration
-from otolith.paired.vectors import Vectors, _microseconds, _save, folder_of
+from otolith.paired.vectors import PairedEmbeddings, _microseconds, _save, folder_of
 from otolith.storage.files import claimed, fingerprint, replacing, unnested
 
 _CHUNK = 600  # pictures that are encoded and kept at a time: a minute of them
@@ -73,18 +73,18 @@ def pair(
         FileNotFoundError: the corpus is not prepared, or the official files are not there.
         ValueError: nothing lies beside its recordings; or as `compute`.
     """
-    if dataset.companions is None:
+    if dataset.multimodal_data is None:
         raise ValueError(f"nothing is known to lie beside the recordings of '{dataset.name}': it cannot be paired")
     store = open_store(data / dataset.name, verify=False)
     subset = subset or store.about.get("subset") or dataset.subsets[0]
     folder = folder_of(data, dataset.name)
     with unnested(source, folder) as files:
-        companions = dataset.companions(files, placement or dataset.placements[0], subset)
-        yield from compute(companions, store, folder, text=text, image=image, fps=fps, near_s=near_s)
+        multimodal_data = dataset.multimodal_data(files, placement or dataset.placements[0], subset)
+        yield from compute(multimodal_data, store, folder, text=text, image=image, fps=fps, near_s=near_s)
 
 
 def compute(
-    companions: Iterable[Companion],
+    multimodal_data: Iterable[MultimodalData],
     store: Store,
     folder: Path,
     *,
@@ -121,13 +121,13 @@ def compute(
         raise ValueError(f"fps is {fps}; expected a positive number of pictures a second")
     if near_s is not None and not near_s >= 0:
         raise ValueError(f"near_s is {near_s}; expected seconds, 0 or more")
-    work = _Work(store, folder / ".cache", text, image, fps, near_s)
+    work = _EmbeddingJob(store, folder / ".cache", text, image, fps, near_s)
     numbers = {entry.name: number for number, entry in enumerate(store.entries)}
     with claimed(folder / ".cache"), contextlib.closing(work):
         for stale in folder.rglob(".*.part"):  # of a process that was killed as it wrote
             stale.unlink()
         done, seen, strange = 0, set[str](), list[str]()
-        for companion in companions:
+        for companion in multimodal_data:
             name = companion.recording
             if name in seen:
                 raise ValueError(f"two companions are for recording '{name}'")
@@ -156,7 +156,7 @@ class _Place(NamedTuple):
     first: int  # row of its vectors in the modality's file
 
 
-class _Work:
+class _EmbeddingJob:
     """Vectors as they are found, by modality, each in a file that has no name and ends with the process."""
 
     def __init__(
@@ -175,7 +175,7 @@ class _Work:
         self.words: dict[str, np.ndarray] = {}
         self.made = self.kept = 0
 
-    def take(self, number: int, companion: Companion) -> Iterator[None]:
+    def take(self, number: int, companion: MultimodalData) -> Iterator[None]:
         """Encodes one recording's companion, and pauses after every minute of pictures."""
         entry = self.store.entries[number]
         seconds = entry.steps / self.store.rate_hz
@@ -183,9 +183,9 @@ class _Work:
             _check_narration(narration, entry.name, seconds)
         if self.text is not None and companion.narrations:
             self._narrations(number, companion.narrations, self.text)
-        if self.image is not None and companion.footage is not None:
-            yield from self._pictures(number, companion.footage, companion.narrations, seconds, self.image)
-        for modality, track in companion.tracks.items():
+        if self.image is not None and companion.video_stream is not None:
+            yield from self._pictures(number, companion.video_stream, companion.narrations, seconds, self.image)
+        for modality, track in companion.sensor_streams.items():
             self._track(number, modality, track, entry.name)
 
     def _narrations(self, number: int, narrations: Sequence[Narration], encoder: TextEncoder) -> None:
@@ -205,16 +205,21 @@ class _Work:
         self._add("text", number, np.array(start), np.array(stop), vectors)
 
     def _pictures(
-        self, number: int, footage: Footage, narrations: Sequence[Narration], seconds: float, encoder: ImageEncoder
+        self,
+        number: int,
+        video_stream: VideoStream,
+        narrations: Sequence[Narration],
+        seconds: float,
+        encoder: ImageEncoder,
     ) -> Iterator[None]:
         name = self.store.entries[number].name
-        if not footage.start_s < min(footage.stop_s, seconds) or footage.stop_s <= 0:
+        if not video_stream.start_s < min(video_stream.stop_s, seconds) or video_stream.stop_s <= 0:
             raise ValueError(
-                f"the pictures beside '{name}' run from {footage.start_s:.2f} to {footage.stop_s:.2f} s, outside its "
-                f"{seconds:.2f} s: the two clocks do not agree; give their offset"
+                f"the pictures beside '{name}' run from {video_stream.start_s:.2f} to {video_stream.stop_s:.2f} s, outside "
+                f"its {seconds:.2f} s: the two clocks do not agree; give their offset"
             )
-        first = math.ceil(max(footage.start_s, 0.0) * self.fps - 1e-6)
-        ticks = np.arange(first, math.ceil(min(footage.stop_s, seconds) * self.fps - 1e-6))
+        first = math.ceil(max(video_stream.start_s, 0.0) * self.fps - 1e-6)
+        ticks = np.arange(first, math.ceil(min(video_stream.stop_s, seconds) * self.fps - 1e-6))
         if self.near_s is not None:
             near = np.zeros(len(ticks), dtype=bool)
             for narration in narrations:
@@ -225,12 +230,12 @@ class _Work:
             if not len(part):
                 continue
             times = part / self.fps
-            where = _microseconds(times - footage.start_s).tolist()  # in the pictures' own time
-            key = fingerprint(["video", encoder.sha256, encoder.settings, footage.key, where])
+            where = _microseconds(times - video_stream.start_s).tolist()  # in the pictures' own time
+            key = fingerprint(["video", encoder.sha256, encoder.settings, video_stream.key, where])
             vectors = self._cached(key, len(part), encoder.dim)
             if vectors is None:
                 try:
-                    vectors = encoder(footage.frames(times.tolist()))
+                    vectors = encoder(video_stream.frames(times.tolist()))
                 except ValueError as error:
                     raise ValueError(f"pictures beside '{name}': {error}") from error
                 if len(vectors) != len(part):
@@ -239,7 +244,7 @@ class _Work:
             self._add("video", number, times, times, vectors)
             yield
 
-    def _track(self, number: int, modality: str, track: Track, name: str) -> None:
+    def _track(self, number: int, modality: str, track: SensorStream, name: str) -> None:
         here = f"track '{modality}' beside '{name}'"
         if modality in ("text", "video") or not _MODALITY.fullmatch(modality):
             raise ValueError(f"{here}: such a name is not free; use letters and digits, but not 'text' or 'video'")
@@ -293,7 +298,7 @@ class _Work:
     def _path(self, key: str) -> Path:
         return self.cache / key[:2] / f"{key}.safetensors"
 
-    def vectors(self, modality: str) -> Vectors:
+    def vectors(self, modality: str) -> PairedEmbeddings:
         """All of a modality, in order of recording and time, memory-mapped."""
         places = sorted(self.found[modality], key=lambda place: (place.recording, place.start_s[0]))
         about: dict[str, Any] = {"dim": self.dims[modality]}
@@ -311,7 +316,7 @@ class _Work:
             rows = found[place.first : place.first + len(place.start_s)]
             ordered[at : at + len(rows)] = rows
             at += len(rows)
-        return Vectors(
+        return PairedEmbeddings(
             modality=modality,
             recording=np.repeat([place.recording for place in places], [len(place.start_s) for place in places]),
             start_s=np.concatenate([place.start_s for place in places]),

@@ -28,7 +28,7 @@ _BLOCK = 4096  # windows looked up at a time
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Vectors:
+class PairedEmbeddings:
     """One modality's vectors beside a store's recordings.
 
     Attributes:
@@ -61,7 +61,7 @@ class Vectors:
         return int(self.vectors.shape[1])
 
     @functools.cached_property
-    def content(self) -> str:
+    def content_hash(self) -> str:
         """A hash of the vectors, their places, and what a window is given of them."""
         digest = hashlib.sha256(f"{self.modality} {self.reduce} {self.vectors.shape}".encode())
         for array in (self.recording, self.start_s, self.stop_s, self.vectors):
@@ -141,7 +141,7 @@ def modalities(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.safetensors") if not path.name.startswith("."))
 
 
-def _save(path: Path, vectors: Vectors) -> None:
+def _save(path: Path, vectors: PairedEmbeddings) -> None:
     header = {
         "format": FORMAT,
         "modality": vectors.modality,
@@ -158,7 +158,7 @@ def _save(path: Path, vectors: Vectors) -> None:
     tensors.write(path, {name: torch.from_numpy(np.ascontiguousarray(rows)) for name, rows in arrays.items()}, header)
 
 
-def load(folder: Path, modality: str, store: Store) -> Vectors:
+def load(folder: Path, modality: str, store: Store) -> PairedEmbeddings:
     """Reads a modality's vectors, strictly.
 
     Args:
@@ -188,7 +188,7 @@ def load(folder: Path, modality: str, store: Store) -> Vectors:
             raise ValueError(f"it is of format {header['format']}, and this version reads format {FORMAT}")
         if header["modality"] != modality or header["reduce"] not in ("mean", "cover"):
             raise ValueError(f"its header says '{header['modality']}', '{header['reduce']}'")
-        found = Vectors(
+        found = PairedEmbeddings(
             **arrays,
             modality=str(header["modality"]),
             reduce=header["reduce"],
@@ -204,7 +204,7 @@ def load(folder: Path, modality: str, store: Store) -> Vectors:
     return found
 
 
-def _check(found: Vectors, recordings: int | None) -> None:
+def _check(found: PairedEmbeddings, recordings: int | None) -> None:
     if found.vectors.ndim != 2 or found.vectors.dtype != np.float32 or found.recording.dtype != np.int64:
         raise ValueError(
             f"its vectors are {found.vectors.dtype} {found.vectors.shape}; expected float32 (vectors, dim)"

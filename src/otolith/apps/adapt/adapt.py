@@ -102,7 +102,7 @@ def adapt(
         delayed(_left_out)(make, split, name, threads) for split, name in tasks
     )
     for done, (split, name, labels) in enumerate(found):
-        predicted[name][windows.rows_of(split.test)] = labels
+        predicted[name][windows.rows_for_subjects(split.test)] = labels
         yield Fitted(done + 1, total, f"without {', '.join(split.test)}: {CANDIDATES[name]}")
     choice = _choice(windows, splits, predicted) if splits else Choice("encoder", (why_not,), {}, pd.DataFrame())
     model = make.fitted(choice.chosen, np.arange(len(windows)))
@@ -173,8 +173,8 @@ def _left_out(make: _Maker, split: Split, name: str, threads: int | None) -> tup
     """The labels that a candidate, fitted on the training people, gives to the windows of those left out."""
     if threads is not None:
         torch.set_num_threads(threads)
-    fitted = make.fitted(name, make.windows.rows_of(split.train))
-    return split, name, make.predicted(fitted, make.windows.rows_of(split.test))
+    fitted = make.fitted(name, make.windows.rows_for_subjects(split.train))
+    return split, name, make.predicted(fitted, make.windows.rows_for_subjects(split.test))
 
 
 def _write(choice: Choice, windows: Windows, out: Path) -> None:

@@ -108,7 +108,7 @@ def _impossible(windows: Windows, splits: Sequence[Split]) -> str:
         )
     for split in splits:
         assert windows.y is not None
-        left = {windows.label_names[k] for k in windows.y[windows.rows_of(split.train)]}
+        left = {windows.label_names[k] for k in windows.y[windows.rows_for_subjects(split.train)]}
         if len(left) < 2:
             said = f"Without {', '.join(split.test)} there is one label, '{left.pop()}'"
             return f"{said}: leaving people out is impossible, {taken}; label more classes of each person."
@@ -119,7 +119,7 @@ def _warnings(windows: Windows, splits: Sequence[Split]) -> list[str]:
     found = []
     assert windows.y is not None
     for split in splits:
-        train, test = (windows.rows_of(side) for side in (split.train, split.test))
+        train, test = (windows.rows_for_subjects(side) for side in (split.train, split.test))
         for label in np.setdiff1d(windows.y[test], windows.y[train]):
             people = np.unique(windows.subject[test[windows.y[test] == label]])
             names = ", ".join(windows.subject_names[number] for number in people)
@@ -186,7 +186,7 @@ def _table(
     assert y is not None
     lines = []
     for split in splits:
-        rows = windows.rows_of(split.test)
+        rows = windows.rows_for_subjects(split.test)
         for name, guess in predicted.items():
             line: dict[str, Any]
             f1 = _f1(confusion_matrix(y[rows], guess[rows], labels=range(len(classes))))

@@ -17,7 +17,7 @@ import torch
 
 from otolith.apps.adapt.estimate import _splits, _warnings
 from otolith.apps.label import resampled
-from otolith.data.windows import Signal, Windows
+from otolith.data.windows import SignalSpec, Windows
 from otolith.formats.table import Columns, Read, read_csv, stem
 from otolith.storage.files import fingerprint
 
@@ -110,7 +110,7 @@ def read_labels(path: Path) -> list[Labelled]:
 
 
 def gather(
-    folder: Path, labels: Path, contract: Signal, *, columns: Columns, encoder: str = "", seed: int = 0
+    folder: Path, labels: Path, contract: SignalSpec, *, columns: Columns, encoder: str = "", seed: int = 0
 ) -> Material:
     """Reads the recordings that a labels file names, and cuts the spans into windows, half overlapping.
 
@@ -242,7 +242,7 @@ def _apart(stretches: Sequence[Stretch], file: str, labels: Path) -> list[Stretc
 def _windows(
     reads: Mapping[str, Read],
     stretches: Mapping[str, Sequence[Stretch]],
-    contract: Signal,
+    contract: SignalSpec,
     names: Sequence[str],
     encoder: str,
 ) -> tuple[Windows, Windows]:
@@ -295,7 +295,7 @@ def _windows(
         recording=recording,
         start_s=start_s,
         dataset="recordings",
-        identity=fingerprint(made_from),
+        cut_hash=fingerprint(made_from),
     )
     every = -(-len(places) // MOST_UNLABELLED)
     chosen = np.flatnonzero(np.arange(len(places)) // _BLOCK % every == 0)
@@ -313,7 +313,7 @@ def _windows(
         subject=nearest,
         recording=where,
         start_s=when,
-        identity=fingerprint([*made_from, "unlabelled"]),
+        cut_hash=fingerprint([*made_from, "unlabelled"]),
     )
     return labelled, whole
 
