@@ -67,7 +67,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
 
     Source: Fortes Rey et al. 2023 (arXiv 2307.01168), section on transfer. Their patience was not published; here the budget
     is spent and the best validation weights are kept, because the running averages of batch normalisation need some
-    tens of steps, and stopping before that judges them and not the head (`docs/experiments.md`).
+    tens of steps, and stopping before that judges them and not the head (`docs/evidence/experiments.md`).
 
     Args:
         encoder: an encoder, a checkpoint, or the path of one.
