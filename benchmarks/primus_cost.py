@@ -26,7 +26,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "primus.toml"
+import otolith
+
+RECIPE = Path(otolith.__file__).parent / "recipes" / "primus.toml"
 NOTHING, TUNED = "nothing trained", "fine-tuning"
 ARMS = ("simclr", "ssl", "multimodal", "ssl-multimodal", "primus", TUNED)
 

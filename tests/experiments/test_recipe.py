@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import otolith
 from otolith.encoders import Strided
 from otolith.experiments import recipe
 from otolith.objectives import Reconstruction
@@ -232,6 +233,8 @@ def test_built_objects_take_their_arguments_from_recipe_and_windows(tmp_path: Pa
     assert not all(torch.equal(a, b) for a, b in zip(encoder.parameters(), other.parameters(), strict=True))
 
 
-@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "recipes").glob("*.toml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", sorted((Path(otolith.__file__).parent / "recipes").glob("*.toml")), ids=lambda p: p.stem
+)
 def test_every_recipe_that_ships_is_valid(path: Path) -> None:
     assert recipe.load(path).name == path.stem

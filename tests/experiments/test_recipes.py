@@ -11,6 +11,7 @@ import pytest
 import torch
 from scipy.io import savemat
 
+import otolith
 from otolith import paired
 from otolith.apps.adapt import adapt
 from otolith.classifiers import prompts
@@ -21,8 +22,8 @@ from otolith.datasets.prepare import prepare_dataset
 from otolith.experiments import recipe
 from otolith.experiments.run import Run
 
-ROOT = Path(__file__).parents[2]
-EVERY = sorted(path for path in (ROOT / "recipes").rglob("*.toml") if path.parent.name != "prompts")
+RECIPES = Path(otolith.__file__).parent / "recipes"
+EVERY = sorted(path for path in RECIPES.rglob("*.toml") if path.parent.name != "prompts")
 PEOPLE = range(1, 7)
 SHORT = [
     "pretrain.epochs=1",
@@ -252,7 +253,7 @@ def test_every_recipe_runs(
 
 def test_the_papers_experiment_is_there_for_each_of_its_targets() -> None:
     for target in ("myogym", "pamap2", "motionsense", "mhealth"):
-        path = ROOT / "recipes" / "dont-freeze" / f"{target}.toml"
+        path = RECIPES / "dont-freeze" / f"{target}.toml"
         pretexts = {"cpc", "reconstruction", "cpc_reconstruction", "transform_discrimination", "simclr"}
         assert pretexts | {f"{name}-target" for name in pretexts} <= set(recipe.variants(path))
         for pretext in pretexts:
@@ -267,7 +268,7 @@ def test_the_papers_experiment_is_there_for_each_of_its_targets() -> None:
 def test_the_experiment_of_primus_is_there() -> None:
     arms = {"simclr", "ssl", "multimodal", "ssl-multimodal", "primus", "primus-tenth"}
     for setting in ("utd-mhad", "utd-mhad-folds", "unseen-actions", "spar", "motionsense"):
-        path = ROOT / "recipes" / "primus" / f"{setting}.toml"
+        path = RECIPES / "primus" / f"{setting}.toml"
         assert arms <= set(recipe.variants(path))
         loaded = {name: recipe.load(path, variant=name) for name in arms}
         assert len({str([r.encoder, r.pretrain, r.unlabelled, r.transfer]) for r in loaded.values()}) == 1, (
@@ -281,18 +282,18 @@ def test_the_experiment_of_primus_is_there() -> None:
         labels = primus.windows.get("labels") or DATASETS[primus.dataset].classes
         assert set(labels) <= set(primus.prompts)
     seen, unseen = (
-        set(getattr(recipe.load(ROOT / "recipes/primus/unseen-actions.toml"), part)["labels"])
+        set(getattr(recipe.load(RECIPES / "primus/unseen-actions.toml"), part)["labels"])
         for part in ("unlabelled", "windows")
     )
     assert len(seen) == 18 and len(unseen) == 9 and seen | unseen == set(DATASETS["utd-mhad"].classes)
-    sensitive = set(recipe.variants(ROOT / "recipes/primus/utd-mhad.toml"))
+    sensitive = set(recipe.variants(RECIPES / "primus/utd-mhad.toml"))
     assert {f"temperature-{t}" for t in (0.05, 0.1, 0.2)} | {"neighbours-3", "neighbours-5", "queue-1024"} < sensitive
     assert {"alpha-0.25", "alpha-0.75"} < sensitive
 
 
 def test_the_default_of_adapt_is_the_recipe_for_few_labels() -> None:
-    made = recipe.load(ROOT / "recipes" / "few-shot.toml")
+    made = recipe.load(RECIPES / "few-shot.toml")
     assert {**made.transfer, **made.overrides["few-shot"]} == adapt.TRANSFER
-    shown = recipe.load(Path(adapt.__file__).with_name("demo.toml"))
+    shown = recipe.load(RECIPES / "demo.toml")
     arm = {**shown.transfer, **shown.overrides["few-shot"]}
     assert {name: arm[name] for name in adapt.TRANSFER} == adapt.TRANSFER

@@ -34,7 +34,7 @@ def demo(
     console.print("[bold]1/5[/] prepare SPAR: 10 people, 7 shoulder exercises, wrist, 50 Hz", highlight=False)
     for _ in prepare.prepare_dataset("spar", None, data):
         pass
-    job = runs.Run(recipe.load(Path(__file__).parents[1] / "demo.toml", seed=seed), run, data)
+    job = runs.Run(recipe.load(Path(__file__).parents[1] / "recipes" / "demo.toml", seed=seed), run, data)
     console.print("[bold]2/5[/] pretrain without labels, once a fold, never on its test people", highlight=False)
     _pretrain(job)
     console.print(
