@@ -55,15 +55,15 @@ def built() -> Primus:
     return objective
 
 
-def broadcast(query: Tensor, ring: Tensor) -> Tensor:
+def broadcast(query: Tensor, queue: Tensor) -> Tensor:
     """The nearest row of each query. All at once would take 16 MB a query: eight at a time."""
-    parts = [F.cosine_similarity(part[:, None], ring[None], dim=2).max(dim=1).indices for part in query.split(8)]
+    parts = [F.cosine_similarity(part[:, None], queue[None], dim=2).max(dim=1).indices for part in query.split(8)]
     return torch.cat(parts)
 
 
 def look_up_by_broadcast(self: Primus, _: Tensor, vectors: dict[str, Tensor], __: object) -> tuple[Tensor, Tensor]:
     """What `Primus._look_up` finds, the slow way."""
-    place = broadcast(vectors["video"], self.ring("video"))[:, None]
+    place = broadcast(vectors["video"], self.queued("video"))[:, None]
     return place, torch.ones(place.shape)
 
 
@@ -113,14 +113,14 @@ def main() -> None:
         print(f"| {' | '.join(columns)} |", flush=True)
 
     objective, query = built(), F.normalize(torch.randn(256, DIM), dim=1)
-    ring, rows = objective.ring("video"), torch.ones(256, dtype=torch.bool)
+    queue, rows = objective.queued("video"), torch.ones(256, dtype=torch.bool)
     vectors, present = {"video": query, "text": query}, {"video": rows, "text": rows}
     product = torch.empty(256, QUEUE)
     times = {"look-up": [], "its matrix product alone": [], "broadcast": []}
     for _ in range(5 * ROUNDS):
         times["look-up"].append(seconds(lambda: objective._look_up(query, vectors, present)))
-        times["its matrix product alone"].append(seconds(lambda: torch.mm(query, ring.T, out=product)))
-    times["broadcast"] = [seconds(lambda: broadcast(query, ring)) for _ in range(2)]
+        times["its matrix product alone"].append(seconds(lambda: torch.mm(query, queue.T, out=product)))
+    times["broadcast"] = [seconds(lambda: broadcast(query, queue)) for _ in range(2)]
     print("\n256 queries in a queue of 8,192 x 512 (2.1 GFLOP):")
     for name, values in times.items():
         print(f"{name:26s} {1e3 * min(values):8.1f} ms")

@@ -250,7 +250,7 @@ def test_what_could_not_be_loaded_again_is_not_saved(tmp_path: Path) -> None:
         def features(self, x: torch.Tensor) -> torch.Tensor:
             return x.transpose(1, 2)
 
-        def summary(self, features: torch.Tensor) -> torch.Tensor:
+        def pool(self, features: torch.Tensor) -> torch.Tensor:
             return features[:, 0]
 
         def blocks(self) -> list[torch.nn.Module]:

@@ -49,7 +49,7 @@ class Normalised(Encoder):
     def features(self, x: Tensor) -> Tensor:
         return self.layers(self.standardise(x)).transpose(1, 2)
 
-    def summary(self, features: Tensor) -> Tensor:
+    def pool(self, features: Tensor) -> Tensor:
         return features.amax(dim=1)
 
     def blocks(self) -> list[nn.Module]:
@@ -163,7 +163,7 @@ def test_a_block_that_does_not_train_keeps_its_running_averages(train: Windows) 
             super().__init__(channels, mean, std)
             self.last = nn.Linear(self.dim, self.dim)
 
-        def summary(self, features: Tensor) -> Tensor:
+        def pool(self, features: Tensor) -> Tensor:
             return self.last(features.amax(dim=1))
 
         def blocks(self) -> list[nn.Module]:

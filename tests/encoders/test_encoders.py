@@ -40,7 +40,7 @@ def test_a_window_becomes_a_vector_by_way_of_its_features(name: str, channels: i
     features = encoder.features(x)
     assert features.ndim == 3 and len(features) == BATCH and 1 < features.shape[1] <= x.shape[2]
     assert encoder(x).shape == (BATCH, encoder.dim) == (BATCH, 512 if name == "primus" else 256)
-    torch.testing.assert_close(encoder(x), encoder.summary(features), rtol=0, atol=0)
+    torch.testing.assert_close(encoder(x), encoder.pool(features), rtol=0, atol=0)
 
 
 @every_encoder
@@ -198,7 +198,7 @@ def test_features_have_the_steps_and_width_of_the_source(name: str, steps: int, 
 def test_features_are_summed_up_as_the_source_says(name: str, expected: Callable[..., Tensor]) -> None:
     encoder = build(name).eval()
     features = encoder.features(fitting(name))
-    assert torch.equal(encoder.summary(features), expected(encoder, features))
+    assert torch.equal(encoder.pool(features), expected(encoder, features))
 
 
 @every_encoder
@@ -234,7 +234,7 @@ def test_context_does_not_see_the_future(name: str, step: int) -> None:
     assert torch.equal(before[:, : step + 1], after[:, : step + 1])
     assert not torch.isclose(before[:, step + 1], after[:, step + 1]).all()
     torch.testing.assert_close(before[:, step], encoder.context(features[:, : step + 1])[:, -1])
-    torch.testing.assert_close(before[:, -1], encoder.summary(features))
+    torch.testing.assert_close(before[:, -1], encoder.pool(features))
 
 
 # cpc
@@ -269,7 +269,7 @@ def test_deepconvlstm_drops_before_each_layer_of_the_lstm() -> None:
     encoder, given = build("deepconvlstm"), list[Tensor]()
     encoder.lstm.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
     ones = torch.ones(BATCH, 40, 3 * 64)
-    for summed_up in (encoder.context, encoder.summary):
+    for summed_up in (encoder.context, encoder.pool):
         summed_up(ones)
         assert set(given[-1].unique().tolist()) == {0.0, 2.0}
         assert given[-1].mean().item() == pytest.approx(1, abs=0.05)

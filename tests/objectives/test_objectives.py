@@ -20,7 +20,7 @@ from otolith.data.sampling import Batch
 from otolith.data.windows import Windows
 from otolith.datasets import DATASETS
 from otolith.encoders import ENCODERS
-from otolith.objectives import OBJECTIVES, Objective, Reconstruction, SimCLR, Statistics
+from otolith.objectives import OBJECTIVES, GravityAware, Objective, Reconstruction, SimCLR
 from otolith.objectives.contrast import info_nce, nt_xent
 from otolith.objectives.reconstruction import hidden_steps, hide
 from otolith.pretrain import pretrain
@@ -137,7 +137,7 @@ def test_every_objective_of_the_folder_is_in_the_dictionary() -> None:
     assert found - {Objective} == set(OBJECTIVES.values())
 
 
-@pytest.mark.parametrize("name", ["cpc", "cpc_reconstruction", "primus", "simclr", "statistics"])
+@pytest.mark.parametrize("name", ["cpc", "cpc_reconstruction", "gravity_aware", "primus", "simclr"])
 def test_one_window_has_nothing_to_be_told_apart_from(name: str) -> None:
     with pytest.raises(ValueError, match="at least 2 windows"):
         build(name)(noise_batch(1, 100))
@@ -476,13 +476,15 @@ def test_the_projection_head_of_simclr_is_256_128_50_with_relu_between() -> None
     assert [type(layer).__name__ for layer in objective.head] == ["Linear", "ReLU", "Linear", "ReLU", "Linear"]
 
 
-# statistics
+# gravity_aware
 
 
-def test_statistics_asks_for_the_windows_own_from_a_view_with_parts_hidden(batch: Batch) -> None:
+def test_gravity_aware_predicts_the_statistics_of_the_original_window_from_a_masked_view(batch: Batch) -> None:
     truth = log_features(batch.x)
     mean, std = truth.mean(dim=0).tolist(), truth.std(dim=0).clamp_min(1e-3).tolist()
-    objective = build("statistics", mean=mean, std=std, reconstruction=0.0, simclr=0.0, statistics=3.0).eval()
+    objective = build(
+        "gravity_aware", mean=mean, std=std, masked_reconstruction=0.0, simclr=0.0, predict_statistics=3.0
+    ).eval()
     torch.manual_seed(3)
     view = hide(
         objective.encoder, augment(batch.x, objective.augmentations), hidden_steps(5, 100, 0.3, 10, batch.x.device)
@@ -495,49 +497,51 @@ def test_statistics_asks_for_the_windows_own_from_a_view_with_parts_hidden(batch
             errors.append((said[window, number].item() - target) ** 2)
     torch.manual_seed(3)
     losses = objective(batch)
-    assert losses.keys() == {"statistics"} and objective.kept == ("described",)
-    assert losses["statistics"].item() == pytest.approx(3 * sum(errors) / len(errors), rel=1e-4)
+    assert losses.keys() == {"predict_statistics"} and objective.kept == ("described",)
+    assert losses["predict_statistics"].item() == pytest.approx(3 * sum(errors) / len(errors), rel=1e-4)
 
 
-def test_statistics_adds_the_two_others_as_they_are(batch: Batch) -> None:
-    objective = build("statistics", reconstruction=2.0, simclr=0.5)
-    assert objective(batch).keys() == {"statistics", "reconstruction", "simclr"}
+def test_gravity_aware_adds_reconstruction_and_simclr_unchanged(batch: Batch) -> None:
+    objective = build("gravity_aware", masked_reconstruction=2.0, simclr=0.5)
+    assert objective(batch).keys() == {"predict_statistics", "masked_reconstruction", "simclr"}
     same = {"steps": 100, "mask": 0.5, "augmentations": objective.augmentations, "widths": (256, 128)}
-    for other, own, weight in ((Reconstruction, "decoder", 2.0), (SimCLR, "head", 0.5)):
+    parts = ((Reconstruction, "masked_reconstruction", "decoder", 2.0), (SimCLR, "simclr", "head", 0.5))
+    for other, part, own, weight in parts:
         takes = inspect.signature(other).parameters
         alone = other(objective.encoder, **{key: value for key, value in same.items() if key in takes})
         (kept,) = alone.kept
         getattr(alone, kept).load_state_dict(getattr(objective, own).state_dict())
-        only = dict.fromkeys(("statistics", "reconstruction", "simclr"), 0.0) | {other.__name__.lower(): weight}
-        less = build("statistics", **only)
+        only = dict.fromkeys(("predict_statistics", "masked_reconstruction", "simclr"), 0.0) | {part: weight}
+        less = build("gravity_aware", **only)
         less.encoder = objective.encoder
         getattr(less, own).load_state_dict(getattr(objective, own).state_dict())
         assert less.kept == (own,)
         assert total(less, batch).item() == pytest.approx(weight * total(alone, batch).item(), rel=1e-5)
 
 
-def test_a_statistic_far_away_counts_as_five_deviations(batch: Batch) -> None:
+def test_target_statistics_are_clipped_at_five_standard_deviations(batch: Batch) -> None:
     strange = batch._replace(x=batch.x * 1e6)
-    objective = build("statistics", reconstruction=0.0, simclr=0.0, std=[1e-3] * 128)
+    objective = build("gravity_aware", masked_reconstruction=0.0, simclr=0.0, std=[1e-3] * 128)
     objective.described[2].weight.data.zero_()
     objective.described[2].bias.data.zero_()
-    assert objective(strange)["statistics"].item() == pytest.approx(25, abs=5)  # a spectrum at frequency 0 stays 0
+    loss = objective(strange)["predict_statistics"].item()
+    assert loss == pytest.approx(25, abs=5)  # the spectrum at frequency 0 stays 0
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"mean": [0.0] * 3}, "3 means and 128 standard deviations .* for the 128 statistics of 6 channels and 100"),
-        ({"std": [0.0] * 128}, "expected one of each a statistic"),
-        ({"simclr": -1.0}, "expected none below 0"),
-        ({"simclr": 0.0, "statistics": 0.0, "reconstruction": 0.0}, "and one above"),
+        ({"mean": [0.0] * 3}, "3 means and 128 standard deviations for the 128 statistics of 6 channels and 100"),
+        ({"std": [0.0] * 128}, "one positive standard deviation per statistic"),
+        ({"simclr": -1.0}, "expected no negative weight"),
+        ({"simclr": 0.0, "predict_statistics": 0.0, "masked_reconstruction": 0.0}, "at least one positive weight"),
         ({"temperature": 0.0}, "temperature is 0.0"),
         ({"statistics_mask": 1.0}, "mask is 1.0 in stretches of 10"),
         ({"mask": -0.5}, "mask is -0.5"),
     ],
 )
-def test_statistics_refuses_what_it_cannot_use(arguments: dict, message: str) -> None:
+def test_gravity_aware_refuses_invalid_arguments(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Statistics(encoders.Strided(6), **arguments)
-    with pytest.raises(ValueError, match="built for 100 time steps and was fed 90"):
-        build("statistics")(noise_batch(4, 90))
+        GravityAware(encoders.Strided(6), **arguments)
+    with pytest.raises(ValueError, match="built for windows of 100 time steps but got 90"):
+        build("gravity_aware")(noise_batch(4, 90))

@@ -271,7 +271,7 @@ def test_every_term_equals_a_loop_over_windows_and_over_what_is_remembered(setti
         for name, value in expected.items():
             assert found[name].item() == pytest.approx(value, rel=1e-4, abs=1e-5), (number, name)
         if objective.nearest:
-            assert len(objective.ring("ssl")) == len(slow.memory)
+            assert len(objective.queued("ssl")) == len(slow.memory)
     objective.eval()
     batch = drawn(6, seed=9, sizes=objective.paired)
     expected = slow.losses(batch)
@@ -361,7 +361,7 @@ def test_windows_of_motion_alone_learn_from_neighbours_found_by_motion() -> None
     found = losses(objective, batch)
     assert found["mm_text"].item() == found["mm_sound"].item() == 0
     query = objective.ssl_head(objective.encoder(batch.x))
-    torch.testing.assert_close(objective.ring("ssl"), nn.functional.normalize(query))  # each finds itself
+    torch.testing.assert_close(objective.queued("ssl"), nn.functional.normalize(query))  # each finds itself
     words = objective.mmcl_head["text"](objective.encoder(batch.x))
     expected = symmetric_info_nce(words, batch.paired["text"], 0.1)
     torch.testing.assert_close(found["nn_text"], 0.5 * expected)
@@ -409,7 +409,7 @@ def test_nothing_is_found_before_something_was_written() -> None:
     objective, batch = small(), drawn(share=1.0)
     first = losses(objective, batch)
     assert [first[f"nn_{name}"].item() for name in ("ssl", "text", "sound")] == [0, 0, 0]
-    assert len(objective.ring("text")) == 6
+    assert len(objective.queued("text")) == 6
 
 
 @pytest.mark.parametrize("neighbours", [1, 3, 10])
@@ -427,7 +427,7 @@ def test_a_window_does_not_find_itself_in_its_own_step() -> None:
     objective, batch = small(queue=64), drawn(share=1.0)
     losses(objective, batch)
     other = drawn(share=1.0, seed=2)
-    before = {name: objective.ring(name).clone() for name in ("text", "sound")}
+    before = {name: objective.queued(name).clone() for name in ("text", "sound")}
     place, similarity = objective._look_up(torch.randn(6, 8), other.paired, other.present)
     expected = nn.functional.normalize(other.paired["text"]) @ before["text"].T
     assert torch.equal(place[:, 0], expected.argmax(dim=1)) and (similarity < 0.999).all()
@@ -444,8 +444,8 @@ def test_only_complete_windows_are_remembered_and_in_every_ring_at_one_place() -
     losses(objective, batch)
     motion = objective.ssl_head(objective.encoder(batch.x))
     for name, rows in {"ssl": motion, **batch.paired}.items():
-        torch.testing.assert_close(objective.ring(name), nn.functional.normalize(rows[complete]))
-        assert not objective.ring(name).requires_grad
+        torch.testing.assert_close(objective.queued(name), nn.functional.normalize(rows[complete]))
+        assert not objective.queued(name).requires_grad
 
 
 def test_the_oldest_windows_are_forgotten_first() -> None:
@@ -454,7 +454,7 @@ def test_the_oldest_windows_are_forgotten_first() -> None:
         batch = drawn(count, share=1.0, seed=number)
         losses(objective, batch)
         vectors += nn.functional.normalize(batch.paired["text"]).unbind()
-        mine, expected = objective.ring("text"), torch.stack(vectors[-10:])
+        mine, expected = objective.queued("text"), torch.stack(vectors[-10:])
         assert {tuple(row) for row in mine.tolist()} == {tuple(row) for row in expected.tolist()}
         assert len(mine) == min(len(vectors), 10)
 
@@ -527,7 +527,7 @@ def test_interrupted_and_taken_up_again_it_ends_with_the_same_bits_of_weights_an
     assert rest == expected[-len(rest) :] and rest[0]["nn_text"] > 0
     assert again.state_dict().keys() == whole.state_dict().keys()
     assert all(torch.equal(value, whole.state_dict()[name]) for name, value in again.state_dict().items())
-    assert len(whole.ring("sound")) == 12
+    assert len(whole.queued("sound")) == 12
 
 
 def test_killed_amid_a_step_that_its_queue_has_taken_up_it_ends_with_the_same_bits(
@@ -557,7 +557,7 @@ KILLED_IN = 8  # of 9, the second of the last epoch: the queue has turned over s
 def _to_be_killed(folder: str, state: str) -> None:
     """What the test above runs as a process of its own: dies by SIGKILL before the optimiser's step."""
     torch.set_num_threads(1)
-    remember, calls = Primus._remember, []
+    remember, calls = Primus._enqueue, []
 
     def last(self: Primus, *rows: object) -> None:
         remember(self, *rows)
@@ -565,7 +565,7 @@ def _to_be_killed(folder: str, state: str) -> None:
         if len(calls) == KILLED_IN:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    Primus._remember = last
+    Primus._enqueue = last
     list(pretrain(in_loop(), *with_pairs(cut(open_store(Path(folder)))), resume=Path(state), **LOOP))
 
 

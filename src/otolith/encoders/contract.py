@@ -73,7 +73,7 @@ class Encoder(nn.Module, ABC):
         """Features over time, for objectives that need it; `steps` may be fewer than the window's."""
 
     @abstractmethod
-    def summary(self, features: Float[Tensor, "batch steps width"]) -> Float[Tensor, "batch dim"]:
+    def pool(self, features: Float[Tensor, "batch steps width"]) -> Float[Tensor, "batch dim"]:
         """One vector a window, of what `features` gave."""
 
     @abstractmethod
@@ -83,7 +83,7 @@ class Encoder(nn.Module, ABC):
 
     def forward(self, x: Float[Tensor, "batch channels time"]) -> Float[Tensor, "batch dim"]:
         """One vector a window."""
-        return self.summary(self.features(x))
+        return self.pool(self.features(x))
 
     def arguments(self) -> dict[str, Any]:
         """The constructor arguments that build this encoder again (without its weights)."""

@@ -59,6 +59,6 @@ class CPC(Encoder):
         """(batch, time, 256): c in the paper; each step has seen the features up to its own."""
         return self.gru(features)[0]  # type: ignore[no-any-return]
 
-    def summary(self, features: Float[Tensor, "batch time width"]) -> Float[Tensor, "batch dim"]:
+    def pool(self, features: Float[Tensor, "batch time width"]) -> Float[Tensor, "batch dim"]:
         """The context at the last time step."""
         return self.context(features)[:, -1]

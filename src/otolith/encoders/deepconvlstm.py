@@ -58,6 +58,6 @@ class DeepConvLSTM(Encoder):
         """(batch, time - 16, 256), for the objective `cpc`; each step has seen the features up to its own."""
         return self.project(self.lstm(self.drop(features))[0])  # type: ignore[no-any-return]
 
-    def summary(self, features: Float[Tensor, "batch steps width"]) -> Float[Tensor, "batch dim"]:
+    def pool(self, features: Float[Tensor, "batch steps width"]) -> Float[Tensor, "batch dim"]:
         """The context at the last time step."""
         return self.project(self.lstm(self.drop(features))[0][:, -1])  # type: ignore[no-any-return]

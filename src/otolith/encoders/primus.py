@@ -87,6 +87,6 @@ class Primus(Encoder):
         maps: Tensor = self.convolutions(self.standardise(x))
         return maps if self.over == "channels" else maps.transpose(1, 2)
 
-    def summary(self, features: Float[Tensor, "batch steps width"]) -> Float[Tensor, "batch dim"]:
+    def pool(self, features: Float[Tensor, "batch steps width"]) -> Float[Tensor, "batch dim"]:
         """The GRU's last hidden state."""
         return self.gru(self.drop(features))[1][0]  # type: ignore[no-any-return]

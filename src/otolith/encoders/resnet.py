@@ -58,7 +58,7 @@ class ResNet(Encoder):
         """(batch, about time / 16, 256)."""
         return F.relu(self.norm(self.residual(self.stem(self.standardise(x))))).transpose(1, 2)
 
-    def summary(self, features: Float[Tensor, "batch steps width"]) -> Float[Tensor, "batch dim"]:
+    def pool(self, features: Float[Tensor, "batch steps width"]) -> Float[Tensor, "batch dim"]:
         """The mean over time."""
         return features.mean(dim=1)
 

@@ -58,6 +58,6 @@ class Strided(Encoder):
         """(batch, about time / 8, the last width)."""
         return self.convolutions(self.standardise(x)).transpose(1, 2)  # type: ignore[no-any-return]
 
-    def summary(self, features: Float[Tensor, "batch steps width"]) -> Float[Tensor, "batch dim"]:
+    def pool(self, features: Float[Tensor, "batch steps width"]) -> Float[Tensor, "batch dim"]:
         """Mean and maximum over time."""
         return torch.cat([features.mean(dim=1), features.amax(dim=1)], dim=1)

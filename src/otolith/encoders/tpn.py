@@ -49,6 +49,6 @@ class TPN(Encoder):
         """(batch, time - 45, 96)."""
         return self.convolutions(self.standardise(x)).transpose(1, 2)  # type: ignore[no-any-return]
 
-    def summary(self, features: Float[Tensor, "batch steps width"]) -> Float[Tensor, "batch dim"]:
+    def pool(self, features: Float[Tensor, "batch steps width"]) -> Float[Tensor, "batch dim"]:
         """The maximum over time, projected."""
         return self.project(features.amax(dim=1))  # type: ignore[no-any-return]

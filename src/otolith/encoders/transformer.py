@@ -58,7 +58,7 @@ class Transformer(Encoder):
         patches = self.patches(self.standardise(x)).transpose(1, 2)
         return self.norm(self.layers(self.drop(patches + _positions(patches))))  # type: ignore[no-any-return]
 
-    def summary(self, features: Float[Tensor, "batch steps width"]) -> Float[Tensor, "batch dim"]:
+    def pool(self, features: Float[Tensor, "batch steps width"]) -> Float[Tensor, "batch dim"]:
         """The mean over time, projected."""
         return self.project(features.mean(dim=1))  # type: ignore[no-any-return]
 

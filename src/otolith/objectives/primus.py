@@ -121,15 +121,15 @@ class Primus(Objective):
         self.mmcl_temperature.requires_grad_(learn_temperature and alpha < 1)
         self.modalities = tuple(self.paired) if alpha < 1 else ()
         if nearest > 0:
-            for name, dim in self._rings():
+            for name, dim in self._queue_sizes():
                 self.register_buffer(f"queue_{name}", torch.zeros(queue, dim))
             self.register_buffer("queue_written", torch.zeros((), dtype=torch.long))
             self.register_buffer("queue_next", torch.zeros((), dtype=torch.long))
 
-    def _rings(self) -> list[tuple[str, int]]:
+    def _queue_sizes(self) -> list[tuple[str, int]]:
         return [("ssl", self.width), *((name, self.paired[name]) for name in self.modalities)]
 
-    def ring(self, name: str) -> Float[Tensor, "written width"]:
+    def queued(self, name: str) -> Float[Tensor, "written width"]:
         """The written rows of a modality's ring, or of `ssl`, L2-normalised; the oldest first until the ring is full, then
         in the order of their places."""
         return self.get_buffer(f"queue_{name}")[: int(self.get_buffer("queue_written"))]
@@ -198,7 +198,7 @@ class Primus(Objective):
                     losses[f"nn_{name}"] = self.nearest * weights[name] * term
             if self.training:
                 rows = {"ssl": queries["ssl"].detach(), **{name: keys[name] for name in names}}
-                self._remember(rows, torch.stack([exists[name] for name in rows]).all(dim=0))
+                self._enqueue(rows, torch.stack([exists[name] for name in rows]).all(dim=0))
         return losses
 
     def _vectors(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -236,14 +236,14 @@ class Primus(Objective):
             rows = (left & has).nonzero()[:, 0]
             left = left & ~has
             if len(rows):
-                cosines = F.normalize(given[rows], dim=1) @ self.ring(name).T
+                cosines = F.normalize(given[rows], dim=1) @ self.queued(name).T
                 if self.max_similarity is not None:
                     cosines.masked_fill_(cosines >= self.max_similarity, -2.0)
                 similarity[rows, :count], place[rows, :count] = cosines.topk(count, dim=1)
         return place, similarity
 
     @torch.no_grad()
-    def _remember(self, rows: Mapping[str, Tensor], complete: Bool[Tensor, " joint"]) -> None:
+    def _enqueue(self, rows: Mapping[str, Tensor], complete: Bool[Tensor, " joint"]) -> None:
         """Writes complete rows over the oldest ones of each ring."""
         chosen = complete.nonzero()[-self.queue :, 0]
         following, written = self.get_buffer("queue_next"), self.get_buffer("queue_written")

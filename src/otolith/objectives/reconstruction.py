@@ -85,7 +85,7 @@ class Decoder(nn.Sequential):
             raise ValueError(f"reconstruction was built for {self.steps} time steps and was fed {x.shape[2]}")
         target = encoder.standardise(x)
         if not self.mask:
-            vectors = encoder(x) if features is None else encoder.summary(features)
+            vectors = encoder(x) if features is None else encoder.pool(features)
             return F.mse_loss(self(vectors)[:, :, : self.steps], target)
         hidden = hidden_steps(len(x), self.steps, self.mask, self.mask_steps, x.device)
         drawn = self(encoder(hide(encoder, x, hidden)))[:, :, : self.steps]
