@@ -92,7 +92,7 @@ def test_clocks_that_disagree_are_told() -> None:
     pieces = [Extent("a", 0.0, 5.0)]
     with pytest.raises(ValueError, match=r"'late' is said at 20\.0 s: check the narrations' times"):
         list(multimodal_data_of(pieces, CLIP, [Narration(20.0, 21.0, "late")], clip="a"))
-    with pytest.raises(ValueError, match="they share no moment; check the offset between their clocks"):
+    with pytest.raises(ValueError, match="they do not overlap; check the offset between their clocks"):
         list(multimodal_data_of([Extent("a", 50.0, 60.0)], CLIP, [], clip="a"))
     with pytest.warns(UserWarning, match=r"video of 'a' ends at 9\.0 s, its motion at 30\.0 s"):
         (companion,) = multimodal_data_of([Extent("a", 0.0, 30.0)], CLIP, [], clip="a")

@@ -62,7 +62,7 @@ def test_offsets_that_cannot_be_understood_are_refused(own: Path, content: str, 
 
 def test_clocks_that_disagree_are_told(own: Path) -> None:
     (own / "offsets.toml").write_text('"anna/walk" = 400\n')
-    with pytest.raises(ValueError, match="they share no moment; check the offset between their clocks"):
+    with pytest.raises(ValueError, match="they do not overlap; check the offset between their clocks"):
         list(DATASET.multimodal_data(own, "own", "all"))
     (own / "offsets.toml").write_text('"anna/walk" = -3\n')
     with pytest.warns(UserWarning, match=r"the video of 'anna/walk' ends at 3\.0 s, its motion at 6\.0 s"):

@@ -55,8 +55,8 @@ def multimodal_data_of(
         if not meets and strict:
             raise ValueError(
                 f"the video of '{clip}' runs from {video_stream.start_s:.1f} s to {video_stream.stop_s:.1f} s, its motion "
-                f"from {min(piece.start_s for piece in pieces):.1f} s to {last:.1f} s: they share no moment; check the offset "
-                "between their clocks"
+                f"from {min(piece.start_s for piece in pieces):.1f} s to {last:.1f} s: they do not overlap; check the "
+                "offset between their clocks"
             )
         if meets and strict and video_stream.stop_s < last - _ENDS_EARLY_S:
             warnings.warn(
