@@ -12,7 +12,7 @@ import torch
 
 from otolith.checkpoints import checkpoint, provenance
 from otolith.classifiers import prompts as zeroshot
-from otolith.classifiers.training import embed
+from otolith.classifiers.features import embed
 from otolith.data.windows import Windows
 from otolith.evaluation import retrieval
 from otolith.evaluation.protocol import FoldSeed

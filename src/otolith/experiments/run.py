@@ -25,7 +25,7 @@ import pandas as pd
 
 from otolith import paired
 from otolith.checkpoints import checkpoint
-from otolith.classifiers.training import embed
+from otolith.classifiers.features import embed
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.cutting import cut
 from otolith.data.splits import by_subject, draw_shots

@@ -22,7 +22,7 @@ from otolith.checkpoints import checkpoint
 from otolith.checkpoints.checkpoint import Checkpoint
 from otolith.classifiers.baselines import ForestClassifier
 from otolith.classifiers.logistic import neighbours
-from otolith.classifiers.training import embed
+from otolith.classifiers.features import embed
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.splits import Split
 from otolith.data.windows import Windows
