@@ -1,4 +1,4 @@
-"""Baselines that every encoder must beat: a random forest and a support vector machine on simple features, and MiniRocket."""
+"""Baselines that every encoder must beat: random forest and support vector machine on simple features, and MiniRocket."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sklearn.svm import SVC
 from sklearn.utils.validation import check_is_fitted
 
 from otolith.checkpoints import checkpoint
-from otolith.classifiers.inputs import Examples, Shape, accuracy, check_labels, check_windows
+from otolith.classifiers.inputs import Examples, accuracy, check_labels, check_windows, shape_of
 from otolith.classifiers.minirocket import MiniRocketClassifier
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data import features
@@ -61,7 +61,7 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
         """
         windows = check_windows(X)
         self.signal_: SignalSpec | None = windows.contract if isinstance(windows, Windows) else None
-        self.shape_: Shape = tuple(windows.shape[1:])
+        self.shape_ = shape_of(windows)
         self.about_: dict[str, Any] = {}
         return self._grow(_features_of(windows), check_labels(windows, y))
 
@@ -199,7 +199,7 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):
     def fit(self, X: Examples, y: np.ndarray | None = None) -> SVMClassifier:
         """Fit on windows (windows, channels, time) in the store's units; errors as `ForestClassifier.fit`."""
         windows = check_windows(X)
-        self.shape_: Shape = tuple(windows.shape[1:])
+        self.shape_ = shape_of(windows)
         self.machine_ = make_pipeline(StandardScaler(), SVC(C=self.C, break_ties=True))
         self.machine_.fit(_features_of(windows), check_labels(windows, y))
         self.classes_ = self.machine_.classes_

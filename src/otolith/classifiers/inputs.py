@@ -46,6 +46,11 @@ def check_windows(X: Examples, expected: Shape = (None, None)) -> Windows | Tens
     return x
 
 
+def shape_of(windows: Windows | Tensor) -> Shape:
+    """Return channels and time steps of a window."""
+    return windows.shape[1], windows.shape[2]
+
+
 def _as_tensor(X: Any) -> Tensor:
     if isinstance(X, Tensor):
         return X.detach().to(torch.float32)
@@ -114,7 +119,9 @@ def check_labels(X: Examples, y: Any = None) -> np.ndarray:
             )
     if labels.dtype == object and len({isinstance(label, str) for label in labels}) > 1:
         odd = next(k for k, label in enumerate(labels) if isinstance(label, str) != isinstance(labels[0], str))
-        raise ValueError(f"labels are of mixed types: that of window {odd} is {labels[odd]!r}; expected all names or all numbers")
+        raise ValueError(
+            f"labels are of mixed types: that of window {odd} is {labels[odd]!r}; expected all names or all numbers"
+        )
     return labels
 
 

@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from otolith.classifiers.inputs import Examples, Shape, accuracy, check_labels, check_windows
+from otolith.classifiers.inputs import Examples, accuracy, check_labels, check_windows, shape_of
 from otolith.data.windows import Windows
 
 _KERNELS = np.array([[2 if k in at else -1 for k in range(9)] for at in combinations(range(9), 3)])
@@ -24,14 +24,14 @@ _BLOCK = 64  # windows whose convolutions are compared with thresholds at a time
 class MiniRocketClassifier(ClassifierMixin, BaseEstimator):
     """MiniRocket: the share of time steps at which random dilated convolutions exceed a threshold, and a ridge classifier.
 
-    84 kernels of length 9 (six weights of -1, three of 2) at up to 32 dilations, each over a random set of channels, which are
-    added unweighted; thresholds are quantiles of the convolutions of training windows; a feature is the share of time steps
-    above one threshold. The regularisation is chosen by leave-one-out errors among 10 values from 1e-3 to 1e3, on
+    84 kernels of length 9 (six weights of -1, three of 2) at up to 32 dilations, each over a random set of channels, which
+    are added unweighted; thresholds are quantiles of the convolutions of training windows; a feature is the share of time
+    steps above one threshold. The regularisation is chosen by leave-one-out errors among 10 values from 1e-3 to 1e3, on
     standardised features. Meant for up to about 10,000 windows, as its paper says.
 
-    The only deliberate difference from the published code is the source of its random numbers. It is written in NumPy, because
-    the usual implementation (aeon 1.6) needs NumPy < 2.4 and pandas < 3.1; given the channels and thresholds that aeon drew,
-    it computes aeon's features (`docs/protocol.md`).
+    The only deliberate difference from the published code is the source of its random numbers. It is written in NumPy,
+    because the usual implementation (aeon 1.6) needs NumPy < 2.4 and pandas < 3.1; given the channels and thresholds that
+    aeon drew, it computes aeon's features (`docs/protocol.md`).
 
     Source: Dempster, Schmidt and Webb, KDD 2021 (arXiv 2012.08791), and its code's multivariate variant.
 
@@ -55,7 +55,7 @@ class MiniRocketClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(f"features is {self.features}; expected at least {len(_KERNELS)}, one per kernel")
         windows = check_windows(X)
         labels = check_labels(windows, y)
-        self.shape_: Shape = tuple(windows.shape[1:])
+        self.shape_ = shape_of(windows)
         self._draw(_array(windows))
         ridge = RidgeClassifierCV(alphas=np.logspace(-3, 3, 10))
         self.machine_ = make_pipeline(StandardScaler(), ridge).fit(self.transform(windows), labels)
@@ -63,7 +63,7 @@ class MiniRocketClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def _draw(self, x: np.ndarray) -> None:
-        """Set dilations from the windows' length, and draw the channels of each kernel and the thresholds of each feature."""
+        """Set dilations from the windows' length, and draw each kernel's channels and each feature's threshold."""
         _, channels, time = x.shape
         if time < 9:
             raise ValueError(f"windows of {time} time steps; MiniRocket's kernels need at least 9")

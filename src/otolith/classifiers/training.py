@@ -61,9 +61,7 @@ def train(
     scheduler = None
     if settings.schedule == "warmup-cosine":
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(warmup_cosine, of=budget))
-    precision = partial(
-        torch.autocast, target.device.type, torch.bfloat16, enabled=settings.precision == "bf16-mixed"
-    )
+    precision = partial(torch.autocast, target.device.type, torch.bfloat16, enabled=settings.precision == "bf16-mixed")
     best, best_value, worse, history, done, loss = None, math.inf, 0, [], 0, torch.zeros(())
     batches = _shuffled_batches(len(target), settings.batch_size)
     while done < budget:
@@ -187,7 +185,9 @@ class Trainer:
         if self.held is not None:
             table = embed(self.held.windows) if self.held.features is None else self.held.features
             get_validation = table.__getitem__
-        self._train(self.head, [self._head_group()], features.to(self.device).__getitem__, get_validation, epochs, steps)
+        self._train(
+            self.head, [self._head_group()], features.to(self.device).__getitem__, get_validation, epochs, steps
+        )
 
     def train_all(
         self,

@@ -19,7 +19,7 @@ from otolith.checkpoints import checkpoint
 from otolith.classifiers import saving
 from otolith.classifiers.features import WithStatistics, batch_getter, check_features, in_batches
 from otolith.classifiers.heads import HEADS, Head, HeadInputs, LogisticHead, MLPHead, TextHead
-from otolith.classifiers.inputs import Examples, Shape, accuracy, check_labels, check_windows
+from otolith.classifiers.inputs import Examples, Shape, accuracy, check_labels, check_windows, shape_of
 from otolith.classifiers.settings import Training, check_choice
 from otolith.classifiers.training import Held, Trainer, continued_objective
 from otolith.data.sampling import seeded
@@ -154,7 +154,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
 
     @property
     def reads_pretrained_features(self) -> bool:
-        """Whether `fit` reads features of the encoder as it was pretrained, which a caller can compute once for many fits."""
+        """Whether `fit` reads features of the encoder as it was pretrained; a caller can compute them once for many fits."""
         return self._reads_features and self.mode in ("frozen", "finetune")
 
     @property
@@ -212,7 +212,9 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(f"a classifier needs at least 2 windows, got {len(windows)}")
         self.classes_, target = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
-            raise ValueError(f"a classifier needs at least 2 classes; all {len(labels)} windows are {self.classes_[0]!r}")
+            raise ValueError(
+                f"a classifier needs at least 2 classes; all {len(labels)} windows are {self.classes_[0]!r}"
+            )
         with seeded(self.seed, self.device):
             self._build(windows)
             held = self._validation(validation, validation_features)
@@ -264,7 +266,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
             self.signal_ = X.contract
         if X is not None:
             check_windows(X, (encoder.channels, None if self.signal_ is None else self.signal_.steps))
-            self.shape_: Shape = tuple(X.shape[1:])
+            self.shape_: Shape = shape_of(X)
         elif self.signal_ is not None:
             self.shape_ = len(self.signal_.channels), self.signal_.steps
         if self.mode in ("scratch", "random-frozen"):
@@ -272,9 +274,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
             self.about_, self._pretrained_heads = {}, {}
         self.encoder_ = encoder.to(self.device).eval()
 
-    def _validation(
-        self, validation: tuple[Examples, Any] | Windows | None, features: Tensor | None
-    ) -> Held | None:
+    def _validation(self, validation: tuple[Examples, Any] | Windows | None, features: Tensor | None) -> Held | None:
         """Windows, class numbers and features of the validation windows whose class is trained; None without any."""
         if validation is None:
             return None
@@ -288,12 +288,10 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         return Held(windows[known], target, None if features is None else features[known].to(self.device))
 
     def _fit_head(self, inputs: HeadInputs) -> None:
-        inputs = dataclasses.replace(
-            inputs, about=self._pretrained_about, pretrained_heads=self._pretrained_heads
-        )
+        inputs = dataclasses.replace(inputs, about=self._pretrained_about, pretrained_heads=self._pretrained_heads)
         self.effective_head_ = self.head.suited_to(inputs)
         self.head_: nn.Module = self.effective_head_.fit(inputs).to(self.device).eval()
-        self.steps_, self.history_ = 0, []
+        self.steps_, self.history_ = 0, list[float]()
 
     def _train(self, inputs: HeadInputs, held: Held | None) -> None:
         """Train by gradient descent what the mode and the head leave to train."""
@@ -310,7 +308,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         if self._trains_encoder:
             objective = None
             if settings.finetuning.auxiliary_objective_weight:
-                objective = continued_objective(self.encoder_, self.about_, self._pretrained_heads).to(self.device).train()
+                objective = continued_objective(self.encoder_, self.about_, self._pretrained_heads)
+                objective.to(self.device).train()
             trainer.train_all(self._body, inputs.windows, inputs.unlabelled, objective)
         self.steps_, self.history_ = trainer.steps, trainer.history
 
@@ -390,4 +389,5 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
             FileNotFoundError: the file does not exist.
             ValueError: it is not a classifier's checkpoint.
         """
-        return saving.load(cls, path, device)
+        model: TransferClassifier = saving.load(cls, path, device)
+        return model

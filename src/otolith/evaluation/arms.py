@@ -47,6 +47,8 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(base)
     for key, value in over.items():
         known = result.get(key)
-        tables = isinstance(value, Mapping) and isinstance(known, Mapping) and "name" not in value
-        result[key] = merged(known, value) if tables else value
+        if isinstance(value, Mapping) and isinstance(known, Mapping) and "name" not in value:
+            result[key] = merged(known, value)
+        else:
+            result[key] = value
     return result

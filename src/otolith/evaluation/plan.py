@@ -1,4 +1,4 @@
-"""Plan the rows of the protocol: folds by subject x labels per class x seeds x methods, checked before anything is computed."""
+"""Plan the protocol's rows: folds by subject x labels per class x seeds x methods, checked before anything is computed."""
 
 from __future__ import annotations
 
@@ -200,11 +200,12 @@ def _classifier_arguments(
         return {"mode": mode, **arguments_of(CLASSICAL[mode](seed=seed))}
     if mode == "zero-shot" and zeroshot.projection(encoder.heads, "text") is None:
         raise ValueError(
-            f"'{path}' has no head for text, so it cannot classify zero-shot; leave the mode {arm} out for this objective, or "
-            "pretrain it with paired text (a recipe's section [paired])"
+            f"'{path}' has no head for text, so it cannot classify zero-shot; leave the mode {arm} out for this objective, "
+            "or pretrain it with paired text (a recipe's section [paired])"
         )
     built = TransferClassifier.from_arguments({**arguments, "seed": seed}).arguments()
     if built["head"]["name"] == "text":
+        assert windows.y is not None
         names = [windows.label_names[k] for k in np.unique(windows.y)]
         zeroshot.sentences(names, built["head"]["prompts"])
         built["head"]["text"] = zeroshot.words_of(encoder.about, built["head"]["text"])

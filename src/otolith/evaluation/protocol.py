@@ -128,26 +128,26 @@ def _training_rows(windows: Windows, planned: PlannedRow) -> np.ndarray:
         return train[:0]
     assert windows.y is not None
     seed = planned.unit.seed * 1000 + planned.unit.split.fold
-    return train[draw_shots(windows.y[train], planned.shots, seed=seed)]
+    return np.asarray(train[draw_shots(windows.y[train], planned.shots, seed=seed)])
 
 
 def _predictions(
     windows: Windows, planned: PlannedRow, encoder: checkpoint.Checkpoint, rows: np.ndarray, test_rows: np.ndarray
 ) -> tuple[np.ndarray, int]:
     """Label numbers of the test windows, by a classifier fitted on `rows`, and its optimisation steps."""
+    assert windows.y is not None
     train, test = windows[rows], windows[test_rows]
     if planned.mode in CLASSICAL:
         arguments = {name: value for name, value in planned.classifier.items() if name != "mode"}
         return CLASSICAL[planned.mode](**arguments).fit(train).predict(test), 0
-    model = TransferClassifier.from_arguments(planned.classifier, encoder)
+    table: torch.Tensor | None = None
     if planned.mode == "zero-shot":
         known = np.unique(windows.y)
-        head = planned.classifier["head"]
-        words = {"prompts": head["prompts"], "text": head["text"]}
+        words = {name: planned.classifier["head"][name] for name in ("prompts", "text")}
         model = TransferClassifier.from_words(encoder, [windows.label_names[k] for k in known], **words)
         table = _features_of(encoder, windows)[test_rows]
-        return known[model.predict_proba(test, features=table).argmax(axis=1)], 0
-    table = None
+        return np.asarray(known[model.predict_proba(test, features=table).argmax(axis=1)]), 0
+    model = TransferClassifier.from_arguments(planned.classifier, encoder)
     if model.reads_pretrained_features:
         table = _features_of(encoder, windows, model.head.use_statistics)
     train_rows, held = windows.rows_for_subjects(planned.unit.split.train), np.array(planned.held, int)

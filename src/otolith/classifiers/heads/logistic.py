@@ -44,8 +44,8 @@ class LogisticHead(Head):
     standardised features.
 
     What the windows do not allow is left out (`suited_to`): all whitening and self-training where no two unlabelled
-    windows are consecutive (arrays do not know their recordings), subject whitening where most subjects were labelled with one class alone, because
-    then subjects may differ in the class itself, and copies beyond 4096 windows in total.
+    windows are consecutive (arrays do not know their recordings); subject whitening where most subjects were labelled with
+    one class alone, because subjects may then differ in the class itself; and copies beyond 4096 windows in total.
 
     Args:
         C: inverse strength of the regularisation.
@@ -99,7 +99,7 @@ class LogisticHead(Head):
             head.subject_weight, head.self_training_rounds = 0.0, 0
         if head.subject_weight and not _several_classes_per_subject(inputs):
             head.subject_weight = 0.0
-        if head.n_augmented_copies > 0:
+        if head.n_augmented_copies > 0 and inputs.target is not None:
             head.n_augmented_copies = min(head.n_augmented_copies, _MAX_COPIED // len(inputs.target))
         return head
 
@@ -116,7 +116,9 @@ class LogisticHead(Head):
         whitener = None
         if self.whiten is not None:
             if not isinstance(inputs.unlabelled, Windows):
-                raise ValueError("whiten needs Windows, which know their recordings; an array does not: set whiten to None")
+                raise ValueError(
+                    "whiten needs Windows, which know their recordings; an array does not: set whiten to None"
+                )
             others = inputs.unlabelled_features
             if others is None:
                 others = inputs.embed(inputs.unlabelled, ())

@@ -39,9 +39,9 @@ class TextClassifier(nn.Module):
 class TextHead(Head):
     """The checkpoint's projection into the space of a text encoder, and a Linear whose initial weights are class embeddings.
 
-    A class embedding is the mean over the class's prompts; biases start at 0. In the mode `zero-shot` this is the classifier,
-    and of the labels only their names are used. `frozen` freezes the encoder and the projection; `finetune` trains
-    everything. A checkpoint without a projection for text gets a newly initialised one, and so do `scratch` and
+    A class embedding is the mean over the class's prompts; biases start at 0. In the mode `zero-shot` this is the
+    classifier, and of the labels only their names are used. `frozen` freezes the encoder and the projection; `finetune`
+    trains everything. A checkpoint without a projection for text gets a newly initialised one, and so do `scratch` and
     `random-frozen`: the published arms without words.
 
     Source: PRIMUS (Das et al., ICASSP 2025) and its published code.

@@ -21,7 +21,9 @@ def temporal_pairs(windows: Windows) -> tuple[np.ndarray, np.ndarray]:
     lengths."""
     order = np.lexsort([windows.start_s, windows.recording])
     apart = np.diff(windows.start_s[order])
-    near = np.flatnonzero((np.diff(windows.recording[order]) == 0) & (apart <= _MAX_GAP * windows.contract.seconds + 1e-6))
+    near = np.flatnonzero(
+        (np.diff(windows.recording[order]) == 0) & (apart <= _MAX_GAP * windows.contract.seconds + 1e-6)
+    )
     return order[near], order[near + 1]
 
 
