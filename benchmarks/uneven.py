@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from otolith.checkpoints import checkpoint
-from otolith.classifiers.training import embed
+from otolith.classifiers.features import embed
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.splits import draw_shots
 from otolith.data.windows import Windows

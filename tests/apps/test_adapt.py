@@ -17,7 +17,7 @@ from otolith.apps.adapt.estimate import CANDIDATES, Choice
 from otolith.apps.adapt.spans import Material
 from otolith.checkpoints import checkpoint
 from otolith.classifiers.baselines import ForestClassifier, load_classifier
-from otolith.classifiers.training import embed
+from otolith.classifiers.features import embed
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.cutting import cut
 from otolith.data.store import Store

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from otolith.checkpoints import checkpoint
 from otolith.classifiers import logistic, training, transfer
-from otolith.classifiers.training import embed
+from otolith.classifiers.features import embed
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.augment import augment
 from otolith.data.cutting import cut

@@ -1,5 +1,4 @@
-"""What every encoder must beat: a random forest and a support vector machine on simple features, and MiniRocket. A
-comparison without them is not believed."""
+"""Baselines that every encoder must beat: random forest and support vector machine on simple features, and MiniRocket."""
 
 from __future__ import annotations
 
@@ -19,16 +18,21 @@ from sklearn.svm import SVC
 from sklearn.utils.validation import check_is_fitted
 
 from otolith.checkpoints import checkpoint
+from otolith.classifiers.inputs import Examples, accuracy, check_labels, check_windows, shape_of
 from otolith.classifiers.minirocket import MiniRocketClassifier
-from otolith.classifiers.training import Examples, _array, _labels
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data import features
 from otolith.data.windows import SignalSpec, Windows
 
 
 def simple_features(x: Float[np.ndarray, "windows channels time"]) -> Float[np.ndarray, "windows features"]:
-    """`features.simple_features` of arrays, in float64."""
+    """Return `features.simple_features` of arrays, computed in float64."""
     return features.simple_features(torch.from_numpy(np.asarray(x, np.float64))).numpy()
+
+
+def _features_of(windows: Windows | torch.Tensor) -> Float[np.ndarray, "windows features"]:
+    x = windows.array() if isinstance(windows, Windows) else windows
+    return simple_features(x.cpu().numpy())
 
 
 class ForestClassifier(ClassifierMixin, BaseEstimator):
@@ -40,8 +44,9 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
 
     Attributes:
         classes_: labels in the order of `predict_proba`'s columns.
-        signal_: the signal contract, where it was fitted on `Windows`.
-        about_: provenance, where it was loaded.
+        signal_: the signal contract, if it was fitted on `Windows`.
+        shape_: channels and time steps of a window.
+        about_: provenance, if it was loaded.
     """
 
     def __init__(self, trees: int = 300, seed: int = 0) -> None:
@@ -49,10 +54,16 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
         self.seed = seed
 
     def fit(self, X: Examples, y: np.ndarray | None = None) -> ForestClassifier:
-        """Fits on windows (windows, channels, time) in the store's units."""
-        self.signal_: SignalSpec | None = X.contract if isinstance(X, Windows) else None
+        """Fit on windows (windows, channels, time) in the store's units.
+
+        Raises:
+            ValueError: windows or labels are invalid; see `check_windows` and `check_labels`.
+        """
+        windows = check_windows(X)
+        self.signal_: SignalSpec | None = windows.contract if isinstance(windows, Windows) else None
+        self.shape_ = shape_of(windows)
         self.about_: dict[str, Any] = {}
-        return self._grow(simple_features(_array(X)), _labels(X, y))
+        return self._grow(_features_of(windows), check_labels(windows, y))
 
     def _grow(self, table: np.ndarray, y: np.ndarray) -> ForestClassifier:
         self._grown_from = table, y
@@ -61,20 +72,28 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def predict_proba(self, X: Examples) -> np.ndarray:
-        """(windows, classes) probabilities."""
+        """Return (windows, classes) probabilities.
+
+        Raises:
+            ValueError: the windows are invalid, or have another shape than those of the fit.
+        """
         check_is_fitted(self, "forest_")
-        return np.asarray(self.forest_.predict_proba(simple_features(_array(X))))
+        return np.asarray(self.forest_.predict_proba(_features_of(check_windows(X, self.shape_))))
 
     def predict(self, X: Examples) -> np.ndarray:
-        """(windows,) the most probable label."""
+        """Return the most probable label of each window; errors as `predict_proba`."""
         probabilities = self.predict_proba(X)
         return np.asarray(self.classes_[probabilities.argmax(axis=1)])
 
-    def save(self, path: Path, *, label_names: Sequence[str] | None = None, about: Mapping[str, Any] = {}) -> None:
-        """Writes what the forest was grown from, for `load` and `otolith label`: features, labels, trees and seed.
+    def score(self, X: Examples, y: Any = None, sample_weight: Any = None) -> float:
+        """Return the accuracy; `y` is not needed if `X` is `Windows` that carry labels."""
+        return accuracy(self, X, y, sample_weight)
 
-        A forest itself could only be pickled, and unpickling runs whatever a file says. For training sets of some thousand
-        windows at most: every one is kept, 512 bytes for 3 channels.
+    def save(self, path: Path, *, label_names: Sequence[str] | None = None, about: Mapping[str, Any] = {}) -> None:
+        """Write what the forest was grown from, for `load` and `otolith label`: features, labels, trees and seed.
+
+        A forest itself could only be pickled, and unpickling executes code from the file. Meant for training sets of a few
+        thousand windows: each is kept, in 512 bytes for 3 channels.
 
         Args:
             path: the file, by custom `*.safetensors`.
@@ -82,13 +101,13 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
             about: facts in JSON for its provenance.
 
         Raises:
-            ValueError: it was fitted on bare arrays, so no signal contract is known; or there are more than 10,000 trees,
+            ValueError: it was fitted on arrays, so that no signal contract is known; or there are more than 10,000 trees,
                 which `load` would refuse.
         """
         check_is_fitted(self, "forest_")
         if self.signal_ is None:
             raise ValueError(
-                "this forest was fitted on bare arrays, so nobody knows their rate and units; fit it on Windows"
+                "this forest was fitted on arrays, whose sampling rate and units are unknown; fit it on Windows"
             )
         _check_trees(self.trees, self.seed)
         table, y = self._grown_from
@@ -104,8 +123,8 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
 
     @classmethod
     def load(cls, path: Path) -> ForestClassifier:
-        """A forest grown anew from its file; `classes_` are label names. It gives the very predictions of the one that was
-        saved, as long as scikit-learn grows forests as that version did (`about_["scikit-learn"]`).
+        """Grow the forest again from its file; `classes_` are label names. Its predictions are those of the saved one, as
+        long as scikit-learn grows forests as that version did (`about_["scikit-learn"]`).
 
         Raises:
             FileNotFoundError: there is no file.
@@ -136,6 +155,7 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
                 )
             if tensors["features"].abs().max() > np.finfo(np.float32).max:
                 raise ValueError("it holds features too large for a forest, which computes in 32 bits")
+            model.shape_ = len(model.signal_.channels), model.signal_.steps
             model._grow(tensors["features"].numpy(), y)
         model.classes_ = np.array(labels)
         return model
@@ -148,7 +168,7 @@ def _check_trees(trees: Any, seed: Any) -> None:
 
 
 def load_classifier(path: Path) -> TransferClassifier | ForestClassifier:
-    """Any classifier for use, of whichever kind the file is.
+    """Load a classifier of any kind.
 
     Raises:
         FileNotFoundError: there is no file.
@@ -163,30 +183,36 @@ def load_classifier(path: Path) -> TransferClassifier | ForestClassifier:
 class SVMClassifier(ClassifierMixin, BaseEstimator):
     """Support vector machine on standardised `simple_features`, with a Gaussian kernel of scikit-learn's width.
 
-    Several classes are told apart in pairs, which vote; `predict` is that vote, with ties broken by the decision function. A
-    vote is no probability, so there is no `predict_proba`.
+    Classes are told apart in pairs, which vote; `predict` is that vote, with ties broken by the decision function. A vote is
+    no probability, so there is no `predict_proba`.
 
     Args:
-        penalty: inverse strength C of the regularisation. Cross-validation has nothing to go by with a few windows a class,
-            so one value serves all numbers of them (`docs/protocol.md` has what others give).
-        seed: accepted as by the others; nothing is drawn.
+        C: inverse strength of the regularisation. Few windows per class are not enough to choose it by cross-validation, so
+            one value serves all numbers of them (`docs/protocol.md` has what others give).
+        seed: accepted as by the other baselines; not used.
     """
 
-    def __init__(self, penalty: float = 10.0, seed: int = 0) -> None:
-        self.penalty = penalty
+    def __init__(self, C: float = 10.0, seed: int = 0) -> None:
+        self.C = C
         self.seed = seed
 
     def fit(self, X: Examples, y: np.ndarray | None = None) -> SVMClassifier:
-        """Fits on windows (windows, channels, time) in the store's units."""
-        self.machine_ = make_pipeline(StandardScaler(), SVC(C=self.penalty, break_ties=True))
-        self.machine_.fit(simple_features(_array(X)), _labels(X, y))
+        """Fit on windows (windows, channels, time) in the store's units; errors as `ForestClassifier.fit`."""
+        windows = check_windows(X)
+        self.shape_ = shape_of(windows)
+        self.machine_ = make_pipeline(StandardScaler(), SVC(C=self.C, break_ties=True))
+        self.machine_.fit(_features_of(windows), check_labels(windows, y))
         self.classes_ = self.machine_.classes_
         return self
 
     def predict(self, X: Examples) -> np.ndarray:
-        """(windows,) labels."""
+        """Return (windows,) labels; errors as `ForestClassifier.predict_proba`."""
         check_is_fitted(self, "machine_")
-        return np.asarray(self.machine_.predict(simple_features(_array(X))))
+        return np.asarray(self.machine_.predict(_features_of(check_windows(X, self.shape_))))
+
+    def score(self, X: Examples, y: Any = None, sample_weight: Any = None) -> float:
+        """Return the accuracy; `y` is not needed if `X` is `Windows` that carry labels."""
+        return accuracy(self, X, y, sample_weight)
 
 
 CLASSICAL: dict[str, type[ForestClassifier | SVMClassifier | MiniRocketClassifier]] = {

@@ -1,8 +1,9 @@
-"""MiniRocket: random convolutions and a ridge classifier."""
+"""MiniRocket, a baseline: random convolutions and a ridge classifier."""
 
 from __future__ import annotations
 
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -11,29 +12,31 @@ from sklearn.linear_model import RidgeClassifierCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
 
-from otolith.classifiers.training import Examples, _array, _labels
+from otolith.classifiers.inputs import Examples, accuracy, check_labels, check_windows, shape_of
+from otolith.data.windows import Windows
 
 _KERNELS = np.array([[2 if k in at else -1 for k in range(9)] for at in combinations(range(9), 3)])
-_BLOCK = 64  # windows whose answers are compared with thresholds at a time
+_BLOCK = 64  # windows whose convolutions are compared with thresholds at a time
 
 
 class MiniRocketClassifier(ClassifierMixin, BaseEstimator):
-    """MiniRocket: how often random dilated kernels answer above a threshold, and a ridge classifier on that.
+    """MiniRocket: the share of time steps at which random dilated convolutions exceed a threshold, and a ridge classifier.
 
-    84 kernels of length 9 (six weights of -1, three of 2) at up to 32 dilations, each over a random set of channels that are
-    added as they are; thresholds are quantiles of the answers to training windows; a feature is the share of time steps
-    above one. The regularisation is chosen by leave-one-out errors among 10 values from 1e-3 to 1e3, on standardised
-    features. Meant for up to about 10,000 windows, as its paper says.
+    84 kernels of length 9 (six weights of -1, three of 2) at up to 32 dilations, each over a random set of channels, which
+    are added unweighted; thresholds are quantiles of the convolutions of training windows; a feature is the share of time
+    steps above one threshold. The regularisation is chosen by leave-one-out errors among 10 values from 1e-3 to 1e3, on
+    standardised features. Meant for up to about 10,000 windows, as its paper says.
 
-    The only deliberate difference from the published code is where its random numbers come from. Written in NumPy, as the
-    usual implementation (aeon 1.6) needs NumPy < 2.4 and pandas < 3.1; fed with the channels and thresholds that aeon drew,
-    it computes aeon's features (`docs/protocol.md`).
+    The only deliberate difference from the published code is the source of its random numbers. It is written in NumPy,
+    because the usual implementation (aeon 1.6) needs NumPy < 2.4 and pandas < 3.1; given the channels and thresholds that
+    aeon drew, it computes aeon's features (`docs/protocol.md`).
 
     Source: Dempster, Schmidt and Webb, KDD 2021 (arXiv 2012.08791), and its code's multivariate variant.
 
     Args:
-        features: at most; the largest multiple of 84 that is not more.
+        features: upper limit of their number; the largest multiple of 84 that does not exceed it is used.
         seed: of channels and thresholds.
     """
 
@@ -42,22 +45,25 @@ class MiniRocketClassifier(ClassifierMixin, BaseEstimator):
         self.seed = seed
 
     def fit(self, X: Examples, y: np.ndarray | None = None) -> MiniRocketClassifier:
-        """Fits on windows (windows, channels, time) in the store's units.
+        """Fit on windows (windows, channels, time) in the store's units.
 
         Raises:
-            ValueError: windows of fewer than 9 time steps, or `features` is less than 84.
+            ValueError: windows of fewer than 9 time steps, `features` is less than 84, or windows or labels are invalid (see
+                `check_windows` and `check_labels`).
         """
         if self.features < len(_KERNELS):
-            raise ValueError(f"features is {self.features}; expected at least {len(_KERNELS)}, one a kernel")
-        x = _array(X)
-        self._draw(x)
+            raise ValueError(f"features is {self.features}; expected at least {len(_KERNELS)}, one per kernel")
+        windows = check_windows(X)
+        labels = check_labels(windows, y)
+        self.shape_ = shape_of(windows)
+        self._draw(_array(windows))
         ridge = RidgeClassifierCV(alphas=np.logspace(-3, 3, 10))
-        self.machine_ = make_pipeline(StandardScaler(), ridge).fit(self.transform(x), _labels(X, y))
+        self.machine_ = make_pipeline(StandardScaler(), ridge).fit(self.transform(windows), labels)
         self.classes_ = self.machine_.classes_
         return self
 
     def _draw(self, x: np.ndarray) -> None:
-        """Dilations from the windows' length; channels of each kernel and thresholds of each feature at random."""
+        """Set dilations from the windows' length, and draw each kernel's channels and each feature's threshold."""
         _, channels, time = x.shape
         if time < 9:
             raise ValueError(f"windows of {time} time steps; MiniRocket's kernels need at least 9")
@@ -82,8 +88,12 @@ class MiniRocketClassifier(ClassifierMixin, BaseEstimator):
             self.thresholds_.append(np.array([np.quantile(*pair) for pair in pairs], np.float32))
 
     def transform(self, X: Examples) -> Float[np.ndarray, "windows features"]:
-        """The share of time steps at which each kernel's answer is above each of its thresholds."""
-        x, out = _array(X), []
+        """Return the share of time steps at which each kernel's convolution is above each of its thresholds.
+
+        Raises:
+            ValueError: the windows are invalid, or have another shape than those of the fit.
+        """
+        x, out = _array(check_windows(X, self.shape_)), []
         for place, thresholds in enumerate(self.thresholds_):
             edge, whole = 4 * self.dilations_[place], (place + np.arange(len(_KERNELS))) % 2 == 0
             shares = np.empty((len(x), *thresholds.shape), np.float32)
@@ -97,14 +107,22 @@ class MiniRocketClassifier(ClassifierMixin, BaseEstimator):
         return np.concatenate(out, axis=1)
 
     def predict(self, X: Examples) -> np.ndarray:
-        """(windows,) labels."""
+        """Return (windows,) labels; errors as `transform`."""
         check_is_fitted(self, "machine_")
         return np.asarray(self.machine_.predict(self.transform(X)))
+
+    def score(self, X: Examples, y: Any = None, sample_weight: Any = None) -> float:
+        """Return the accuracy; `y` is not needed if `X` is `Windows` that carry labels."""
+        return accuracy(self, X, y, sample_weight)
+
+
+def _array(windows: Windows | Tensor) -> np.ndarray:
+    return (windows.array() if isinstance(windows, Windows) else windows).cpu().numpy()
 
 
 def _taps(
     x: Float[np.ndarray, "windows channels time"], dilation: int
 ) -> Float[np.ndarray, "windows nine_channels time"]:
-    """What the nine weights of a kernel meet at each time step, weight by weight; zeros beyond the window's edges."""
+    """Return the inputs of a kernel's nine weights at each time step, weight by weight; zeros beyond the window's edges."""
     padded = np.pad(x.astype(np.float32), ((0, 0), (0, 0), (4 * dilation, 4 * dilation)))
     return np.concatenate([padded[:, :, k * dilation : k * dilation + x.shape[2]] for k in range(9)], axis=1)

@@ -16,9 +16,8 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from otolith import paired
 
@@ -162,23 +161,3 @@ def projection(heads: Mapping[str, Mapping[str, Tensor]], modality: str) -> dict
         if {f"{prefix}weight", f"{prefix}bias"} <= set(state):
             return {key: state[prefix + key] for key in ("weight", "bias")}
     return None
-
-
-class WordHead(nn.Module):
-    """Features -> the space of words -> unit length -> classes.
-
-    Args:
-        width: size of the encoder's vector.
-        dim: of the space of words.
-        classes: how many.
-    """
-
-    def __init__(self, width: int, dim: int, classes: int) -> None:
-        super().__init__()
-        self.projection = nn.Linear(width, dim)
-        self.classes = nn.Linear(dim, classes)
-
-    def forward(self, features: Float[Tensor, "batch width"]) -> Float[Tensor, "batch classes"]:
-        """Logits."""
-        logits: Tensor = self.classes(F.normalize(self.projection(features), dim=1))
-        return logits

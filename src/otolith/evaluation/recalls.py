@@ -12,10 +12,10 @@ import torch
 
 from otolith.checkpoints import checkpoint, provenance
 from otolith.classifiers import prompts as zeroshot
-from otolith.classifiers.training import embed
+from otolith.classifiers.features import embed
 from otolith.data.windows import Windows
 from otolith.evaluation import retrieval
-from otolith.evaluation.protocol import FoldSeed
+from otolith.evaluation.plan import FoldSeed
 from otolith.storage.files import fingerprint, write_text
 from otolith.storage.records import _read
 
@@ -75,7 +75,7 @@ def recalls(
 
     Args:
         windows: with paired vectors; labels are not used.
-        plan: from `units`; units that share encoder and test people are searched once.
+        plan: from `fold_seeds`; those that share encoder and test people are searched once.
         encoders: the checkpoint for a unit.
         folder: recalls are kept there, one JSON file each.
         allow_seen: also judge encoders that saw test people in pretraining; their recalls say so.

@@ -14,9 +14,11 @@
     [encoder]                        # name, and arguments of that encoder
     [objective]                      # name, and arguments of that objective
     [pretrain]                       # arguments of pretrain.pretrain
-    [protocol]                       # arguments of evaluate.units and evaluate.cells
-    [transfer]                       # arguments of transfer.TransferClassifier
-    [transfer.finetune]              # further ones for one mode
+    [protocol]                       # arguments of plan.fold_seeds and plan.planned_rows
+    [transfer]                       # arguments of TransferClassifier for all modes:
+    head = { name = "mlp" }          # the head's name and its arguments; default: LogisticHead
+    training = { steps = 400 }       # arguments of Training; finetuning = {...} in it holds those of FineTuning
+    [transfer.finetune]              # further ones for one mode, merged into those above
     [transfer.supervised]            # an arm under a name of its own: mode = "scratch", and what differs
     [search]                         # what `otolith search` may change: ranges and choices, by setting
     "pretrain.lr" = { low = 5e-5, high = 5e-3, log = true }
@@ -40,7 +42,9 @@ from typing import Any
 import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from otolith.classifiers.heads import HEADS
 from otolith.classifiers.prompts import check_prompts
+from otolith.classifiers.settings import FineTuning, Training
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.cutting import cut
 from otolith.data.features import log_features
@@ -48,7 +52,8 @@ from otolith.data.sampling import seeded
 from otolith.data.windows import Windows
 from otolith.datasets import DATASETS
 from otolith.encoders import ENCODERS, Encoder
-from otolith.evaluation.protocol import MODES, cells, units
+from otolith.evaluation.arms import MODES, arm_arguments
+from otolith.evaluation.plan import fold_seeds, planned_rows
 from otolith.experiments.toml import Table, _apply, _as_toml, _merged, _nones, _read
 from otolith.objectives import OBJECTIVES, Objective
 from otolith.paired.attach import attach
@@ -91,6 +96,10 @@ class Recipe:
     overrides: dict[str, Table]
     search: Table
     text: str
+
+    def classifier_arguments(self, arm: str) -> Table:
+        """Return the arguments of an arm's classifier, as `TransferClassifier.from_arguments` takes them."""
+        return arm_arguments(arm, self.transfer, self.overrides, self.prompts)
 
     @property
     def pairs(self) -> bool:
@@ -197,10 +206,7 @@ def _check(tree: Table, default_name: str) -> Recipe:
     if not isinstance(corpora, list) or not corpora or len(set(map(str, corpora))) < len(corpora):
         raise ValueError(f"pretrain_on is {corpora!r}; expected a list of corpora, each once")
     _known(corpora, DATASETS, "pretrain_on")
-    transfer = {key: value for key, value in tree["transfer"].items() if not isinstance(value, dict)}
-    arms = {key: value for key, value in tree["transfer"].items() if isinstance(value, dict)}
-    for arm, table in arms.items():
-        _known([table.get("mode", arm)], MODES, f"[transfer.{arm}], whose mode is none of these")
+    transfer, overrides = _transfer(tree["transfer"])
     windows = _typed(tree["windows"], [cut], "windows", skip=("store", "starts"))
     try:
         prompts = check_prompts(tree["prompts"]) or None
@@ -225,15 +231,12 @@ def _check(tree: Table, default_name: str) -> Recipe:
         pretrain=_typed(tree["pretrain"], [pretrain], "pretrain", skip=_GIVEN["pretrain"]),
         protocol=_typed(
             tree["protocol"],
-            [units, cells],
+            [fold_seeds, planned_rows],
             "protocol",
             skip=("windows", "plan", "encoders", "transfer", "overrides", "prompts", "allow_seen"),
         ),
-        transfer=_typed(transfer, [TransferClassifier], "transfer", skip=("encoder", "mode", "seed", "prompts")),
-        overrides={
-            arm: _typed(table, [TransferClassifier], f"transfer.{arm}", skip=("encoder", "seed", "prompts"))
-            for arm, table in arms.items()
-        },
+        transfer=transfer,
+        overrides=overrides,
         search=_searched(tree["search"], tree["encoder"]["name"], tree["objective"]["name"]),
         text=text,
     )
@@ -255,6 +258,44 @@ def _member(table: Table, family: Mapping[str, Callable[..., Any]], what: str, s
     _known([name], family, what)
     rest = {key: value for key, value in table.items() if key != "name"}
     return {"name": name, **_typed(rest, [family[name]], what, skip=skip)}
+
+
+def _transfer(table: Table) -> tuple[Table, dict[str, Table]]:
+    """The section [transfer]: arguments of `TransferClassifier` for all arms, and further ones by arm."""
+    own = ("head", "training")
+    arms = {key: value for key, value in table.items() if isinstance(value, dict) and key not in own}
+    shared = {key: value for key, value in table.items() if key not in arms}
+    for arm, settings in arms.items():
+        _known([settings.get("mode", arm)], MODES, f"[transfer.{arm}], whose mode is none of these")
+    transfer = _classifier(shared, "transfer", None, skip=("encoder", "mode", "seed"))
+    head = transfer.get("head", {}).get("name")
+    overrides = {arm: _classifier(each, f"transfer.{arm}", head, ("encoder", "seed")) for arm, each in arms.items()}
+    return transfer, overrides
+
+
+def _classifier(table: Table, what: str, head: str | None, skip: Sequence[str]) -> Table:
+    """Arguments of `TransferClassifier`, of which `head` and `training` are tables. A head without a name is `head`, or the
+    default one."""
+    tables = {key: table.get(key, {}) for key in ("head", "training")}
+    _known(table, [name for name in inspect.signature(TransferClassifier).parameters if name not in skip], f"[{what}]")
+    for key, value in tables.items():
+        if not isinstance(value, dict):
+            example = '{ name = "logistic" }' if key == "head" else "{ steps = 400 }"
+            raise ValueError(f"[{what}] {key} = {value!r}; expected a table, such as {key} = {example}")
+    rest = {key: value for key, value in table.items() if key not in tables}
+    checked = _typed(rest, [TransferClassifier], what, skip=(*skip, *tables))
+    if "head" in table:
+        named = {"name": head or "logistic", **table["head"]}
+        found = _member(named, HEADS, f"{what}.head", skip=("prompts",))
+        checked["head"] = {key: value for key, value in found.items() if key in table["head"]}
+    if "training" in table:
+        given = dict(table["training"])
+        tuning = given.pop("finetuning", {})
+        _known(given, inspect.signature(Training).parameters, f"[{what}.training]")
+        checked["training"] = _typed(given, [Training], f"{what}.training", skip=("finetuning",))
+        if tuning:
+            checked["training"]["finetuning"] = _typed(tuning, [FineTuning], f"{what}.training.finetuning", skip=())
+    return checked
 
 
 def _pairs(table: Table) -> Table:

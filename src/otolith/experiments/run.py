@@ -25,14 +25,15 @@ import pandas as pd
 
 from otolith import paired
 from otolith.checkpoints import checkpoint
-from otolith.classifiers.training import embed
+from otolith.classifiers.features import embed
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.cutting import cut
 from otolith.data.splits import by_subject, draw_shots
 from otolith.data.store import Store, open_store
 from otolith.data.windows import Windows, join
 from otolith.datasets import DATASETS
-from otolith.evaluation.protocol import FoldSeed, PlannedRow, cells, evaluate, gather, units
+from otolith.evaluation.plan import FoldSeed, PlannedRow, fold_seeds, planned_rows
+from otolith.evaluation.protocol import collect_rows, evaluate
 from otolith.evaluation.recalls import Recall, recalls
 from otolith.evaluation.rows import Row
 from otolith.experiments.recipe import Recipe
@@ -120,13 +121,13 @@ class Run:
 
     def plan(self, windows: Windows) -> list[FoldSeed]:
         """Folds and seeds; the recipe's one seed moves all of them."""
-        names = inspect.signature(units).parameters
+        names = inspect.signature(fold_seeds).parameters
         settings = {key: value for key, value in self.recipe.protocol.items() if key in names}
         if "seeds" in settings:
             settings["seeds"] = [self.recipe.seed + seed for seed in settings["seeds"]]
         if settings.get("fold_seed") is not None:
             settings["fold_seed"] += self.recipe.seed
-        return units(windows, **settings)
+        return fold_seeds(windows, **settings)
 
     def pretraining(self, unit: FoldSeed | None) -> Pretraining:
         """What the encoder for a unit is pretrained on; None: the one that sees everybody.
@@ -245,7 +246,7 @@ class Run:
                 "recipe and the same --out"
             )
 
-    def cells(self, windows: Windows, *, allow_seen: bool = False) -> list[PlannedRow]:
+    def planned_rows(self, windows: Windows, *, allow_seen: bool = False) -> list[PlannedRow]:
         """The rows of the protocol, planned.
 
         Raises:
@@ -253,9 +254,9 @@ class Run:
         """
         plan = self.plan(windows)
         self._require_encoders(plan)
-        names = inspect.signature(cells).parameters
+        names = inspect.signature(planned_rows).parameters
         settings = {key: value for key, value in self.recipe.protocol.items() if key in names}
-        return cells(
+        return planned_rows(
             windows,
             plan,
             self.encoder_path,
@@ -269,7 +270,7 @@ class Run:
     def evaluate(self, *, jobs: int = 1, allow_seen: bool = False) -> tuple[int, Iterator[Row]]:
         """The number of rows of the protocol, and the rows as they get ready."""
         windows = self.windows()
-        planned = self.cells(windows, allow_seen=allow_seen)
+        planned = self.planned_rows(windows, allow_seen=allow_seen)
         self._keep_recipe()
         return len(planned), evaluate(windows, planned, folder=self.rows, jobs=jobs)
 
@@ -340,11 +341,9 @@ class Run:
         train = windows if unit is None else windows.for_subjects(unit.split.train)
         held = None if unit is None else windows.for_subjects(unit.split.validation)
         assert train.y is not None
-        arguments = {"mode": mode, **self.recipe.transfer, **self.recipe.overrides.get(mode, {})}
-        if arguments.get("head") == "text" or arguments["mode"] == "zero-shot":
-            arguments["prompts"] = self.recipe.prompts
+        arguments = {**self.recipe.classifier_arguments(mode), "seed": self.recipe.seed}
         rows = draw_shots(train.y, shots, seed=self.recipe.seed)
-        model = TransferClassifier(path, seed=self.recipe.seed, **arguments)
+        model = TransferClassifier.from_arguments(arguments, path)
         model.fit(train[rows], validation=held, unlabelled=train.unlabelled())
         out = self.folder / "model.safetensors"
         model.save(
@@ -355,7 +354,7 @@ class Run:
     def report(self, *, picture: bytes | None = None) -> tuple[Path, pd.DataFrame]:
         """Gathers the rows into `rows.csv` and writes `report.html` and `report.md`; the page's path and the rows."""
         windows = self.windows()
-        rows = gather(self.rows, self.cells(windows, allow_seen=True))
+        rows = collect_rows(self.rows, self.planned_rows(windows, allow_seen=True))
         write_text(self.folder / "rows.csv", rows.to_csv(index=False, lineterminator="\n"))
         write_text(self.folder / "report.md", findings.markdown(rows))
         unit = self.plan(windows)[0]

@@ -28,10 +28,12 @@ import numpy as np
 import torch
 
 from otolith.checkpoints import checkpoint
+from otolith.classifiers.heads.logistic import PLAIN
 from otolith.data.cutting import cut
 from otolith.data.store import open_store
 from otolith.data.windows import Windows
-from otolith.evaluation.protocol import FoldSeed, cells, evaluate, units
+from otolith.evaluation.plan import FoldSeed, fold_seeds, planned_rows
+from otolith.evaluation.protocol import evaluate
 from otolith.experiments.recipe import Recipe, changed
 from otolith.experiments.run import Run
 from otolith.experiments.search_page import _write
@@ -300,6 +302,7 @@ def _judged_on(job: Run, by: Judge, on: str | None) -> Windows | None:
 def _transfer(path: Path, windows: Windows, rows: Path, seed: int) -> float:
     """Macro F1 of a logistic regression on an encoder's frozen features, of people it was not fitted on."""
     folds = min(5, len(np.unique(windows.subject)))
-    plan = units(windows, folds=folds, seeds=[seed, seed + 1, seed + 2])
-    planned = cells(windows, plan, lambda _: path, shots=[10], modes=["frozen"], transfer={"head": "logistic"})
+    plan = fold_seeds(windows, folds=folds, seeds=[seed, seed + 1, seed + 2])
+    transfer = {"head": {"name": "logistic", **PLAIN}}
+    planned = planned_rows(windows, plan, lambda _: path, shots=[10], modes=["frozen"], transfer=transfer)
     return float(np.mean([row.macro_f1 for row in evaluate(windows, planned, folder=rows)]))

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from otolith.data.windows import Windows
-from otolith.evaluation.protocol import FoldSeed
+from otolith.evaluation.plan import FoldSeed
 from otolith.experiments.recipe import changed
 from otolith.experiments.run import Run
 from otolith.experiments.search_space import CHANCE, _settings

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from otolith.evaluation.protocol import cells, gather, units
+from otolith.evaluation.plan import fold_seeds, planned_rows
+from otolith.evaluation.protocol import collect_rows
 from otolith.experiments.recipe import load, variants
 from otolith.experiments.run import Run
 
@@ -37,12 +38,12 @@ def study_rows(runs: Sequence[Run]) -> tuple[pd.DataFrame, dict[tuple[str, str],
         setting = run.recipe.setting
         variant = run.folder.name.removeprefix(f"{setting}-")
         try:
-            planned = run.cells(run.windows(), allow_seen=True)
+            planned = run.planned_rows(run.windows(), allow_seen=True)
         except FileNotFoundError:
             planned = []  # not pretrained yet
         there = [cell for cell in planned if (run.rows / f"{cell.fingerprint}.json").exists()]
-        protocol = {name: value.default for name, value in inspect.signature(cells).parameters.items()}
-        protocol |= {name: value.default for name, value in inspect.signature(units).parameters.items()}
+        protocol = {name: value.default for name, value in inspect.signature(planned_rows).parameters.items()}
+        protocol |= {name: value.default for name, value in inspect.signature(fold_seeds).parameters.items()}
         protocol |= run.recipe.protocol
         folds = protocol["folds"] if protocol["test"] is None else 1
         kinds = [run.recipe.overrides.get(mode, {}).get("mode", mode) for mode in protocol["modes"]]
@@ -50,7 +51,7 @@ def study_rows(runs: Sequence[Run]) -> tuple[pd.DataFrame, dict[tuple[str, str],
         rows = folds * len(protocol["seeds"]) * (len(protocol["shots"]) * (len(kinds) - zero) + zero)
         counts[setting, variant] = rows
         if there:
-            parts.append(gather(run.rows, there).assign(variant=variant, dataset=setting))
+            parts.append(collect_rows(run.rows, there).assign(variant=variant, dataset=setting))
     if not parts:
         raise FileNotFoundError("no result rows of this study yet; run: otolith study RECIPE")
     return pd.concat(parts, ignore_index=True), counts

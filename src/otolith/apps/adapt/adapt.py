@@ -21,37 +21,16 @@ from otolith.apps.adapt.estimate import CANDIDATES, Choice, _choice, _impossible
 from otolith.checkpoints import checkpoint
 from otolith.checkpoints.checkpoint import Checkpoint
 from otolith.classifiers.baselines import ForestClassifier
-from otolith.classifiers.logistic import neighbours
-from otolith.classifiers.training import embed
+from otolith.classifiers.features import embed
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.splits import Split
 from otolith.data.windows import Windows
+from otolith.evaluation.arms import mode_of
 from otolith.experiments.recipe import load
 from otolith.formats import table
 from otolith.storage.files import replacing
 
-TRANSFER: Mapping[str, Any] = {
-    "mode": "frozen",
-    "head": "logistic",
-    "penalty": 0.1,
-    "whiten": 0.1,
-    "whiten_people": 0.1,
-    "self_training": 2,
-    "statistics": True,
-    "copies": 8,
-    "augmentations": [
-        {"name": "rotation", "sd_degrees": 15},
-        {"name": "scaling", "common": True},
-        {"name": "time_shift", "share": 0.2},
-        {"name": "time_warp", "sd": 0.1},
-        {"name": "noise", "sd": 0.03},
-    ],
-}
-"""How the encoder is adapted where no recipe says it: arguments of `TransferClassifier`, those of `recipes/few-shot.toml`.
-`docs/few-shot.md` says why."""
 FILES = ("estimate.csv", "estimate.png")
-MOST_COPIED = 4096
-"""Windows and their copies together; more labelled windows get fewer copies."""
 
 
 class Fitted(NamedTuple):
@@ -69,7 +48,7 @@ def adapt(
     out: Path,
     *,
     unlabelled: Windows | None = None,
-    transfer: Mapping[str, Any] = TRANSFER,
+    transfer: Mapping[str, Any] = {},
     seed: int = 0,
     jobs: int = 1,
 ) -> Iterator[Fitted]:
@@ -85,8 +64,8 @@ def adapt(
         out: folder of the files.
         unlabelled: of the same recordings, from `gather`, for what needs no labels: whitening, self-training, the
             pretext's loss. A recording in which a person who is left out was labelled is left out with that person.
-        transfer: how the encoder is adapted. Where it whitens and windows have no neighbours, that is left out;
-            so is whitening by people if most of them were labelled with one class alone.
+        transfer: arguments of `TransferClassifier`, as its `from_arguments` takes them; empty: its defaults, which are the
+            few-shot method.
         seed: of the folds, initial weights and trees.
         jobs: processes that leave people out; each gets its share of the cores.
     """
@@ -124,13 +103,14 @@ class _Maker:
         windows: Windows,
         unlabelled: Windows | None,
     ) -> None:
-        self.encoder, self.transfer, self.seed = encoder, transfer, seed
+        self.encoder, self.arguments, self.seed = encoder, {**transfer, "seed": seed}, seed
         self.windows, self.unlabelled = windows, unlabelled
         self.table = self.around = None  # arrays, as joblib maps those into all processes
-        if transfer.get("mode") == "frozen":
-            statistics = bool(transfer.get("statistics", False))
+        model = TransferClassifier.from_arguments(self.arguments)
+        if model.mode == "frozen":
+            statistics = model.head.use_statistics
             self.table = embed(encoder.encoder, windows, statistics=statistics).numpy()
-            if unlabelled is not None and transfer.get("whiten") is not None:
+            if unlabelled is not None and model.head.uses_unlabelled:
                 self.around = embed(encoder.encoder, unlabelled, statistics=statistics).numpy()
 
     def fitted(self, name: str, rows: np.ndarray) -> TransferClassifier | ForestClassifier:
@@ -145,14 +125,7 @@ class _Maker:
             others = self.unlabelled[mine] if len(mine) else None
             around = None if self.around is None or others is None else torch.from_numpy(self.around[mine])
         table = None if self.table is None else torch.from_numpy(self.table[rows])
-        transfer = dict(self.transfer)
-        if transfer.get("whiten") is not None and len(neighbours(train if others is None else others)[0]) < 2:
-            transfer |= {"whiten": None, "whiten_people": 0.0, "self_training": 0}
-        if transfer.get("whiten_people") and not _does_several(train):
-            transfer["whiten_people"] = 0.0
-        if transfer.get("copies"):
-            transfer["copies"] = min(transfer["copies"], MOST_COPIED // len(train))
-        model = TransferClassifier(self.encoder, seed=self.seed, **transfer)
+        model = TransferClassifier.from_arguments(self.arguments, self.encoder)
         return model.fit(train, features=table, unlabelled=others, unlabelled_features=around)
 
     def predicted(self, model: TransferClassifier | ForestClassifier, rows: np.ndarray) -> np.ndarray:
@@ -160,13 +133,6 @@ class _Maker:
         if self.table is None or isinstance(model, ForestClassifier):
             return model.predict(self.windows[rows])
         return model.predict(self.windows[rows], features=torch.from_numpy(self.table[rows]))
-
-
-def _does_several(windows: Windows) -> bool:
-    """Whether most people were labelled with several classes; else what people differ in may be the class itself."""
-    assert windows.y is not None
-    of_person = [len(np.unique(windows.y[windows.subject == number])) for number in np.unique(windows.subject)]
-    return float(np.median(of_person)) > 1
 
 
 def _left_out(make: _Maker, split: Split, name: str, threads: int | None) -> tuple[Split, str, np.ndarray]:
@@ -209,7 +175,7 @@ def adapt_recordings(
         out: folder of the files.
         columns: what is known of the recordings.
         recipe: its settings for the mode finetune, or for the first arm of its protocol that has a pretrained encoder where
-            finetune is not among them, take the place of `adapt.TRANSFER`.
+            finetune is not among them, replace the few-shot method.
         seed: of everything.
         jobs: processes.
 
@@ -217,15 +183,12 @@ def adapt_recordings(
         What was read, and the models as they get fitted; when the last is out, the files are there.
     """
     loaded = checkpoint.load(encoder)
-    settings = TRANSFER
+    settings: Mapping[str, Any] = {}
     if recipe is not None:
         made = load(recipe)
-        kinds = {arm: made.overrides.get(arm, {}).get("mode", arm) for arm in made.protocol.get("modes", ())}
+        kinds = {arm: mode_of(arm, made.overrides) for arm in made.protocol.get("modes", ())}
         arms = [arm for arm, kind in kinds.items() if kind in ("frozen", "finetune")]
-        arm = arms[0] if arms and "finetune" not in kinds else "finetune"
-        settings = {"mode": arm, **made.transfer, **made.overrides.get(arm, {})}
-        if settings.get("head") == "text":
-            settings["prompts"] = made.prompts
+        settings = made.classifier_arguments(arms[0] if arms and "finetune" not in kinds else "finetune")
     kind = loaded.about.get("encoder", "")
     material = spans.gather(recordings, labels, loaded.signal, columns=columns, encoder=kind, seed=seed)
     fits = adapt(loaded, material.windows, out, unlabelled=material.unlabelled, transfer=settings, seed=seed, jobs=jobs)

@@ -1,0 +1,63 @@
+"""Write a fitted `TransferClassifier` as a checkpoint, and read it again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_is_fitted
+
+from otolith.checkpoints import checkpoint
+from otolith.data.features import feature_count
+
+_ARGUMENTS = ("mode", "head", "training", "seed")
+
+
+def save(model: Any, path: Path, label_names: Sequence[str] | None, about: Mapping[str, Any]) -> None:
+    """Write the classifier; see `TransferClassifier.save`."""
+    check_is_fitted(model, "head_")
+    if model.signal_ is None:
+        raise ValueError(
+            "this classifier was fitted on arrays, whose sampling rate and units are unknown; fit it on Windows"
+        )
+    names = [str(label) if label_names is None else label_names[int(label)] for label in model.classes_]
+    arguments = model.arguments()
+    facts = {
+        **{name: arguments[name] for name in _ARGUMENTS},
+        "labels": names,
+        "effective_head": model.effective_head_.arguments(),
+    }
+    about = {**model.about_, **about, "classifier": facts}
+    checkpoint.save(path, model.encoder_, model.signal_, about=about, heads={"classifier": model.head_})
+
+
+def load(kind: Any, path: Path, device: str) -> Any:
+    """Read a classifier; see `TransferClassifier.load`."""
+    loaded = checkpoint.load(path)
+    facts = loaded.about.get("classifier")
+    if facts is None:
+        raise ValueError(
+            f"'{path}' holds an encoder without a classifier; train one with labels first: otolith transfer"
+        )
+    weights = loaded.heads.get("classifier", {})
+    width = loaded.encoder.dim
+    try:
+        model = kind.from_arguments({**{name: facts[name] for name in _ARGUMENTS}, "device": device}, loaded)
+        model.effective_head_ = type(model.head)(**facts["effective_head"])
+        if model.head.use_statistics:
+            width += feature_count(len(loaded.signal.channels), loaded.signal.steps)
+        model.classes_ = np.array([str(label) for label in facts["labels"]])
+        with torch.device("meta"):  # takes no memory: sizes may be absurd until they are compared with the weights
+            head = model.head.outline(width, len(model.classes_), weights)
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
+        raise ValueError(f"the classifier in '{path}' cannot be used: {error}") from error
+    checkpoint.check_fit(head, weights, what=f"the classifier in '{path}'")
+    head.to_empty(device="cpu").load_state_dict(weights)
+    model.encoder_, model.head_ = loaded.encoder.to(device), head.to(device).eval()
+    model.signal_, model.about_ = loaded.signal, loaded.about
+    model.shape_ = len(loaded.signal.channels), loaded.signal.steps
+    model.steps_, model.history_ = 0, []
+    return model
