@@ -14,8 +14,8 @@ from otolith import paired
 from otolith.apps.label import zeroshot_file
 from otolith.checkpoints import checkpoint
 from otolith.classifiers import prompts
-from otolith.classifiers.prompts import WordHead, class_vectors, projection, read_prompts, sentences
 from otolith.classifiers.features import embed
+from otolith.classifiers.prompts import WordHead, class_vectors, projection, read_prompts, sentences
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.multimodal import MultimodalData, Narration, SensorStream
 from otolith.data.store import Store
