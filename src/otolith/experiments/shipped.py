@@ -26,7 +26,7 @@ def shipped_prompts() -> dict[str, str]:
 
 
 def locate(name: str | Path, folder: Path = Path()) -> Path:
-    """Return `folder / name` where that is a file, else the file that ships by this name, else `folder / name` all the same."""
+    """Return `folder / name`, or the file that ships by this name if there is none at `folder / name`."""
     path, shipped = folder / name, Path(name).as_posix()
     return _file(shipped) if not path.is_file() and shipped in _names() else path
 
