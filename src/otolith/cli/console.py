@@ -1,59 +1,59 @@
-"""The console and the application that all commands share."""
+"""Where the commands write: results to standard output, everything else to standard error."""
 
 from __future__ import annotations
 
-import contextlib
+import json
+import logging
 import os
 import sys
-from collections.abc import Iterator
+from typing import Any
 
-import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.markup import escape
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    help="""Pretrain encoders of wearable motion sensors without labels, adapt them with a few, prove them on new people.
-
-    [bold]Try it:[/] otolith demo
-
-    [bold]The whole path:[/] otolith prepare motionsense --source DIR; then, with a recipe (a TOML file),
-    otolith pretrain RECIPE, otolith evaluate RECIPE, otolith report RECIPE;
-    then otolith pretrain RECIPE --everyone, otolith transfer RECIPE and otolith label MODEL FILE.csv.
-    With recordings and labels of your own: otolith adapt CHECKPOINT --recordings DIR --labels FILE.
-    With words instead of labels: otolith pair, otolith pretrain, otolith zeroshot ENCODER FILE.csv --labels "...".
-
-    Every stage goes on where it was interrupted when the same command is given again.""",
-)
 # Lines that go into a file or a pipe are neither wrapped nor cut at a terminal's 80 columns.
 _WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 1000
-console = Console(stderr=True, width=_WIDTH)
-out = Console(width=_WIDTH)
+
+out = Console(width=_WIDTH, emoji=False)
+"""Results."""
+notes = Console(stderr=True, width=_WIDTH, emoji=False)
+"""What happens on the way; silent with --quiet."""
+errors = Console(stderr=True, width=_WIDTH, emoji=False)
+"""Errors and warnings, which --quiet keeps."""
+
+__all__ = ["errors", "escape", "notes", "out", "put_json", "results", "set_verbosity", "warn"]
 
 
-@contextlib.contextmanager
-def _progress(*amounts: ProgressColumn) -> Iterator[Progress]:
-    """Bars for long work; Ctrl-C inside ends the command with a word on how to go on."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), *(amounts or (MofNCompleteColumn(),)))
-    try:
-        with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as bars:
-            yield bars
-    except KeyboardInterrupt:
-        console.print("interrupted; the same command goes on where this one stopped", highlight=False)
-        raise typer.Exit(130) from None
+def set_verbosity(*, verbose: bool, quiet: bool) -> None:
+    """Set how much the commands tell: also what libraries log (verbose), or results, warnings and errors alone (quiet)."""
+    notes.quiet = quiet
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger().setLevel(logging.INFO if verbose else logging.WARNING)
 
 
-def _plain(text: str) -> str:
-    return text.replace("[", "\\[")
+def results(as_json: bool) -> Console:
+    """Return the console for results in words: standard output, or standard error where JSON goes to standard output."""
+    return notes if as_json else out
+
+
+def put_json(document: Any) -> None:
+    """Write one JSON document to standard output; paths become text, NaN becomes null."""
+    out.file.write(json.dumps(_plain(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def warn(text: str) -> None:
+    """Write a warning to standard error."""
+    errors.print(f"[bold yellow]warning:[/] {escape(text)}", highlight=False, soft_wrap=True)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value in JSON's own types."""
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if hasattr(value, "tolist"):  # of NumPy
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return value if value - value == 0 else None
+    return value if isinstance(value, str | int | bool | None) else str(value)

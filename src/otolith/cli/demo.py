@@ -7,16 +7,17 @@ from typing import Annotated
 
 import typer
 
-from otolith.cli.console import app, console, out
-from otolith.cli.evaluate import _evaluate, _report
-from otolith.cli.options import JobsOption, SeedOption
-from otolith.cli.train import _pretrain
+from otolith.cli.command import command
+from otolith.cli.console import notes, out
+from otolith.cli.evaluate import evaluate_run, report_run
+from otolith.cli.options import JobsOption
+from otolith.cli.train import pretrain_run
 
 
-@app.command()
+@command
 def demo(
     run: Annotated[Path, typer.Option("--out", help="Folder for everything the demo writes.")] = Path("runs/demo"),
-    seed: SeedOption = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Random seed; overrides the recipe.")] = None,
     jobs: JobsOption = 0,
 ) -> None:
     """Run the main job on real data: pretrain, compare, report, and label the recording of a person never seen.
@@ -31,33 +32,33 @@ def demo(
     from otolith.formats import table
 
     data = run / "data"
-    console.print("[bold]1/5[/] prepare SPAR: 10 people, 7 shoulder exercises, wrist, 50 Hz", highlight=False)
+    notes.print("[bold]1/5[/] prepare SPAR: 10 people, 7 shoulder exercises, wrist, 50 Hz", highlight=False)
     for _ in prepare.prepare_dataset("spar", None, data):
         pass
-    job = runs.Run(recipe.load(Path(__file__).parents[1] / "recipes" / "demo.toml", seed=seed), run, data)
-    console.print("[bold]2/5[/] pretrain without labels, once a fold, never on its test people", highlight=False)
-    _pretrain(job)
-    console.print(
-        "[bold]3/5[/] compare the few-shot head, frozen, fine-tuned, from scratch and a random forest on people never seen",
+    job = runs.Run(recipe.load("demo", seed=seed), run, data)
+    notes.print("[bold]2/5[/] pretrain without labels, once per fold, never on its test people", highlight=False)
+    pretrain_run(job)
+    notes.print(
+        "[bold]3/5[/] compare the few-shot head, frozen, fine-tuned, from scratch and a random forest on held-out people",
         highlight=False,
     )
-    _evaluate(job, jobs)
-    console.print(
-        "[bold]4/5[/] fit a classifier with 50 windows a class; label a recording of a person never seen",
+    evaluate_run(job, jobs)
+    notes.print(
+        "[bold]4/5[/] fit a classifier with 50 windows per class; label a recording of a held-out person",
         highlight=False,
     )
     model = job.transfer(shots=50, fold=0)
     file, truth = held_out_session(job, fold=0)
     labelled = label.label_file(model, file, run, columns=table.Columns(), truth=truth)
     for note in labelled.read.notes:
-        console.print(f"    {note}", highlight=False)
-    console.print("[bold]5/5[/] report", highlight=False)
-    _report(job, picture=label.picture(labelled, truth=truth))
+        notes.print(f"    {note}", highlight=False)
+    notes.print("[bold]5/5[/] report", highlight=False)
+    report_run(job, picture=label.picture(labelled, truth=truth))
     out.print(
         f"\n[bold]model[/]   {model}\n[bold]labels[/]  {run / file.stem}.timeline.csv, .png\n\n"
         "[bold]What to try next[/]\n"
         f"  your own recording (a CSV with time, x, y, z):  otolith label {model} YOUR.csv\n"
         "  a larger corpus, MotionSense (24 people):       otolith prepare motionsense --source DIR\n"
-        "                                                  otolith pretrain recipes/motionsense-simclr.toml",
+        "                                                  otolith pretrain motionsense-simclr",
         highlight=False,
     )

@@ -1,7 +1,12 @@
-"""Command-line options, each declared once."""
+"""Options that several commands take, each declared once; `command` expands the groups.
+
+A further option of a group is one more line in its class.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import typing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,81 +17,124 @@ if TYPE_CHECKING:
     from otolith.formats.table import Columns
 
 
-DataOption = Annotated[
-    Path, typer.Option("--data", envvar="OTOLITH_DATA", help="Folder of the prepared corpora.", show_default=True)
+def _recipe_names(incomplete: str) -> list[str]:
+    """Complete a recipe's name, or a TOML file of this folder, in the shell."""
+    from otolith.experiments.shipped import shipped_recipes
+
+    files = [path.as_posix() for path in Path().glob("*.toml")]
+    return [name for name in [*files, *shipped_recipes()] if name.startswith(incomplete)]
+
+
+RecipeArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE",
+        autocompletion=_recipe_names,
+        help="A recipe that `otolith recipes` lists, such as motionsense-simclr, or a TOML file.",
+    ),
 ]
-RecipeArgument = Annotated[Path, typer.Argument(help="A recipe: a TOML file such as recipes/motionsense-simclr.toml.")]
 ChangeOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting of the recipe; may be given many times."),
 ]
-SeedOption = Annotated[int | None, typer.Option("--seed", help="Seed of everything; wins over the recipe's.")]
-OutOption = Annotated[
-    Path | None,
-    typer.Option("--out", help="Folder of the run. Default: runs/ and the recipe's name."),
+DataOption = Annotated[Path, typer.Option("--data", envvar="OTOLITH_DATA", help="Folder of the prepared corpora.")]
+JobsOption = Annotated[
+    int, typer.Option("--jobs", "-j", min=0, help="Processes; 0 starts one for each core, at most 8.")
 ]
-VariantOption = Annotated[str | None, typer.Option("--variant", help="One of the recipe's variants.")]
-SharedOption = Annotated[
-    Path | None,
-    typer.Option(help="Folder where several runs keep encoders and rows together, so that none is made twice."),
-]
-JobsOption = Annotated[int, typer.Option("--jobs", "-j", min=0, help="Processes; 0: one for each core, at most 8.")]
 FileArgument = Annotated[
-    Path, typer.Argument(help="A recording: a table with a header, a row a time step (.csv, .csv.gz).")
+    Path,
+    typer.Argument(metavar="FILE", help="A recording: a table with one row per time step (.csv, .csv.gz, ...)."),
 ]
 ResultsOption = Annotated[
-    Path | None, typer.Option("--out", help="Folder for the results. Default: beside the recording.")
+    Path | None, typer.Option("--out", help="Folder for the results.  [default: the recording's folder]")
 ]
-TimeOption = Annotated[str | None, typer.Option(help="Column of time stamps; guessed if not given.")]
-AccOption = Annotated[str | None, typer.Option(metavar="X,Y,Z", help="The accelerometer's columns.")]
-GyroOption = Annotated[str | None, typer.Option(metavar="X,Y,Z", help="The gyroscope's columns.")]
-AccUnitOption = Annotated[str | None, typer.Option(help="g, m/s2 or mg.")]
-GyroUnitOption = Annotated[str | None, typer.Option(help="rad/s or deg/s.")]
-TimeUnitOption = Annotated[str | None, typer.Option(help="s, ms, us or ns.")]
-RateOption = Annotated[float | None, typer.Option(help="Rate in Hz, for files without a clock.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Write the results as one JSON document to standard output.")]
 
 
-def _columns(
-    time: str | None,
-    acc: str | None,
-    gyro: str | None,
-    acc_unit: str | None,
-    gyro_unit: str | None,
-    time_unit: str | None,
-    rate: float | None,
-) -> Columns:
-    """What a command line says of a recording."""
-    from pydantic import TypeAdapter, ValidationError
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+    """A recipe, what is changed in it, and the folders of its run."""
 
-    from otolith.formats import table
+    recipe: RecipeArgument
+    change: ChangeOption = None
+    seed: Annotated[int | None, typer.Option("--seed", help="Random seed; overrides the recipe.")] = None
+    variant: Annotated[str | None, typer.Option("--variant", help="One of the recipe's variants.")] = None
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the run.  [default: runs/ and the recipe's name]")
+    ] = None
+    shared: Annotated[
+        Path | None,
+        typer.Option(
+            "--shared", help="Folder in which several runs share encoders and rows, so that each is made once."
+        ),
+    ] = None
+    data: DataOption = Path("data")
 
-    given = {
-        "time": time,
-        "acc": tuple(acc.split(",")) if acc else None,
-        "gyro": tuple(gyro.split(",")) if gyro else None,
-        "acc_unit": acc_unit,
-        "gyro_unit": gyro_unit,
-        "time_unit": time_unit,
-        "rate_hz": rate,
-    }
-    try:
-        return TypeAdapter(table.Columns).validate_python(given)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        raise ValueError(f"--{str(problem['loc'][0]).replace('_', '-')}: {problem['msg']}") from None
+    def open(self) -> Run:
+        """Return the run of the recipe."""
+        from otolith.experiments import recipe
+        from otolith.experiments.run import Run
+
+        loaded = recipe.load(self.recipe, self.change or (), self.seed, self.variant)
+        return Run(loaded, self.out or Path("runs") / loaded.name, self.data, self.shared)
 
 
-def _run(
-    path: Path,
-    change: list[str] | None,
-    seed: int | None,
-    folder: Path | None,
-    data: Path,
-    shared: Path | None,
-    variant: str | None,
-) -> Run:
-    from otolith.experiments import recipe
-    from otolith.experiments.run import Run
+@dataclasses.dataclass(frozen=True)
+class DownloadOptions:
+    """Whether official files are downloaded."""
 
-    loaded = recipe.load(path, change or (), seed, variant)
-    return Run(loaded, folder or Path("runs") / loaded.name, data, shared)
+    download: Annotated[
+        bool, typer.Option("--download", help="Download the official files of corpora that are not here yet.")
+    ] = False
+    accept_licence: Annotated[
+        bool, typer.Option("--accept-licence", help="Accept the corpora's licences; otherwise a terminal asks.")
+    ] = False
+
+
+_PANEL = "How to read the recording (what is not given is guessed, and what was guessed is shown)"
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordingOptions:
+    """How to read a recording: one line for each field of `Columns`, under the field's name."""
+
+    time: Annotated[str | None, typer.Option("--time", help="Column of the time stamps.", rich_help_panel=_PANEL)] = (
+        None
+    )
+    acc: Annotated[
+        str | None, typer.Option("--acc", metavar="X,Y,Z", help="The accelerometer's columns.", rich_help_panel=_PANEL)
+    ] = None
+    gyro: Annotated[
+        str | None, typer.Option("--gyro", metavar="X,Y,Z", help="The gyroscope's columns.", rich_help_panel=_PANEL)
+    ] = None
+    acc_unit: Annotated[str | None, typer.Option("--acc-unit", help="g, m/s2 or mg.", rich_help_panel=_PANEL)] = None
+    gyro_unit: Annotated[str | None, typer.Option("--gyro-unit", help="rad/s or deg/s.", rich_help_panel=_PANEL)] = None
+    time_unit: Annotated[str | None, typer.Option("--time-unit", help="s, ms, us or ns.", rich_help_panel=_PANEL)] = (
+        None
+    )
+    rate_hz: Annotated[
+        float | None,
+        typer.Option("--rate", help="Sampling rate in Hz, for files without a clock.", rich_help_panel=_PANEL),
+    ] = None
+
+    def columns(self) -> Columns:
+        """Return the options as the reader takes them; what was not given keeps the reader's default."""
+        from pydantic import TypeAdapter, ValidationError
+
+        from otolith.formats.table import Columns
+
+        lists = {name for name, hint in typing.get_type_hints(Columns).items() if "tuple" in str(hint)}
+        given = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+        given |= {name: tuple(part.strip() for part in given[name].split(",")) for name in lists & given.keys()}
+        try:
+            return TypeAdapter(Columns).validate_python(given)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            raise ValueError(f"--{str(problem['loc'][0]).replace('_', '-')}: {problem['msg']}") from None
+
+
+def jobs_of(jobs: int) -> int:
+    """Return the number of processes: `jobs`, or one for each core that this machine or container grants, at most 8."""
+    from joblib import cpu_count
+
+    return jobs or min(8, int(cpu_count()))

@@ -3,83 +3,68 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from otolith.cli.console import _plain, _progress, app, console, out
-from otolith.cli.options import (
-    AccOption,
-    AccUnitOption,
-    FileArgument,
-    GyroOption,
-    GyroUnitOption,
-    JobsOption,
-    RateOption,
-    ResultsOption,
-    TimeOption,
-    TimeUnitOption,
-    _columns,
-)
+from otolith.cli.command import command
+from otolith.cli.console import escape, notes, put_json, results, warn
+from otolith.cli.options import FileArgument, JobsOption, JsonOption, RecordingOptions, ResultsOption, jobs_of
+from otolith.cli.progress import progress
 
 if TYPE_CHECKING:
+    from otolith.apps.adapt.estimate import Choice
+    from otolith.apps.adapt.spans import Material
     from otolith.apps.label import Labelled
 
 
-@app.command()
+@command
 def label(
     model: Annotated[
         Path,
-        typer.Argument(help="A classifier: model.safetensors, from `otolith transfer`, `otolith adapt` or the demo."),
+        typer.Argument(
+            metavar="MODEL", help="A classifier: model.safetensors of `otolith transfer` or `otolith adapt`."
+        ),
     ],
     file: FileArgument,
     folder: ResultsOption = None,
-    time: TimeOption = None,
-    acc: AccOption = None,
-    gyro: GyroOption = None,
-    acc_unit: AccUnitOption = None,
-    gyro_unit: GyroUnitOption = None,
-    time_unit: TimeUnitOption = None,
-    rate: RateOption = None,
-    seed: Annotated[int, typer.Option("--seed", help="Accepted by every stage; labelling draws nothing.")] = 0,
+    as_json: JsonOption = False,
+    *,
+    recording: RecordingOptions,
 ) -> None:
     """Label a recording: a timeline (start, end, label, probability), a summary by label and a plot.
 
-    Columns, units and rate are guessed where they are not given, and what was guessed is shown.
+    [bold]Example:[/] otolith label model.safetensors monday.csv --acc-unit g
     """
-    del seed
     from otolith.apps.label import label_file
 
-    columns = _columns(time, acc, gyro, acc_unit, gyro_unit, time_unit, rate)
     target = folder or file.parent
-    _show(label_file(model, file, target, columns=columns), file, target)
+    show_labelled(label_file(model, file, target, columns=recording.columns()), file, target, as_json=as_json)
 
 
-@app.command()
+@command
 def adapt(
     encoder: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="An encoder, from `otolith pretrain`.")],
-    recordings: Annotated[Path, typer.Option("--recordings", metavar="DIR", help="Folder of your recordings.")],
-    labels: Annotated[Path, typer.Option("--labels", metavar="FILE", help="Who did what when: a CSV, see above.")],
+    recordings: Annotated[Path, typer.Option("--recordings", metavar="DIR", help="Folder of the recordings.")],
+    labels: Annotated[
+        Path, typer.Option("--labels", metavar="FILE", help="CSV with columns recording,start,end,label\\[,person].")
+    ],
     folder: Annotated[Path, typer.Option("--out", help="Folder for model, estimate and picture.")] = Path(
         "runs/adapted"
     ),
     recipe: Annotated[
-        Path | None, typer.Option("--recipe", help="A recipe whose \\[transfer] says how the encoder is adapted.")
+        str | None, typer.Option("--recipe", help="A recipe whose \\[transfer] says how the encoder is adapted.")
     ] = None,
-    time: TimeOption = None,
-    acc: AccOption = None,
-    gyro: GyroOption = None,
-    acc_unit: AccUnitOption = None,
-    gyro_unit: GyroUnitOption = None,
-    time_unit: TimeUnitOption = None,
-    rate: RateOption = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of folds, weights and trees.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Random seed of folds, weights and trees.")] = 0,
     jobs: JobsOption = 0,
+    as_json: JsonOption = False,
+    *,
+    recording: RecordingOptions,
 ) -> None:
-    """Teach an encoder your own labels, with an honest estimate beside a random forest; the better one becomes the model.
+    """Adapt an encoder to your own labels; estimate how well it does on new people, compared with a random forest.
 
-    The labels file is a table with a line for each stretch you know:
+    The better of the two becomes the model. The labels file is a table with one line for each labelled time span:
 
     \b
     recording,start,end,label,person
@@ -87,98 +72,110 @@ def adapt(
     anna-monday.csv,75,130,climbing stairs,anna
     ben.csv,2024-03-01 08:00:05,2024-03-01 08:01:00,walking,ben
 
-    Start and end are seconds from the recording's first row or, where it has dates, date-times. Ten windows a class, that is
-    ten to twenty seconds, of three people or more are a good beginning. The estimate leaves people out: it says how the
-    model does on people it has not seen. Without the column person, each recording counts as a person of its own.
+    Start and end are seconds from the recording's first row or, if it has dates, date-times. Ten windows per class
+    (ten to twenty seconds) of three people or more are a good beginning. The estimate leaves people out: it says how
+    the model does on people that it has not seen. Without the column person, each recording counts as one person.
+
+    [bold]Example:[/] otolith adapt encoder.safetensors --recordings recordings --labels labels.csv
     """
-    from joblib import cpu_count
+    from otolith.apps.adapt import adapt as adapting
+    from otolith.experiments.shipped import find_shipped
 
-    from otolith.apps.adapt import adapt
-
-    columns = _columns(time, acc, gyro, acc_unit, gyro_unit, time_unit, rate)
-    material, fits = adapt.adapt_recordings(
-        encoder, recordings, labels, folder, columns=columns, recipe=recipe, seed=seed, jobs=jobs or min(8, cpu_count())
+    material, fits = adapting.adapt_recordings(
+        encoder,
+        recordings,
+        labels,
+        folder,
+        columns=recording.columns(),
+        recipe=None if recipe is None else find_shipped(recipe),
+        seed=seed,
+        jobs=jobs_of(jobs),
     )
     for note in material.notes:
-        console.print(_plain(note), highlight=False)
+        notes.print(note, highlight=False, markup=False)
     for warning in material.warnings:
-        console.print(f"[bold yellow]warning:[/] {_plain(warning)}", highlight=False)
+        warn(warning)
     choice = None
-    with _progress() as bar:
-        task = bar.add_task("fitting", total=None)
+    with progress("fitting") as bar:
         for fit in fits:
             choice = fit.choice
-            bar.update(task, completed=fit.done, total=fit.of, description=_plain(fit.what))
+            bar.update(fit.what, fit.done, fit.of)
     assert choice is not None
-    from otolith.apps.adapt.adapt import FILES
-    from otolith.apps.adapt.estimate import CANDIDATES
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("label")
-    for name in ("windows", "people", *(f"F1 {CANDIDATES[name]}" for name in choice.estimates)):
-        table.add_column(name, justify="right")
-    for number, line in enumerate(material.counts.itertuples()):
-        scores = (f"{found.f1[number]:.2f}" for found in choice.estimates.values())
-        table.add_row(_plain(line.label), str(line.windows), str(line.people), *scores)
-    if choice.estimates:
-        table.add_row("macro F1", "", "", *map(_plain, map(str, choice.estimates.values())), style="bold")
-    out.print(table)
-    for sentence in choice.why:
-        out.print(_plain(sentence), highlight=False)
     model = folder / "model.safetensors"
-    files = [model, *(folder / name for name in FILES)] if choice.estimates else [model]
-    out.print("\n".join(map(str, files)), f"\ntry: otolith label {model} YOUR.csv", highlight=False, sep="")
+    files = [model, *(folder / name for name in adapting.FILES)] if choice.estimates else [model]
+    if as_json:
+        put_json(_adapted_document(material, choice, files))
+    _show_adapted(material, choice, files, as_json=as_json)
 
 
-@app.command()
+@command
 def zeroshot(
     model: Annotated[
-        Path, typer.Argument(help="An encoder pretrained with words: of `otolith pretrain` or `otolith import-primus`.")
+        Path,
+        typer.Argument(
+            metavar="CHECKPOINT",
+            help="An encoder pretrained with text, from `otolith pretrain` or `otolith import-primus`.",
+        ),
     ],
     file: FileArgument,
     labels: Annotated[
-        str,
-        typer.Option("--labels", metavar="WORDS,WORDS...", help='What may happen in it, such as "walking,running".'),
+        str, typer.Option("--labels", metavar="TEXT,TEXT...", help='The possible labels, such as "walking,running".')
     ],
     prompts: Annotated[
-        Path | None,
+        str | None,
         typer.Option("--prompts", help='TOML file of sentences by label: walking = ["a person walks", ...].'),
     ] = None,
     text: Annotated[
         str | None,
-        typer.Option("--text", metavar="NAME", help="Text encoder: a name or folder. Default: what the model names."),
+        typer.Option("--text", metavar="NAME", help="Text encoder, a name or folder.  [default: the model's]"),
     ] = None,
     folder: ResultsOption = None,
-    time: TimeOption = None,
-    acc: AccOption = None,
-    gyro: GyroOption = None,
-    acc_unit: AccUnitOption = None,
-    gyro_unit: GyroUnitOption = None,
-    time_unit: TimeUnitOption = None,
-    rate: RateOption = None,
-    seed: Annotated[int, typer.Option("--seed", help="Accepted by every stage; labelling draws nothing.")] = 0,
+    as_json: JsonOption = False,
+    *,
+    recording: RecordingOptions,
 ) -> None:
-    """Label a recording in words that nobody trained on: a timeline, a summary by label and a plot.
+    """Label a recording zero-shot, with labels in words and no training: a timeline, a summary by label and a plot.
 
-    Each window goes to the label whose words lie nearest to it. Unlike `otolith label` it cannot say how sure it may be:
-    look at a stretch you know first.
+    Each window gets the label whose text embedding is nearest. Unlike `otolith label` it gives no calibrated
+    probability: check a time span that you know first.
+
+    [bold]Example:[/] otolith zeroshot primus.safetensors monday.csv --labels "walking,climbing stairs"
     """
-    del seed
     from otolith.apps.label import zeroshot_file
+    from otolith.experiments.shipped import locate
 
-    columns = _columns(time, acc, gyro, acc_unit, gyro_unit, time_unit, rate)
     target = folder or file.parent
-    words = [word.strip() for word in labels.split(",") if word.strip()]
-    _show(zeroshot_file(model, file, target, words, prompts=prompts, text=text, columns=columns), file, target)
+    names = [name.strip() for name in labels.split(",") if name.strip()]
+    sentences = None if prompts is None else locate(prompts)
+    columns = recording.columns()
+    found = zeroshot_file(model, file, target, names, prompts=sentences, text=text, columns=columns)
+    show_labelled(found, file, target, as_json=as_json)
 
 
-def _show(labelled: Labelled, file: Path, target: Path) -> None:
-    """A labelled recording's notes, summary and files."""
-
+def show_labelled(labelled: Labelled, file: Path, target: Path, *, as_json: bool = False) -> None:
+    """Show what was read of a recording, its summary by label and the files; with `as_json` also as JSON."""
     from otolith.formats.table import stem as table_stem
 
+    stem = target / table_stem(file)
+    files = {kind: f"{stem}.{kind}{suffix}" for kind, suffix in (("timeline", ".csv"), ("summary", ".csv"))}
+    files["picture"] = f"{stem}.png"
+    if as_json:
+        timeline = labelled.timeline.assign(
+            **{name: labelled.timeline[name].astype(str) for name in ("start", "end") if name in labelled.timeline}
+        )
+        put_json(
+            {
+                "recording": file,
+                "rate_hz": labelled.read.rate_hz,
+                "notes": labelled.read.notes,
+                "timeline": timeline.to_dict(orient="records"),
+                "summary": labelled.summary.to_dict(orient="records"),
+                "files": files,
+            }
+        )
+    screen = results(as_json)
     for note in labelled.read.notes:
-        console.print(note, highlight=False)
+        notes.print(note, highlight=False, markup=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("label", "time", "share", "bouts", "mean probability"):
         table.add_column(name, justify="left" if name == "label" else "right")
@@ -186,12 +183,53 @@ def _show(labelled: Labelled, file: Path, target: Path) -> None:
         if line.seconds > 0:
             known = line.label != ""
             table.add_row(
-                line.label or "(not labelled)",
+                escape(line.label or "(not labelled)"),
                 f"{line.seconds:,.1f} s",
                 f"{100 * line.share:.0f} %" if known else "",
                 str(int(line.bouts)),
                 f"{line.probability:.2f}" if known else "",
             )
-    out.print(table)
-    stem = target / table_stem(file)
-    out.print(f"{stem}.timeline.csv\n{stem}.summary.csv\n{stem}.png", highlight=False)
+    screen.print(table)
+    screen.print("\n".join(files.values()), highlight=False, markup=False)
+
+
+def _show_adapted(material: Material, choice: Choice, files: list[Path], *, as_json: bool) -> None:
+    from otolith.apps.adapt.estimate import CANDIDATES
+
+    screen = results(as_json)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("label")
+    for name in ("windows", "people", *(f"F1 {CANDIDATES[name]}" for name in choice.estimates)):
+        table.add_column(name, justify="right")
+    for number, line in enumerate(material.counts.itertuples()):
+        scores = (f"{found.f1[number]:.2f}" for found in choice.estimates.values())
+        table.add_row(escape(line.label), str(line.windows), str(line.people), *scores)
+    if choice.estimates:
+        table.add_row("macro F1", "", "", *(escape(str(found)) for found in choice.estimates.values()), style="bold")
+    screen.print(table)
+    for sentence in choice.why:
+        screen.print(sentence, highlight=False, markup=False)
+    screen.print("\n".join(map(str, files)), highlight=False, markup=False)
+    screen.print(f"try: otolith label {files[0]} YOUR.csv", highlight=False, markup=False)
+
+
+def _adapted_document(material: Material, choice: Choice, files: list[Path]) -> dict[str, Any]:
+    labels = [str(name) for name in material.counts["label"]]
+    return {
+        "model": files[0],
+        "chosen": choice.chosen,
+        "why": choice.why,
+        "labels": material.counts.to_dict(orient="records"),
+        "estimates": {
+            name: {
+                "macro_f1": found.macro_f1,
+                "low": found.low,
+                "high": found.high,
+                "f1": dict(zip(labels, found.f1, strict=True)),
+            }
+            for name, found in choice.estimates.items()
+        },
+        "notes": material.notes,
+        "warnings": material.warnings,
+        "files": files,
+    }

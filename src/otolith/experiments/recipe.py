@@ -54,6 +54,7 @@ from otolith.datasets import DATASETS
 from otolith.encoders import ENCODERS, Encoder
 from otolith.evaluation.arms import MODES, arm_arguments
 from otolith.evaluation.plan import fold_seeds, planned_rows
+from otolith.experiments.shipped import find_shipped
 from otolith.experiments.toml import Table, _apply, _as_toml, _merged, _nones, _read
 from otolith.objectives import OBJECTIVES, Objective
 from otolith.paired.attach import attach
@@ -133,11 +134,11 @@ class Recipe:
             return kind(encoder, **arguments)
 
 
-def load(path: Path, changes: Sequence[str] = (), seed: int | None = None, variant: str | None = None) -> Recipe:
+def load(path: str | Path, changes: Sequence[str] = (), seed: int | None = None, variant: str | None = None) -> Recipe:
     """Reads and checks a recipe.
 
     Args:
-        path: the TOML file.
+        path: the TOML file, or the name of a recipe that ships.
         changes: `section.key=value`, with the value as TOML writes it; they win over the file.
         seed: wins over the file's.
         variant: one of the file's `variants`; the recipe's name ends in its name. None: the recipe as it stands.
@@ -146,6 +147,7 @@ def load(path: Path, changes: Sequence[str] = (), seed: int | None = None, varia
         FileNotFoundError: there is no file.
         ValueError: not TOML, an unknown section or key (the nearest one is named), or a value of the wrong type.
     """
+    path = find_shipped(path)
     tree = _read(path)
     try:
         found = tree.pop("variants", {})
@@ -179,9 +181,9 @@ def changed(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
     return _check(_nones(tree), recipe.name)
 
 
-def variants(path: Path) -> list[str]:
+def variants(path: str | Path) -> list[str]:
     """Names of a recipe's variants, in the file's order; empty if it has none. Errors as `load`."""
-    found = _read(path).get("variants", {})
+    found = _read(find_shipped(path)).get("variants", {})
     if not isinstance(found, dict) or not all(isinstance(table, dict) for table in found.values()):
         raise ValueError(f"recipe '{path}': variants are tables, [variants.NAME.SECTION]")
     return list(found)

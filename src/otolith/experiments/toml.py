@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from otolith.classifiers.prompts import read_prompts
+from otolith.experiments.shipped import find_shipped, locate
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -19,20 +20,20 @@ Table = dict[str, Any]
 
 
 def _read(path: Path) -> Table:
-    if not path.is_file():
-        near = sorted(p.name for p in path.parent.glob("*.toml")) if path.parent.is_dir() else []
-        raise FileNotFoundError(f"no recipe at '{path}'" + (f"; there are: {', '.join(near)}" if near else ""))
     try:
         tree: Table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"'{path}' is not TOML: {error}") from error
     for part in (tree, *(tree.get("variants") or {}).values()):
         if isinstance(part, dict) and isinstance(part.get("prompts"), str):
-            part["prompts"] = read_prompts(path.parent / part["prompts"])  # a kept recipe is then whole by itself
+            part["prompts"] = read_prompts(
+                locate(part["prompts"], path.parent)
+            )  # a kept recipe is then whole by itself
     if base := tree.pop("extends", None):
-        if path.resolve() == (path.parent / str(base)).resolve():
+        extended = find_shipped(str(base), path.parent)
+        if path.resolve() == extended.resolve():
             raise ValueError(f"recipe '{path}' extends itself")
-        tree = _merged(_read(path.parent / str(base)), tree)
+        tree = _merged(_read(extended), tree)
     return tree
 
 

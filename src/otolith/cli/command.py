@@ -1,0 +1,102 @@
+"""Turn a function into a command: groups of options, verbosity, and errors as one message."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import inspect
+import traceback
+import typing
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any
+
+import typer
+
+from otolith.cli.console import errors, escape, set_verbosity
+
+
+@dataclasses.dataclass(frozen=True)
+class OutputOptions:
+    """How much a command tells; every command has these."""
+
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose",
+            "-v",
+            envvar="OTOLITH_DEBUG",
+            help="Also show what libraries log, and the traceback of an error.",
+            rich_help_panel="Output",
+        ),
+    ] = False
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Show only results, warnings and errors.", rich_help_panel="Output")
+    ] = False
+
+
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """Return a function as Typer takes it, with the options of groups in place of the groups.
+
+    A group is a dataclass whose fields are options. A function names it as one parameter:
+
+        @command
+        def evaluate(run: RunOptions, jobs: JobsOption = 0) -> None:
+            run.open().evaluate(jobs=jobs)
+
+    The result also has the options of `OutputOptions`. It exits with 0 (done), 1 (an error, which a message explains) or 130
+    (interrupted); for a wrong usage Typer exits with 2.
+    """
+    parameters: list[inspect.Parameter] = []
+    groups: dict[str, tuple[type, list[str]]] = {}
+    own = inspect.signature(function).parameters
+    hints = typing.get_type_hints(function, include_extras=True)
+    for name, hint in [*((name, hints[name]) for name in own), ("output", OutputOptions)]:
+        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+            inner, fields = typing.get_type_hints(hint, include_extras=True), dataclasses.fields(hint)
+            groups[name] = hint, [field.name for field in fields]
+            parameters += [_parameter(field.name, inner[field.name], field.default) for field in fields]
+        else:
+            parameters.append(_parameter(name, hint, own[name].default))
+
+    @functools.wraps(function)
+    def run(**given: Any) -> None:
+        for name, (kind, fields) in groups.items():
+            given[name] = kind(**{field: given.pop(field) for field in fields})
+        with _reported(given.pop("output")):
+            function(**given)
+
+    run.__doc__ = unwrapped(inspect.getdoc(function) or "")
+    vars(run).pop("__wrapped__")  # Typer reads the signature set here, not the function's
+    vars(run)["__signature__"] = inspect.Signature(parameters)
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
+def unwrapped(text: str) -> str:
+    """Return a help text with one line per paragraph, for the terminal to wrap; those after a line \\b keep their lines."""
+    paragraphs = inspect.cleandoc(text).split("\n\n")
+    return "\n\n".join(part if part.startswith("\b") else " ".join(part.split()) for part in paragraphs)
+
+
+def _parameter(name: str, hint: Any, default: Any) -> inspect.Parameter:
+    kept = inspect.Parameter.empty if default is dataclasses.MISSING else default
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=kept, annotation=hint)
+
+
+@contextlib.contextmanager
+def _reported(output: OutputOptions) -> Iterator[None]:
+    """End the command with a message and an exit code where the work inside fails."""
+    set_verbosity(verbose=output.verbose, quiet=output.quiet)
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    except BrokenPipeError:  # the reader of a pipe has gone; Typer ends such a command
+        raise
+    except (ValueError, OSError, ImportError) as error:
+        if output.verbose:
+            traceback.print_exc()
+        message = escape(str(error) or type(error).__name__)
+        errors.print(f"[bold red]error:[/] {message}", highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from None

@@ -1,0 +1,90 @@
+"""Run commands as a user does, in a folder of one's own."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from otolith.cli.main import app
+
+RECIPE = """
+name = "small"
+dataset = "synthetic"
+[windows]
+channels = ["acc_x", "acc_y", "acc_z"]
+[unlabelled]
+overlap = 0.0
+[encoder]
+name = "strided"
+[objective]
+name = "simclr"
+augmentations = [{ name = "rotation", sd_degrees = 20 }]
+[pretrain]
+epochs = 2
+batch_size = 64
+[protocol]
+folds = 3
+fold_seed = 0
+seeds = [0, 1]
+shots = [2, 10]
+modes = ["frozen", "finetune", "forest"]
+[transfer]
+head = "logistic"
+steps = 10
+"""
+
+
+class Ran(NamedTuple):
+    """What a command did: its exit status, and what it wrote to standard output and standard error."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def text(self) -> str:
+        """All that a terminal shows."""
+        return self.out + self.err
+
+
+def invoke(capture: pytest.CaptureFixture[str], *words: object) -> Ran:
+    """Run a command in this process."""
+    with pytest.raises(SystemExit) as ended:
+        app([str(word) for word in words])
+    printed = capture.readouterr()
+    return Ran(int(ended.value.code or 0), printed.out, printed.err)
+
+
+@pytest.fixture
+def otolith(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
+    """Run a command: `otolith("datasets", "--json")`."""
+    monkeypatch.setenv("COLUMNS", "300")
+    return lambda *words: invoke(capsys, *words)
+
+
+@pytest.fixture(scope="session")
+def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small recipe, the synthetic corpus, and encoders pretrained on each fold and on everyone."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "small.toml").write_text(RECIPE)
+    common = ["small.toml", "--data", "data", "--out", "runs/small", "--quiet"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for words in (["prepare", "synthetic"], ["pretrain", *common], ["pretrain", *common, "--everyone"]):
+            with pytest.raises(SystemExit) as ended:
+                app(words)
+            assert not ended.value.code
+    return folder
+
+
+@pytest.fixture
+def here(pretrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of `pretrained` as the working directory."""
+    folder = tmp_path / "project"
+    shutil.copytree(pretrained, folder)
+    monkeypatch.chdir(folder)
+    return folder
