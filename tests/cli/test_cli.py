@@ -85,7 +85,7 @@ def test_the_whole_chain(here, otolith, monkeypatch) -> None:
     assert otolith("evaluate", "small.toml", "--jobs", "1")[0] == 0
     assert len(list(Path("runs/small/rows").glob("*.json"))) == 36
     status, text = otolith("report", "small.toml")
-    assert status == 0 and "random forest" in text and "Fine-tuning against freezing" in text
+    assert status == 0 and "random forest" in text and "Fine-tuning compared with freezing" in text
     table = pd.read_csv("runs/small/rows.csv")
     assert len(table) == 36 and not table["test_seen_in_pretraining"].any()
     assert "data:image/svg+xml" in Path("runs/small/report.html").read_text()
@@ -278,7 +278,7 @@ def test_words_from_pairs_to_a_recording_of_ones_own(here, otolith, monkeypatch)
     list(paired.compute(multimodal_data, store, paired.folder_of(Path("data"), "synthetic"), text=words, image=None))
     assert otolith("pretrain", "words.toml")[0] == 0
     status, text = otolith("retrieve", "words.toml")
-    assert status == 0 and "motion -> text" in text and "text -> motion" in text and "1.000 (1.000)" in text
+    assert status == 0 and "IMU -> text" in text and "text -> IMU" in text and "1.000 (1.000)" in text
     status, text = otolith("study", "words.toml", "--jobs", "1", "--out", "runs/words-study", "--title", "Words")
     page = Path("runs/words-study/study.md").read_text()
     assert status == 0 and "## Without labels" in page and "## Retrieval" in page
