@@ -1,4 +1,4 @@
-"""Words as labels: class vectors, zero-shot, the head that words start, and retrieval with known answers."""
+"""Words as labels: class vectors, zero-shot, and the head that words start."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -17,16 +17,12 @@ from otolith.classifiers import prompts
 from otolith.classifiers.features import embed
 from otolith.classifiers.prompts import WordHead, class_vectors, projection, read_prompts, sentences
 from otolith.classifiers.transfer import TransferClassifier
-from otolith.data.multimodal import MultimodalData, Narration, SensorStream
 from otolith.data.store import Store
 from otolith.data.windows import Windows
 from otolith.encoders import Strided
 from otolith.evaluation import protocol
 from otolith.evaluation.protocol import cells, units
-from otolith.evaluation.recalls import recalls
-from otolith.evaluation.retrieval import retrieval
 from otolith.formats import table
-from otolith.paired.attach import attach
 
 DIM = 24
 LABELS = ("slow", "medium", "fast")
@@ -306,101 +302,6 @@ def test_rows_of_words(save: Callable[..., Path], windows: Windows, tmp_path: Pa
         cells(some, plan, lambda _: save(heads={}, subjects=[]), **settings)
     with pytest.raises(ValueError, match="the prompts have none for 'fast'"):
         cells(some, plan, lambda _: path, **{**settings, "prompts": {"slow": ["a"], "medium": ["b"]}})
-
-
-# retrieval
-
-
-def slow_retrieval(query: np.ndarray, key: np.ndarray, k: int) -> tuple[float, float]:
-    """Counts as the words say."""
-    q = query / np.linalg.norm(query, axis=1, keepdims=True)
-    distinct = np.unique(key, axis=0)
-    d = distinct / np.linalg.norm(distinct, axis=1, keepdims=True)
-    hits = 0
-    for row, own in zip(q, key, strict=True):
-        order = np.argsort(-(d @ row), kind="stable")[:k]
-        hits += any((distinct[n] == own).all() for n in order)
-    back = 0
-    for one, unit in zip(distinct, d, strict=True):
-        order = np.argsort(-(q @ unit), kind="stable")[:k]
-        back += any((key[n] == one).all() for n in order)
-    return hits / len(q), back / len(distinct)
-
-
-def test_recalls_equal_a_slow_count() -> None:
-    random = np.random.default_rng(0)
-    distinct = random.normal(size=(13, 8)).astype(np.float32)
-    key = distinct[random.integers(13, size=60)]
-    query = (key + random.normal(scale=1.2, size=key.shape)).astype(np.float32)
-    found = retrieval(torch.from_numpy(query), torch.from_numpy(key))
-    assert (found.windows, found.keys) == (60, len(np.unique(key, axis=0)))
-    for place, k in enumerate((1, 5, 10)):
-        assert (found.there[place], found.back[place]) == pytest.approx(slow_retrieval(query, key, k))
-        assert found.there_by_lot[place] == pytest.approx(k / found.keys)
-    own = retrieval(torch.from_numpy(key), torch.from_numpy(key))
-    assert own.there == own.back == (1.0, 1.0, 1.0)
-
-
-def test_by_lot_is_what_a_lottery_gives() -> None:
-    random = np.random.default_rng(1)
-    key = torch.from_numpy(np.eye(9, dtype=np.float32)[random.integers(9, size=40)])
-    drawn = [
-        retrieval(torch.from_numpy(random.normal(size=(40, 9)).astype(np.float32)), key[random.permutation(40)])
-        for _ in range(300)
-    ]
-    for place in range(3):
-        assert np.mean([d.there[place] for d in drawn]) == pytest.approx(drawn[0].there_by_lot[place], abs=0.02)
-        assert np.mean([d.back[place] for d in drawn]) == pytest.approx(drawn[0].back_by_lot[place], abs=0.03)
-
-
-def test_retrieval_of_nothing() -> None:
-    with pytest.raises(ValueError, match="expected two of the same, not empty"):
-        retrieval(torch.zeros(0, 3), torch.zeros(0, 3))
-
-
-@pytest.fixture(scope="module")
-def with_pairs(store: Store, windows: Windows, tmp_path_factory: pytest.TempPathFactory) -> Windows:
-    """Each recording's label as words, and a track of numbers beside half of them."""
-    random = np.random.default_rng(0)
-    folder = tmp_path_factory.mktemp("pairs")
-    multimodal_data = [
-        MultimodalData(
-            entry.name,
-            (Narration(0.0, entry.steps / store.rate_hz, store.labels[entry.spans[0][2]]),),
-            sensor_streams={
-                "skeleton": SensorStream(np.arange(0, 18, 0.1), random.normal(size=(180, 7)).astype(np.float32))
-            }
-            if number % 2
-            else {},
-        )
-        for number, entry in enumerate(store.entries)
-    ]
-    list(paired.compute(multimodal_data, store, folder, text=WORDS, image=None))
-    return attach(windows, store, {name: paired.load(folder, name, store) for name in ("text", "skeleton")})
-
-
-def test_recalls_of_people_never_seen(
-    save: Callable[..., Path], trained: Any, with_pairs: Windows, tmp_path: Path
-) -> None:
-    heads = nn.ModuleDict({"text": trained[1], "skeleton": nn.Linear(trained[0].dim, 7)})
-    path = save(heads={prompts.HEAD: heads})
-    plan = units(with_pairs, seeds=(0, 1), fold_seed=0, test=["5", "6"])
-    assert list(recalls(with_pairs, plan, lambda _: path, folder=tmp_path / "a", only_there=True)) == []
-    found = list(recalls(with_pairs, plan, lambda _: path, folder=tmp_path / "a"))
-    assert [recall.modality for recall in found] == ["text", "skeleton"], "seeds share encoder and people: once"
-    text, skeleton = found
-    assert text.n_keys == 3 and text.n_windows == len(with_pairs.for_subjects(["5", "6"])) and text.there_1 > 0.8
-    assert text.back_10 >= text.back_1 >= text.back_1_lot and text.test_subjects == "5 6"
-    assert skeleton.n_windows < text.n_windows and skeleton.there_10 < 0.5
-    again = list(recalls(with_pairs, plan, lambda _: path, folder=tmp_path / "a", only_there=True))
-    assert again == found
-    with pytest.raises(ValueError, match=r"was pretrained on test people \(synthetic:1\)"):
-        leaky = units(with_pairs, seeds=(0,), test=["1", "6"])
-        list(recalls(with_pairs, leaky, lambda _: path, folder=tmp_path / "a"))
-    with pytest.raises(ValueError, match="has no head for text or skeleton; only an objective with pairs leaves one"):
-        list(recalls(with_pairs, plan, lambda _: save(heads={}), folder=tmp_path / "a"))
-    with pytest.raises(ValueError, match="the head for skeleton gives 24 numbers and the vectors have 7"):
-        list(recalls(with_pairs, plan, lambda _: save(), folder=tmp_path / "b"))
 
 
 # a user's own recording

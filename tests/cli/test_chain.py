@@ -40,7 +40,7 @@ def test_from_a_corpus_to_a_report(
     assert ran.status == 0 and ran.out.strip() == "runs/small/rows: 36 rows" and "macro F1" in ran.err
     assert len(list(Path("runs/small/rows").glob("*.json"))) == 36
     ran = otolith("report", "small.toml")
-    assert ran.status == 0 and "random forest" in ran.out and "Fine-tuning against freezing" in ran.out
+    assert ran.status == 0 and "random forest" in ran.out and "Fine-tuning compared with freezing" in ran.out
     table = pd.read_csv("runs/small/rows.csv")
     assert len(table) == 36 and not table["test_seen_in_pretraining"].any()
     assert "data:image/svg+xml" in Path("runs/small/report.html").read_text()

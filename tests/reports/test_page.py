@@ -1,5 +1,6 @@
-"""The report: words that follow from the rows, figures, and one page that needs nothing else."""
+"""The report of a run: findings that follow from the rows, figures, and one self-contained page."""
 
+import base64
 import json
 import re
 
@@ -74,39 +75,35 @@ def test_the_table_has_a_line_a_mode_and_all_comes_last() -> None:
 
 
 def test_findings_follow_the_sign_and_the_interval() -> None:
-    said = findings.findings(GOOD)
-    fine = said[0].split("; ")
-    assert re.search(r"with 2 windows a class gains \+(9|10|11)\.\d points", fine[0])
-    assert "no clear difference" in fine[1]
-    assert "with all windows a class loses -" in fine[2]
-    forest = next(text for text in said if "against the random forest" in text)
-    assert "with 2 windows a class loses" in forest
-    assert "with 10 windows a class gains" in forest
-    assert any("use the forest" in text for text in said)
+    sentences = findings.findings(GOOD)
+    fine = sentences[0].split("; ")
+    assert re.search(r"freezing: \+(9|10|11)\.\d points \[.*\] with 2 windows per class$", fine[0])
+    assert fine[1].endswith("with 10 windows per class, not clear")
+    assert fine[2].startswith("-") and fine[2].endswith("with all windows per class.")
+    forest = next(text for text in sentences if "compared with random forest" in text).split("; ")
+    assert forest[0].split(": ")[1].startswith("-") and "2 windows per class (" in forest[0]
+    assert forest[1].startswith("+") and "10 windows per class (" in forest[1]
+    assert any("use it: it needs no pretraining" in text for text in sentences)
 
 
-def test_any_pretrained_arm_may_be_the_best_and_no_other(tmp_path, monkeypatch) -> None:
+def test_the_best_pretrained_arm_may_be_a_recipes_own(tmp_path) -> None:
     scores = {
         "finetune": {2: 0.75},
-        "ours": {2: 0.8},
+        "own arm": {2: 0.8},
         "frozen": {2: 0.7},
         "random-frozen": {2: 0.9},
         "forest": {2: 0.6},
     }
     found = rows(scores)
-    found.loc[found["mode"] == "ours", "objective"] = "simclr"
-    words = rows({"in words": {0: 0.95}})  # an arm of words alone under a name of its own has no labels
-    beside = pd.concat([found, words.assign(objective="primus")], ignore_index=True)
-    assert findings.findings(beside)[:-1] == findings.findings(found)[:-1]  # but for the last, of the best of all
-    said = next(text for text in findings.findings(found) if "against the random forest" in text)
-    assert said.startswith("The best of the pretrained") and said.endswith("(ours).")
-    drawn: list[list[str]] = []
-    confusion = figures.confusion_figure
-    monkeypatch.setattr(
-        page, "confusion_figure", lambda rows, modes, *rest: drawn.append(modes) or confusion(rows, modes, *rest)
-    )
+    found.loc[found["mode"] == "own arm", "objective"] = "simclr"
+    zero_shot = rows({"own zero-shot arm": {0: 0.95}})  # it uses no labels, and is no candidate
+    both = pd.concat([found, zero_shot.assign(objective="primus")], ignore_index=True)
+    assert findings.findings(both)[:-1] == findings.findings(found)[:-1]  # the last sentence names the best of all arms
+    sentence = next(text for text in findings.findings(found) if "compared with random forest" in text)
+    assert sentence.startswith("The best pretrained arm") and sentence.endswith("(own arm).")
     page.write(tmp_path / "r.html", found, title="t", card=DATASETS["synthetic"], recipe="")
-    assert drawn == [["ours", "forest"]]
+    figure = figures.confusion_figure(found, ["own arm", "forest"], CLASSES, 2)
+    assert base64.b64encode(style.svg(figure)).decode() in (tmp_path / "r.html").read_text()
     lines = figures.curve(found).axes[0].get_lines()
     colours = {line.get_color() for line in lines if len(line.get_label())}
     assert len(colours & {*style.COLOURS.values(), *style.OTHERS}) == 5
@@ -114,14 +111,14 @@ def test_any_pretrained_arm_may_be_the_best_and_no_other(tmp_path, monkeypatch) 
 
 def test_the_forest_is_not_recommended_where_it_never_wins() -> None:
     better = rows({"finetune": {2: 0.8}, "frozen": {2: 0.7}, "forest": {2: 0.5}})
-    assert not any("use the forest" in text for text in findings.findings(better))
+    assert not any("use it: it needs no pretraining" in text for text in findings.findings(better))
 
 
 def test_the_page_is_whole_and_needs_nothing_else(tmp_path, windows) -> None:
     embedding = figures.Embedding.of(windows.array().flatten(1), windows, at_most=60)
-    page = tmp_path / "report.html"
+    report = tmp_path / "report.html"
     page.write(
-        page,
+        report,
         GOOD,
         title="A <title>",
         card=DATASETS["synthetic"],
@@ -130,7 +127,7 @@ def test_the_page_is_whole_and_needs_nothing_else(tmp_path, windows) -> None:
         history=[[1, 2.0, 2.5], [2, 1.5, 2.2]],
         picture=b"<svg xmlns='http://www.w3.org/2000/svg'/>",
     )
-    text = page.read_text()
+    text = report.read_text()
     assert text.count("<figure>") == 6
     assert not re.search(r"(src|href)=\"(?!data:)", text), "nothing is loaded from anywhere"
     assert "A &lt;title&gt;" in text and "x &amp; y" in text
@@ -143,10 +140,10 @@ def test_the_page_is_whole_and_needs_nothing_else(tmp_path, windows) -> None:
 
 
 def test_rows_of_people_seen_in_pretraining_are_announced(tmp_path) -> None:
-    page = tmp_path / "report.html"
+    report = tmp_path / "report.html"
     seen = GOOD.assign(test_seen_in_pretraining=True)
-    page.write(page, seen, title="t", card=DATASETS["synthetic"], recipe="")
-    assert "saw test people in pretraining" in page.read_text()
+    page.write(report, seen, title="t", card=DATASETS["synthetic"], recipe="")
+    assert "saw test subjects in pretraining" in report.read_text()
 
 
 def test_one_seed_and_two_modes_are_enough_for_a_page(tmp_path) -> None:

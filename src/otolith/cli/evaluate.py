@@ -141,16 +141,19 @@ def evaluate_run(job: Run, jobs: int, allow_seen: bool = False) -> None:
 
 def retrieve_run(job: Run, allow_seen: bool = False) -> None:
     """Compute the recalls of a run that are missing, and show all of them."""
+    from otolith.evaluation.retrieval import RECALL_AT
+
     table = Table(title="recall on held-out subjects (chance level)", box=None, pad_edge=False, header_style="bold")
-    for name in ("fold", "query -> result", "among", "at 1", "at 5", "at 10"):
-        table.add_column(name, justify="left" if name.startswith("query") else "right")
+    for name in ("fold", "direction", "candidates", "recall@1", "recall@5", "recall@10"):
+        table.add_column(name, justify="left" if name == "direction" else "right")
     for found in job.retrieve(allow_seen=allow_seen):
-        for way, words, among in (
-            ("there", f"IMU -> {found.modality}", found.n_keys),
-            ("back", f"{found.modality} -> IMU", found.n_windows),
+        for way, direction, candidates in (
+            ("imu_to_paired", f"IMU -> {found.modality}", found.n_keys),
+            ("paired_to_imu", f"{found.modality} -> IMU", found.n_windows),
         ):
-            cells = [f"{getattr(found, f'{way}_{k}'):.3f} ({getattr(found, f'{way}_{k}_lot'):.3f})" for k in (1, 5, 10)]
-            table.add_row(str(found.fold), words, f"{among:,}", *cells)
+            recalls = [(getattr(found, f"{way}_r{k}"), getattr(found, f"{way}_chance_r{k}")) for k in RECALL_AT]
+            cells = [f"{value:.3f} ({chance:.3f})" for value, chance in recalls]
+            table.add_row(str(found.fold), direction, f"{candidates:,}", *cells)
     out.print(table)
 
 

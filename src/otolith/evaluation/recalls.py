@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from otolith.checkpoints import checkpoint, provenance
-from otolith.classifiers import prompts as zeroshot
+from otolith.classifiers import prompts
 from otolith.classifiers.features import embed
 from otolith.data.windows import Windows
 from otolith.evaluation import retrieval
@@ -22,10 +22,11 @@ from otolith.storage.records import _read
 
 @dataclasses.dataclass(frozen=True)
 class Recall:
-    """One search of held-out people's windows in another modality and back; see `zeroshot.retrieval` for the recalls.
+    """Cross-modal recall@k of one encoder on the windows of held-out subjects; `retrieval.Retrieval` defines the recalls.
 
-    `there_1` is from a window to its vector of the modality, `back_1` from such a vector to a window, each at 1, 5 and 10;
-    `_lot` is what drawing by lot would give; the rest as in `Row`.
+    `imu_to_paired_r1` is recall@1 from a window to its embedding of `modality`, and `paired_to_imu_r1` from such an
+    embedding to a window. `imu_to_paired_chance_r1` and `paired_to_imu_chance_r1` are their chance levels. The fields for
+    recall@5 and recall@10 have analogous names. The other fields are those of `Row`.
     """
 
     dataset: str
@@ -40,18 +41,18 @@ class Recall:
     fold_seed: int
     n_windows: int
     n_keys: int
-    there_1: float
-    there_5: float
-    there_10: float
-    back_1: float
-    back_5: float
-    back_10: float
-    there_1_lot: float
-    there_5_lot: float
-    there_10_lot: float
-    back_1_lot: float
-    back_5_lot: float
-    back_10_lot: float
+    imu_to_paired_r1: float
+    imu_to_paired_r5: float
+    imu_to_paired_r10: float
+    paired_to_imu_r1: float
+    paired_to_imu_r5: float
+    paired_to_imu_r10: float
+    imu_to_paired_chance_r1: float
+    imu_to_paired_chance_r5: float
+    imu_to_paired_chance_r10: float
+    paired_to_imu_chance_r1: float
+    paired_to_imu_chance_r5: float
+    paired_to_imu_chance_r10: float
     seconds: float
     test_subjects: str
     test_seen_in_pretraining: bool
@@ -69,31 +70,31 @@ def recalls(
     *,
     folder: Path,
     allow_seen: bool = False,
-    only_there: bool = False,
+    existing_only: bool = False,
 ) -> Iterator[Recall]:
-    """Yields how well each encoder's held-out people's windows find their words, pictures and the like, and are found.
+    """Yield the cross-modal recalls of each encoder on the windows of its held-out subjects.
 
     Args:
-        windows: with paired vectors; labels are not used.
-        plan: from `fold_seeds`; those that share encoder and test people are searched once.
-        encoders: the checkpoint for a unit.
-        folder: recalls are kept there, one JSON file each.
-        allow_seen: also judge encoders that saw test people in pretraining; their recalls say so.
-        only_there: compute nothing.
+        windows: windows with paired embeddings; labels are not used.
+        plan: folds and seeds; those that share an encoder and test subjects are evaluated once.
+        encoders: returns the checkpoint of a fold and seed.
+        folder: folder of the results, one JSON file per recall.
+        allow_seen: also evaluate encoders that saw test subjects in pretraining; their recalls record it.
+        existing_only: yield the recalls that are in the folder, and compute none.
 
     Raises:
-        ValueError: windows without pairs, an encoder without a head for any of them or with one of another size, an encoder
-            that does not fit the windows or has seen a test person, or a damaged file.
+        ValueError: the windows have no paired embeddings; an encoder has no head for any of the modalities or one of another
+            dimension, does not fit the windows, or has seen a test subject; or a file is damaged.
     """
     if not windows.paired:
-        raise ValueError("these windows have no pairs, so there is nothing to find; run first: otolith pair")
+        raise ValueError("these windows have no paired embeddings to retrieve; run first: otolith pair")
     folder.mkdir(parents=True, exist_ok=True)
     code, content = provenance.code_version(), windows.content_hash
     loaded: dict[Path, checkpoint.Checkpoint] = {}
     done = set()
     for unit in plan:
         path = encoders(unit)
-        if only_there and not path.exists():
+        if existing_only and not path.exists():
             continue
         if path not in loaded:
             loaded[path] = checkpoint.load(path)
@@ -105,23 +106,24 @@ def recalls(
         if (path, unit.split.test) in done:
             continue
         done.add((path, unit.split.test))
-        seen = {f"{windows.dataset}:{person}" for person in unit.split.test} & set(encoder.about.get("subjects", ()))
+        seen = {f"{windows.dataset}:{subject}" for subject in unit.split.test} & set(encoder.about.get("subjects", ()))
         if seen and not allow_seen:
             raise ValueError(
-                f"'{path}' was pretrained on test people ({', '.join(sorted(seen))}); pretrain without them, or allow it "
-                "(--allow-seen) and have every recall say so"
+                f"'{path}' was pretrained on test subjects ({', '.join(sorted(seen))}); pretrain without them, or allow it "
+                "(--allow-seen), which every recall then records"
             )
-        heads = {name: zeroshot.projection(encoder.heads, name) for name in windows.paired}
+        heads = {name: prompts.projection(encoder.heads, name) for name in windows.paired}
         if not any(heads.values()):
             raise ValueError(
-                f"'{path}' has no head for {' or '.join(heads)}; only an objective with pairs leaves one (primus)"
+                f"'{path}' has no head for {' or '.join(heads)}; pretrain it with an objective that learns "
+                "from pairs, such as primus"
             )
         for modality, head in heads.items():
             if head is None:
                 continue
             name = [content, encoder.sha256, modality, dataclasses.asdict(unit.split), code]
             file = folder / f"{fingerprint(name)[:24]}.json"
-            if not file.exists() and not only_there:
+            if not file.exists() and not existing_only:
                 recall = _recall(windows, unit, encoder, modality, head, bool(seen), file.stem)
                 write_text(file, json.dumps(dataclasses.asdict(recall), indent=1))
             if file.exists():
@@ -141,24 +143,22 @@ def _recall(
     rows = windows.rows_for_subjects(unit.split.test)
     rows = rows[windows.present[modality][torch.from_numpy(rows)].numpy()]
     if not len(rows):
-        raise ValueError(f"no window of {', '.join(unit.split.test)} has a pair of {modality}; leave that modality out")
+        raise ValueError(
+            f"no window of the test subjects {', '.join(unit.split.test)} has an embedding of {modality}; leave this "
+            "modality out of the recipe's section [paired]"
+        )
     key = windows.paired[modality][torch.from_numpy(rows)]
     if len(head["weight"]) != key.shape[1]:
         raise ValueError(
-            f"the head for {modality} gives {len(head['weight'])} numbers and the vectors have {key.shape[1]}; pair the "
-            "corpus with the encoder that the checkpoint was pretrained with"
+            f"the head for {modality} has {len(head['weight'])} outputs but the embeddings have {key.shape[1]} dimensions; "
+            "pair the corpus with the encoder that the checkpoint was pretrained with"
         )
     query = torch.nn.functional.linear(embed(encoder.encoder, windows[rows]), head["weight"], head["bias"])
     found = retrieval.retrieval(query, key)
     numbers = {
-        f"{way}_{k}{lot}": value
-        for way, lot, values in (
-            ("there", "", found.there),
-            ("there", "_lot", found.there_by_lot),
-            ("back", "", found.back),
-            ("back", "_lot", found.back_by_lot),
-        )
-        for k, value in zip(retrieval.AT, values, strict=True)
+        f"{name}_r{k}": value
+        for name in ("imu_to_paired", "imu_to_paired_chance", "paired_to_imu", "paired_to_imu_chance")
+        for k, value in zip(retrieval.RECALL_AT, getattr(found, name), strict=True)
     }
     return Recall(
         dataset=windows.dataset,

@@ -1,4 +1,4 @@
-"""Cross-modal retrieval between motion and other modalities: recall@k and its chance level."""
+"""Cross-modal retrieval between IMU windows and another modality: recall@k in both directions and its chance level."""
 
 from __future__ import annotations
 
@@ -9,55 +9,57 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-AT = (1, 5, 10)
-"""How many candidates a recall looks at."""
+RECALL_AT = (1, 5, 10)
+"""The values of k in recall@k."""
 
 
 class Retrieval(NamedTuple):
-    """Recalls of a search in both directions, and what drawing by lot would give.
+    """Recall@k in both directions, and the chance level of each.
 
     Attributes:
-        windows: how many windows.
-        keys: how many distinct vectors of the other modality; windows of the same words share one.
-        there: from a window to its vector among the distinct ones: share of windows, at 1, 5, 10.
-        there_by_lot: the same by lot.
-        back: from a distinct vector to any of its windows among all: share of vectors, at 1, 5, 10.
-        back_by_lot: the same by lot.
+        windows: number of windows.
+        keys: number of distinct embeddings of the other modality; windows with the same text share one.
+        imu_to_paired: share of windows whose own embedding is among the k most similar distinct ones, for k = 1, 5, 10.
+        imu_to_paired_chance: the same for a random order.
+        paired_to_imu: share of distinct embeddings with one of their own windows among the k most similar windows, for
+            k = 1, 5, 10.
+        paired_to_imu_chance: the same for a random order.
     """
 
     windows: int
     keys: int
-    there: tuple[float, ...]
-    there_by_lot: tuple[float, ...]
-    back: tuple[float, ...]
-    back_by_lot: tuple[float, ...]
+    imu_to_paired: tuple[float, ...]
+    imu_to_paired_chance: tuple[float, ...]
+    paired_to_imu: tuple[float, ...]
+    paired_to_imu_chance: tuple[float, ...]
 
 
 def retrieval(query: Float[Tensor, "windows dim"], key: Float[Tensor, "windows dim"]) -> Retrieval:
-    """Recall at 1, 5 and 10 by cosine, both ways.
+    """Return recall@1, @5 and @10 by cosine similarity, in both directions.
 
-    Equal keys are one candidate: a window that finds its words has found them, whichever window's copy they are; and words
-    find a window as soon as any window of these words is among the first. A tie counts as found.
+    Equal keys are one candidate: a window retrieves its text whichever window's copy of the text it is, and a text retrieves
+    a window if any of its windows is among the first k. A tie counts as retrieved.
 
     Args:
-        query: of the windows, from the head into the other modality's space.
-        key: the other modality's vector of each window.
+        query: embeddings of the windows, projected into the other modality's space.
+        key: the other modality's embedding of each window.
 
     Raises:
-        ValueError: no windows, or sizes that differ.
+        ValueError: there are no windows, or the shapes differ.
     """
     if len(query) != len(key) or not len(key) or query.shape[1] != key.shape[1]:
         raise ValueError(
-            f"queries {tuple(query.shape)} and keys {tuple(key.shape)}; expected two of the same, not empty"
+            f"queries have the shape {tuple(query.shape)} and keys {tuple(key.shape)}; expected equal shapes with at least "
+            "one window"
         )
     distinct, own, count = torch.unique(key.cpu(), dim=0, return_inverse=True, return_counts=True)
     left = F.normalize(query.cpu().double(), dim=1)
     right = F.normalize(distinct.double(), dim=1)
     rows, mine = torch.arange(len(left)), (left * right[own]).sum(dim=1)
-    better = torch.zeros(len(left), dtype=torch.long)  # keys nearer to a window than its own
+    better = torch.zeros(len(left), dtype=torch.long)  # keys that are more similar to a window than its own key
     first = torch.full((len(right),), -2.0, dtype=torch.float64)
-    first.scatter_reduce_(0, own, mine, "amax")  # the nearest of a key's own windows
-    before = torch.zeros(len(right), dtype=torch.long)  # windows of other keys nearer to a key than that
+    first.scatter_reduce_(0, own, mine, "amax")  # the highest similarity of a key to one of its own windows
+    before = torch.zeros(len(right), dtype=torch.long)  # windows of other keys that are more similar to a key than that
     for block in torch.arange(len(right)).split(1024):
         cosine = left @ right[block].T
         inside = (own >= block[0]) & (own <= block[-1])
@@ -67,13 +69,14 @@ def retrieval(query: Float[Tensor, "windows dim"], key: Float[Tensor, "windows d
     windows, keys = len(left), len(right)
     others = (windows - count).double()
     missed = [
-        torch.stack([(others - t).clamp_min(0) / (windows - t) for t in range(min(k, windows))]).prod(0) for k in AT
+        torch.stack([(others - t).clamp_min(0) / (windows - t) for t in range(min(k, windows))]).prod(0)
+        for k in RECALL_AT
     ]
     return Retrieval(
         windows,
         keys,
-        tuple(float((better < k).double().mean()) for k in AT),
-        tuple(min(k, keys) / keys for k in AT),
-        tuple(float((before < k).double().mean()) for k in AT),
+        tuple(float((better < k).double().mean()) for k in RECALL_AT),
+        tuple(min(k, keys) / keys for k in RECALL_AT),
+        tuple(float((before < k).double().mean()) for k in RECALL_AT),
         tuple(float(1 - part.mean()) for part in missed),
     )

@@ -1,4 +1,4 @@
-"""Result rows of the protocol."""
+"""The result row of the protocol."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One result. `shots` None means all windows, 0 none (zero-shot); `commit` ends in + where the code had uncommitted
-    changes.
+    """One result of the protocol: one fold, seed, mode and number of shots. `docs/protocol.md` explains every column.
 
-    `pretraining` and `transfer` are JSON: the settings of the encoder's making, and of the classifier's.
+    `shots` None means all windows and 0 means zero-shot. `pretraining` and `transfer` are JSON: the settings of the
+    encoder's pretraining, and the classifier's arguments. `commit` ends in + if the code had uncommitted changes.
     """
 
     dataset: str

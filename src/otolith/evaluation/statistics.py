@@ -1,4 +1,4 @@
-"""Summaries of result rows and paired comparisons with intervals."""
+"""Means of result rows and paired comparisons, with intervals."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from scipy import stats
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """Mean over folds for each seed, then mean and 95 % interval (Student's t) over seeds; one line a mode and shots.
+    """Return the mean over folds per seed, then the mean and 95 % interval (Student's t) over seeds, per mode and shots.
 
     Columns: mode, shots, macro_f1, low, high (both NaN with one seed), accuracy, worst_subject (mean over seeds of the
-    worst person's macro F1), seeds, folds.
+    lowest macro F1 of a subject), seeds, folds.
     """
     worst = rows.assign(worst_subject=[min(json.loads(text).values()) for text in rows["f1_by_subject"]])
     by_seed = worst.groupby(["mode", "shots", "seed"], dropna=False).agg(
@@ -48,17 +48,17 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
 
 @dataclasses.dataclass(frozen=True)
 class Gain:
-    """A paired comparison: macro F1 of `mode` minus that of `over`, on the same folds, seeds and windows.
+    """A paired comparison: macro F1 of `mode` minus that of `over`, on the same folds, seeds and labelled windows.
 
     Attributes:
-        mode: what is compared.
-        over: with what.
-        shots: windows a class; None: all.
+        mode: name of the compared rows.
+        over: name of the rows that they are compared with.
+        shots: labelled windows per class; None: all.
         gain: mean difference.
-        low: lower end of its 95 % bootstrap interval.
-        high: upper end.
-        p: two-sided Wilcoxon signed-rank test over the pairs; NaN with fewer than 6 of them.
-        pairs: number of folds x seeds.
+        low: lower end of the 95 % bootstrap interval.
+        high: upper end of the 95 % bootstrap interval.
+        p: p value of the two-sided Wilcoxon signed-rank test over the pairs; NaN with fewer than 6 pairs.
+        pairs: number of pairs of rows (folds x seeds).
     """
 
     mode: str
@@ -72,26 +72,26 @@ class Gain:
 
 
 def gains(rows: pd.DataFrame, mode: str, over: str) -> list[Gain]:
-    """Paired comparisons of two modes at every number of shots; see `paired_difference`."""
+    """Compare two modes at every number of shots; see `paired_difference`."""
     return paired_difference(rows[rows["mode"] == mode], rows[rows["mode"] == over], mode, over)
 
 
 def paired_difference(
     rows: pd.DataFrame, others: pd.DataFrame, mode: str, over: str, *, pool: bool = False, tested: bool = True
 ) -> list[Gain]:
-    """Compares rows with others of the same corpus, shots, seed, fold and test people; one `Gain` a number of shots.
+    """Compare rows with others of the same corpus, shots, seed, fold and test subjects: one `Gain` per number of shots.
 
-    The bootstrap (10,000 draws, percentile) draws groups of test people, not single rows: seeds that tested the same
-    people are no independent evidence. So with one partition into 5 folds it draws 5 groups, and the interval is as wide
-    as that deserves.
+    The bootstrap (10,000 draws, percentile method) resamples groups of test subjects, not single rows, because seeds that
+    tested the same subjects are not independent. With one partition into 5 folds it resamples 5 groups, and the interval is
+    accordingly wide.
 
     Args:
-        rows: of what is compared; several rows may meet one of `others` (objectives that share a control).
-        others: of what it is compared with.
-        mode: name of the first, for the `Gain`.
-        over: name of the second.
-        pool: all shots as one, with `shots` None.
-        tested: with the Wilcoxon test, which takes seconds for some small numbers of pairs; else its p is NaN.
+        rows: rows of the first arm; several of them may be paired with one of `others` (objectives that share a control).
+        others: rows of the second arm.
+        mode: name of the first arm, for the `Gain`.
+        over: name of the second arm, for the `Gain`.
+        pool: compare all shots together; `shots` is then None.
+        tested: compute the Wilcoxon test, which takes seconds for some small numbers of pairs; otherwise `p` is NaN.
     """
     keys = ["dataset", "shots", "seed", "fold", "test_subjects"]
     both = rows.merge(others, on=keys, suffixes=("", "_over"))

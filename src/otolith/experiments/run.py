@@ -318,7 +318,7 @@ class Run:
             self.encoder_path,
             folder=(self.shared or self.folder) / "recalls",
             allow_seen=allow_seen,
-            only_there=only_there,
+            existing_only=only_there,
         )
 
     def transfer(self, *, mode: str = "finetune", shots: int | None = None, fold: int | None = None) -> Path:

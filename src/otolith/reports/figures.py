@@ -18,17 +18,29 @@ from torch import Tensor
 from otolith.classifiers.baselines import CLASSICAL
 from otolith.data.windows import Windows
 from otolith.evaluation.statistics import gains, summary
-from otolith.reports.style import CLASSES, COLOURS, OTHERS, STYLE, TITLES, _title, by_shots, same_shots, shots_in_words
+from otolith.reports.study_tables import sorted_by_shots
+from otolith.reports.style import (
+    CLASSES,
+    COLOURS,
+    OTHERS,
+    STYLE,
+    TITLES,
+    arms_in_order,
+    by_shots,
+    mode_title,
+    same_shots,
+    shots_text,
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Embedding:
-    """A 2-D map of windows.
+    """A two-dimensional map of windows.
 
     Attributes:
-        xy: (windows, 2).
-        label: (windows,) label names.
-        subject: (windows,) names of people.
+        xy: (windows, 2), the coordinates.
+        label: (windows,), the name of each window's label.
+        subject: (windows,), the name of each window's subject.
         label_names: all labels, in their order.
     """
 
@@ -39,7 +51,7 @@ class Embedding:
 
     @classmethod
     def of(cls, features: Tensor, windows: Windows, *, at_most: int = 1000) -> Embedding:
-        """t-SNE (scikit-learn, perplexity 30, started from principal components) of up to `at_most` windows."""
+        """Map up to `at_most` labelled windows by scikit-learn's t-SNE (perplexity 30, principal components as start)."""
         from sklearn.manifold import TSNE
 
         rows = np.sort(np.random.default_rng(0).permutation(len(windows))[:at_most])
@@ -48,19 +60,19 @@ class Embedding:
         xy = TSNE(perplexity=min(30.0, (len(rows) - 1) / 3), init="pca", random_state=0).fit_transform(x)
         chosen = windows[rows]
         assert chosen.y is not None
-        people = np.array(chosen.subject_names)[chosen.subject]
-        return cls(xy, np.array(chosen.label_names)[chosen.y], people, chosen.label_names)
+        subjects = np.array(chosen.subject_names)[chosen.subject]
+        return cls(xy, np.array(chosen.label_names)[chosen.y], subjects, chosen.label_names)
 
 
 def curve(rows: pd.DataFrame) -> Figure:
-    """Macro F1 against windows a class, with intervals."""
+    """Draw macro F1 against labelled windows per class, with 95 % intervals over seeds; one line per mode."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 4.0), layout="constrained")
         axes = figure.add_subplot()
         found = summary(rows)
         shots = sorted(found["shots"].unique(), key=by_shots)
         colours = itertools.cycle(OTHERS)
-        for number, mode in enumerate(arms := _arms(found)):
+        for number, mode in enumerate(arms := arms_in_order(found)):
             line = found[found["mode"] == mode].set_index("shots").reindex(shots)
             x = np.arange(len(shots)) + 0.04 * (number - (len(arms) - 1) / 2)
             middle = line["macro_f1"].to_numpy(float)
@@ -73,19 +85,21 @@ def curve(rows: pd.DataFrame) -> Figure:
                 fmt=style,
                 color=COLOURS.get(mode) or next(colours),
                 capsize=3,
-                label=_title(mode),
+                label=mode_title(mode),
                 markersize=5,
             )
-        axes.set_xticks(range(len(shots)), [shots_in_words(n) for n in shots])
+        axes.set_xticks(range(len(shots)), [shots_text(n) for n in shots])
         axes.set(
-            xlabel="labelled windows a class", ylabel="macro F1, people never seen", title="Few labels, new people"
+            xlabel="labelled windows per class",
+            ylabel="macro F1, held-out subjects",
+            title="Macro F1 by number of labels",
         )
         axes.legend()
         return figure
 
 
 def gain_figure(rows: pd.DataFrame) -> Figure | None:
-    """Paired gain of fine-tuning over freezing, and over the classical methods, with bootstrap intervals."""
+    """Draw the paired gain of fine-tuning over each control, with bootstrap intervals; None without fine-tuned rows."""
     pairs = [("finetune", over) for over in ("frozen", "scratch", *CLASSICAL) if over in set(rows["mode"])]
     if not pairs or "finetune" not in set(rows["mode"]):
         return None
@@ -94,8 +108,8 @@ def gain_figure(rows: pd.DataFrame) -> Figure | None:
         axes = figure.add_subplot()
         names: list[str] = []
         for number, (mode, over) in enumerate(pairs):
-            found = sorted(gains(rows, mode, over), key=lambda gain: by_shots(gain.shots))
-            names = [shots_in_words(gain.shots) for gain in found]
+            found = sorted_by_shots(gains(rows, mode, over))
+            names = [shots_text(gain.shots) for gain in found]
             x = np.arange(len(found)) + 0.12 * (number - (len(pairs) - 1) / 2)
             middle = np.array([100 * gain.gain for gain in found])
             ends = np.nan_to_num([[100 * (g.gain - g.low) for g in found], [100 * (g.high - g.gain) for g in found]])
@@ -103,16 +117,16 @@ def gain_figure(rows: pd.DataFrame) -> Figure | None:
         axes.axhline(0, color="#333333", linewidth=0.8)
         axes.set_xticks(range(len(names)), names)
         axes.set(
-            xlabel="labelled windows a class",
+            xlabel="labelled windows per class",
             ylabel="gain in points of macro F1",
-            title="What fine-tuning gains, in pairs",
+            title="Paired gain of fine-tuning",
         )
         axes.legend()
         return figure
 
 
 def confusion_figure(rows: pd.DataFrame, modes: Sequence[str], classes: Sequence[str], shots: Any) -> Figure:
-    """Confusion matrices side by side, summed over folds and seeds; rows are the truth and sum to 100 %."""
+    """Draw the confusion matrices of some modes, summed over folds and seeds; rows are true classes and sum to 100 %."""
     with matplotlib.rc_context({**STYLE, "axes.grid": False}):
         figure = Figure(figsize=(5.2 * len(modes), 4.8), layout="constrained")
         for number, mode in enumerate(modes):
@@ -120,7 +134,7 @@ def confusion_figure(rows: pd.DataFrame, modes: Sequence[str], classes: Sequence
             chosen = rows[(rows["mode"] == mode) & same_shots(rows["shots"], shots)]
             total = np.sum([json.loads(text) for text in chosen["confusion"]], axis=0)
             confusion_panel(axes, total, classes)
-            axes.set_title(f"{_title(mode)}, {shots_in_words(shots)} a class")
+            axes.set_title(f"{mode_title(mode)}, {shots_text(shots)} per class")
             if number:
                 axes.set_yticklabels([])
                 axes.set_ylabel("")
@@ -128,7 +142,7 @@ def confusion_figure(rows: pd.DataFrame, modes: Sequence[str], classes: Sequence
 
 
 def confusion_panel(axes: Axes, confusion: np.ndarray, classes: Sequence[str]) -> None:
-    """One confusion matrix (classes, classes) of counts, drawn in percent of the true class, which are its rows."""
+    """Draw one confusion matrix (classes, classes) of counts in percent of the true class; rows are true classes."""
     share = 100 * confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
     for i in range(len(classes)):
@@ -142,11 +156,11 @@ def confusion_panel(axes: Axes, confusion: np.ndarray, classes: Sequence[str]) -
 
 
 def embedding_figure(embedding: Embedding) -> Figure:
-    """The map twice: coloured by label, and by person."""
+    """Draw the map twice: coloured by label and by subject."""
     with matplotlib.rc_context({**STYLE, "axes.grid": False}):
         figure = Figure(figsize=(10.4, 4.6), layout="constrained")
-        people = sorted(set(embedding.subject.tolist()))
-        panels = [(embedding.label, embedding.label_names, "by label"), (embedding.subject, people, "by person")]
+        subjects = sorted(set(embedding.subject.tolist()))
+        panels = [(embedding.label, embedding.label_names, "by label"), (embedding.subject, subjects, "by subject")]
         for number, (names, order, title) in enumerate(panels):
             axes = figure.add_subplot(1, 2, number + 1)
             for k, name in enumerate(name for name in order if name in set(names.tolist())):
@@ -158,21 +172,15 @@ def embedding_figure(embedding: Embedding) -> Figure:
 
 
 def history_figure(history: Sequence[Sequence[Any]]) -> Figure:
-    """Pretraining losses by epoch."""
+    """Draw the pretraining losses by epoch."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 2.8), layout="constrained")
         axes = figure.add_subplot()
         epoch = [line[0] for line in history]
-        axes.plot(epoch, [line[1] for line in history], "-", color="#555555", label="training people")
+        axes.plot(epoch, [line[1] for line in history], "-", color="#555555", label="training subjects")
         held = [(line[0], line[2]) for line in history if line[2] is not None]
         if held:
-            axes.plot(*zip(*held, strict=True), "-o", color="#0072b2", markersize=3, label="validation people")
-        axes.set(xlabel="epoch", ylabel="pretraining loss", title="Pretraining, without labels")
+            axes.plot(*zip(*held, strict=True), "-o", color="#0072b2", markersize=3, label="validation subjects")
+        axes.set(xlabel="epoch", ylabel="pretraining loss", title="Pretraining without labels")
         axes.legend()
         return figure
-
-
-def _arms(found: pd.DataFrame) -> list[str]:
-    """The modes that are there in the order of `TITLES`, then arms under names of their own."""
-    present = dict.fromkeys(found["mode"])
-    return [mode for mode in TITLES if mode in present] + [mode for mode in present if mode not in TITLES]

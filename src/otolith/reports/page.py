@@ -1,4 +1,4 @@
-"""Rows -> a table, figures and one self-contained HTML page that says in words what was found. Trains nothing."""
+"""Write the report of one run: one self-contained HTML page with its findings, tables and figures. Trains nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from otolith.datasets import Dataset
 from otolith.evaluation.statistics import summary
 from otolith.reports.figures import Embedding, confusion_figure, curve, embedding_figure, gain_figure, history_figure
-from otolith.reports.findings import _best, _gain_table, _pretrained, findings, table
+from otolith.reports.findings import best_arm, findings, gain_table, pretrained_arms, table
 from otolith.reports.style import by_shots, svg
 from otolith.storage.files import write_text
 
@@ -31,96 +31,104 @@ def write(
     history: Sequence[Sequence[Any]] = (),
     picture: bytes | None = None,
 ) -> None:
-    """Writes the page, atomically; it needs no network and no other file.
+    """Write the page atomically; it needs no network and no other file.
 
     Args:
         path: the HTML file.
-        rows: from `evaluate.gather`.
-        title: of the page.
+        rows: result rows of the run.
+        title: heading of the page.
         card: facts of the corpus.
         recipe: the recipe's text.
-        embedding: a map of test people's windows.
-        history: lines of epoch, training loss, validation loss.
+        embedding: a map of windows of test subjects.
+        history: lines of (epoch, training loss, validation loss or None).
         picture: SVG of a labelled recording.
     """
-    classes = list(json.loads(rows["f1_by_class"].iloc[0]))
-    shots = sorted(rows["shots"].unique(), key=by_shots)
-    middle = shots[len(shots) // 2]
-    found = summary(rows)
-    compared = _best(found, _pretrained(rows), middle) + _best(found, ["forest"], middle)
-    first = rows.iloc[0]
+    parts = [f"<h1>{_e(title)}</h1>", *_findings(rows), *_scores(rows), *_confusion(rows)]
+    if embedding is not None:
+        caption = (
+            "Map (t-SNE) of the pretrained encoder's features for windows of held-out subjects, before any label was used. "
+            "Good features group windows by label and mix subjects."
+        )
+        parts += ["<h2>Features of the encoder</h2>", _figure(embedding_figure(embedding), caption)]
+    if picture is not None:
+        caption = "A labelled recording of a subject that neither pretraining nor the classifier has seen."
+        parts += ["<h2>A labelled recording</h2>", _image(picture, caption)]
+    parts += ["<h2>How it was made</h2>"]
+    if history:
+        parts.append(_figure(history_figure(history), "Pretraining losses of the first fold."))
+    parts += [_facts(rows, card), *_notes(rows)]
+    parts.append(f"<details><summary>The recipe as it was run</summary><pre>{_e(recipe)}</pre></details>")
+    write_text(path, _PAGE.replace("{title}", _e(title)).replace("{body}", "\n".join(parts)))
+
+
+def _findings(rows: pd.DataFrame) -> list[str]:
+    subjects, folds = rows["test_subjects"].str.split().explode().nunique(), rows["fold"].nunique()
+    seeds, classes = rows["seed"].nunique(), len(json.loads(rows["f1_by_class"].iloc[0]))
+    return [
+        f"<p class=lead>{subjects} subjects, each tested by models that were trained without that subject: {folds} folds by "
+        f"subject, {seeds} seed{'s' if seeds > 1 else ''}, {len(rows)} results. Scores are macro F1 over {classes} "
+        "classes.</p>",
+        "<h2>Findings</h2><ul>" + "".join(f"<li>{_e(text)}</li>" for text in findings(rows)) + "</ul>",
+    ]
+
+
+def _scores(rows: pd.DataFrame) -> list[str]:
     parts = [
-        f"<h1>{_e(title)}</h1>",
-        f"<p class=lead>{rows['test_subjects'].str.split().explode().nunique()} people, each tested by models that never "
-        f"saw them: {rows['fold'].nunique()} folds by person, {rows['seed'].nunique()} "
-        f"seed{'s' if rows['seed'].nunique() > 1 else ''}, {len(rows)} results. Scores are macro F1 over "
-        f"{len(classes)} classes.</p>",
-        "<h2>What was found</h2><ul>" + "".join(f"<li>{_e(text)}</li>" for text in findings(rows)) + "</ul>",
         "<h2>Scores</h2>" + _html_table(table(rows)),
         "<p class=note>Mean over folds for each seed, then mean over seeds &plusmn; half of the 95 % interval (Student's t "
-        "over seeds). Columns: labelled windows a class.</p>",
-        _figure(curve(rows), "Macro F1 against labelled windows a class. Bars: 95 % intervals over seeds."),
+        "over seeds). Columns: labelled windows per class.</p>",
+        _figure(curve(rows), "Macro F1 against labelled windows per class. Bars: 95 % intervals over seeds."),
     ]
     if (figure := gain_figure(rows)) is not None:
-        parts.append(
-            _figure(
-                figure,
-                "Paired on the same fold, seed and labelled windows. Bars: 95 % bootstrap intervals over groups of test "
-                "people. A bar that crosses zero shows no difference that could be relied on.",
-            )
+        caption = (
+            "Paired on the same fold, seed and labelled windows. Bars: 95 % bootstrap intervals over groups of test "
+            "subjects. If a bar crosses zero, the difference is not clear."
         )
-        parts.append(_html_table(_gain_table(rows)))
-    if compared:
-        parts.append("<h2>Who is taken for whom</h2>")
-        parts.append(
-            _figure(
-                confusion_figure(rows, compared, classes, middle),
-                "Percent of the true class; all folds and seeds together; people never seen.",
-            )
-        )
-    if embedding is not None:
-        parts.append("<h2>What the encoder sees</h2>")
-        parts.append(
-            _figure(
-                embedding_figure(embedding),
-                "Map (t-SNE) of the pretrained encoder's 256 features for windows of people it has never seen, before any "
-                "label was used. Good features lie together by label and mix people.",
-            )
-        )
-    if picture is not None:
-        parts.append("<h2>A recording, labelled</h2>")
-        parts.append(
-            _image(picture, "A recording of a person that neither pretraining nor the classifier has seen, labelled.")
-        )
-    parts.append("<h2>How it was made</h2>")
-    if history:
-        parts.append(_figure(history_figure(history), "The first fold's pretraining."))
+        parts += [_figure(figure, caption), _html_table(gain_table(rows))]
+    return parts
+
+
+def _confusion(rows: pd.DataFrame) -> list[str]:
+    """The confusion matrices of the best pretrained arm and of the forest, at the middle number of shots."""
+    shots = sorted(rows["shots"].unique(), key=by_shots)
+    middle, found = shots[len(shots) // 2], summary(rows)
+    modes = best_arm(found, pretrained_arms(rows), middle) + best_arm(found, ["forest"], middle)
+    if not modes:
+        return []
+    classes = list(json.loads(rows["f1_by_class"].iloc[0]))
+    caption = "Percent of the true class; all folds and seeds together; held-out subjects."
+    return ["<h2>Confusion matrix</h2>", _figure(confusion_figure(rows, modes, classes, middle), caption)]
+
+
+def _facts(rows: pd.DataFrame, card: Dataset) -> str:
+    first = rows.iloc[0]
+    pairs = sorted(set(zip(rows["encoder"], rows["objective"], strict=True)))
+    draws = max(1, rows.groupby(["mode", "shots", "seed"], dropna=False).ngroups)
     facts = {
-        "Corpus": f"{card.title}: {card.subjects} people, {len(card.classes)} classes, {card.placements[0]}, "
+        "Corpus": f"{card.title}: {card.subjects} subjects, {len(card.classes)} classes, {card.placements[0]}, "
         f"{card.rate_hz:g} Hz; {card.cite}; {card.licence}",
-        "Encoder, objective": " / ".join(
-            f"{encoder}, {objective}"
-            for encoder, objective in sorted(set(zip(rows["encoder"], rows["objective"], strict=True)) - {("-", "-")})
-            if objective != "-"
-        ),
+        "Encoder, objective": " / ".join(f"{encoder}, {objective}" for encoder, objective in pairs if objective != "-"),
         "Code": f"otolith code {first['code']}, commit {first['commit']}, torch {first['torch']}",
         "Machine": str(first["machine"]),
-        "Time": f"{rows['seconds'].sum():,.0f} s of fitting and scoring in all",
-        "Windows": f"{rows['n_test'].sum() // max(1, rows.groupby(['mode', 'shots', 'seed'], dropna=False).ngroups):,} "
-        "test windows a seed",
+        "Time": f"{rows['seconds'].sum():,.0f} s of fitting and scoring in total",
+        "Windows": f"{rows['n_test'].sum() // draws:,} test windows per seed",
     }
     lines = "".join(f"<tr><th>{_e(key)}</th><td>{_e(value)}</td></tr>" for key, value in facts.items())
-    parts.append(f"<table class=facts>{lines}</table>")
+    return f"<table class=facts>{lines}</table>"
+
+
+def _notes(rows: pd.DataFrame) -> list[str]:
+    parts = []
     if bool(rows["test_seen_in_pretraining"].any()):
         parts.append(
-            "<p class=warning>Some encoders saw test people in pretraining: those rows are not of people never seen.</p>"
+            "<p class=warning>Some encoders saw test subjects in pretraining: those rows are not of held-out subjects.</p>"
         )
     short = sorted({text for text in rows["fewer"] if text != "{}"})
     if short:
-        parts.append(f"<p class=note>Some classes had fewer windows than asked for in some draws: {_e(short[0])}.</p>")
-    parts.append(f"<details><summary>The recipe, as it was run</summary><pre>{_e(recipe)}</pre></details>")
-    page = _PAGE.replace("{title}", _e(title)).replace("{body}", "\n".join(parts))
-    write_text(path, page)
+        parts.append(
+            f"<p class=note>In some draws, some classes had fewer windows than requested; one example: {_e(short[0])}.</p>"
+        )
+    return parts
 
 
 def _e(text: object) -> str:

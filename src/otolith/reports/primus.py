@@ -1,4 +1,4 @@
-"""The questions of PRIMUS (arXiv 2411.15127), answered from result rows."""
+"""Answer the questions of PRIMUS (arXiv 2411.15127) from result rows."""
 
 from __future__ import annotations
 
@@ -11,32 +11,41 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from otolith.evaluation.retrieval import RECALL_AT
 from otolith.evaluation.statistics import Gain, paired_difference, summary
-from otolith.reports.study_tables import _cell, _frame, _ran, _sorted
-from otolith.reports.style import STYLE, by_shots, markdown_table, points, same_shots, shots_in_words
-
-# PRIMUS
+from otolith.reports.study_tables import (
+    MULTIPLE_COMPARISONS,
+    count_clear,
+    gain_cells,
+    provenance,
+    run_table,
+    text_table,
+)
+from otolith.reports.style import STYLE, by_shots, points, same_shots, shots_text
 
 ARMS = {
     "simclr": ("SimCLR", "#d55e00"),
-    "ssl": ("self-supervised term alone", "#56b4e9"),
-    "multimodal": ("multimodal term alone", "#009e73"),
-    "ssl-multimodal": ("both", "#e69f00"),
-    "primus": ("both and nearest neighbours", "#0072b2"),
-    "primus-tenth": ("the same, a tenth of the pairs", "#cc79a7"),
-    "primus-wordless": ("the same, no words", "#8c510a"),
+    "ssl": ("self-supervised term only", "#56b4e9"),
+    "multimodal": ("multimodal term only", "#009e73"),
+    "ssl-multimodal": ("both terms", "#e69f00"),
+    "primus": ("both terms and nearest neighbours", "#0072b2"),
+    "primus-tenth": ("PRIMUS with a tenth of the pairs", "#cc79a7"),
+    "primus-wordless": ("PRIMUS without text", "#8c510a"),
 }
-"""Variants of the recipes of PRIMUS: what they are, and their colour."""
+"""Title and colour of the arms, which are variants of the PRIMUS recipes."""
 
 SENSITIVE = ("temperature", "neighbours", "queue", "alpha")
-"""Variants that change one setting of `primus` are called by it: `queue-1024`."""
+"""Settings of the sensitivity analysis. A variant that changes one of them has its name and value: `queue-1024`."""
 
 _TRAINED = {"frozen": "frozen", "finetune": "fine-tuned", "frozen-logistic": "frozen, logistic head"}
 _UNTRAINED = {"frozen": "random-frozen", "finetune": "scratch", "frozen-logistic": "random-logistic"}
 
 
-def primus_curves(rows: pd.DataFrame) -> Figure:
-    """Macro F1 against windows a class: a line of panels a setting, frozen beside fine-tuned; 0 windows are words alone."""
+def curves(rows: pd.DataFrame) -> Figure:
+    """Return the figure: macro F1 against windows per class, frozen and fine-tuned, with one line of panels per setting.
+
+    Zero-shot scores are diamonds at 0 windows.
+    """
     settings = list(dict.fromkeys(rows["dataset"]))
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9.4, 3.3 * len(settings) + 0.9), layout="constrained")
@@ -48,21 +57,21 @@ def primus_curves(rows: pd.DataFrame) -> Figure:
             shots = sorted(here.loc[arms, "shots"].unique(), key=by_shots)
             for axes, mode in zip(line, ("frozen", "finetune"), strict=True):
                 parts = [
-                    (here[(here["variant"] == name) & (here["mode"] == mode)], words, colour, "-o")
-                    for name, (words, colour) in ARMS.items()
+                    (here[(here["variant"] == name) & (here["mode"] == mode)], title, colour, "-o")
+                    for name, (title, colour) in ARMS.items()
                 ]
-                parts.append((_shared(here, _UNTRAINED[mode]), "no pretraining", "#555555", ":"))
-                parts.append((_shared(here, "forest"), "random forest", "#000000", "-."))
-                for part, words, colour, style in parts:
+                parts.append((_without_pretraining(here, _UNTRAINED[mode]), "no pretraining", "#555555", ":"))
+                parts.append((_without_pretraining(here, "forest"), "random forest", "#000000", "-."))
+                for part, title, colour, style in parts:
                     if len(part):
-                        handles[words] = _curve(axes, part, shots, style, colour)
+                        handles[title] = _curve(axes, part, shots, style, colour)
                 for name, (_, colour) in ARMS.items():
                     zero = here[(here["variant"] == name) & (here["mode"] == "zero-shot")]
                     if len(zero):
                         axes.plot(shots.index(0), zero["macro_f1"].mean(), "D", color=colour, markersize=6)
-                axes.set_xticks(range(len(shots)), [shots_in_words(n) for n in shots])
-                axes.set(title=f"{setting}, {_TRAINED[mode]}", xlabel="labelled windows a class")
-            line[0].set_ylabel("macro F1, people never seen")
+                axes.set_xticks(range(len(shots)), [shots_text(n) for n in shots])
+                axes.set(title=f"{setting}, {_TRAINED[mode]}", xlabel="labelled windows per class")
+            line[0].set_ylabel("macro F1, held-out subjects")
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, fontsize=8)
         return figure
 
@@ -75,7 +84,7 @@ def _curve(axes: Any, part: pd.DataFrame, shots: Sequence[Any], style: str, colo
     return axes.plot(range(len(shots)), middle, style, color=colour, markersize=3.5, linewidth=1.3)[0]
 
 
-def primus_page(
+def page(
     rows: pd.DataFrame,
     planned: Mapping[tuple[str, str], int],
     *,
@@ -83,125 +92,125 @@ def primus_page(
     figure: str,
     recalls: pd.DataFrame | None = None,
 ) -> str:
-    """The page of PRIMUS in Markdown.
+    """Return the page in Markdown.
 
     Args:
-        rows: of all variants, with a column `variant`; `dataset` is the setting.
-        planned: number of rows planned, by (setting, variant).
-        title: of the page.
+        rows: result rows of all variants, with a column `variant`; `dataset` is the setting.
+        planned: number of planned rows by (setting, variant).
+        title: heading of the page.
         figure: address of the figure, relative to the page.
-        recalls: of searches in other modalities, with columns `setting` and `variant`.
+        recalls: cross-modal recalls, with columns `setting` and `variant`.
     """
-    commits = ", ".join(sorted(set(rows["commit"])))
-    made = f"commit {commits}, torch {', '.join(sorted(set(rows['torch'])))}, {', '.join(sorted(set(rows['machine'])))}"
-    unique = rows.drop_duplicates("fingerprint")
     arms = [f"`{name}`: {words}" for name, (words, _) in ARMS.items() if name in set(rows["variant"])]
     parts = [
         f"# {title}",
-        f"{len(unique):,} results, each of people never seen; macro F1. Made by {made}; "
-        f"{unique['seconds'].sum() / 3600:.1f} hours of fitting and scoring. Every row, with its settings: the table beside "
-        "this page.",
-        f"![Macro F1 against labelled windows a class]({figure})",
-        "Shaded: 95 % intervals over seeds. Diamonds: words alone. All arms have the same encoder, number of epochs and "
-        f"encoder passes a window. {'; '.join(arms)}.",
+        provenance(rows),
+        f"![Macro F1 against labelled windows per class]({figure})",
+        "Shaded areas: 95 % intervals over seeds. Diamonds: zero-shot. All arms have the same encoder, number of epochs and "
+        f"encoder passes per window. {'; '.join(arms)}.",
         "## Scores",
-        *_primus_scores(rows),
+        *_scores(rows),
     ]
-    if zero := _zero(rows):
-        parts += ["## Without labels", zero]
+    if zero_shot := _zero_shot(rows):
+        parts += ["## Zero-shot", zero_shot]
     if recalls is not None and len(recalls):
         parts += ["## Retrieval", *_retrieval(recalls)]
     parts += [
         "## Answers",
-        "Differences in points of each test person's macro F1 over the classes that person performed, paired on person, "
-        "seed and labelled windows, with 95 % bootstrap intervals over people (with few people such intervals are too "
-        "narrow). With so many comparisons, one in forty errs by chance on either side.",
-        *[f"### {question}\n\n{text}" for question, text in primus_answers(rows)],
+        "Differences are in points of the macro F1 of each test subject over the classes that the subject performed. They "
+        "are paired on subject, seed and labelled windows, with 95 % bootstrap intervals over subjects. Such intervals are "
+        f"too narrow if there are few subjects. {MULTIPLE_COMPARISONS}",
+        *[f"### {question}\n\n{text}" for question, text in answers(rows)],
         "## What was run",
-        _ran(rows, planned),
+        run_table(rows, planned),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def primus_answers(rows: pd.DataFrame) -> list[tuple[str, str]]:
-    """Questions of PRIMUS, and what the rows say to them; those that the rows do not reach are left out."""
-    steps = {
-        "the self-supervised term, over no pretraining": ("ssl", None),
-        "the multimodal term, over no pretraining": ("multimodal", None),
-        "the multimodal term, beside the self-supervised": ("ssl-multimodal", "ssl"),
-        "the self-supervised term, beside the multimodal": ("ssl-multimodal", "multimodal"),
-        "nearest neighbours, beside both": ("primus", "ssl-multimodal"),
-        "all three, over no pretraining": ("primus", None),
+def answers(rows: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return the paper's questions with their answers; a question whose arms have no rows is left out."""
+    terms = {
+        "the self-supervised term over no pretraining": ("ssl", None),
+        "the multimodal term over no pretraining": ("multimodal", None),
+        "the multimodal term added to the self-supervised term": ("ssl-multimodal", "ssl"),
+        "the self-supervised term added to the multimodal term": ("ssl-multimodal", "multimodal"),
+        "nearest neighbours added to both terms": ("primus", "ssl-multimodal"),
+        "PRIMUS over no pretraining": ("primus", None),
     }
     tenth = {
-        "all pairs over a tenth of them": ("primus", "primus-tenth"),
-        "a tenth of the pairs over none (the self-supervised term alone)": ("primus-tenth", "ssl"),
+        "all pairs over a tenth of the pairs": ("primus", "primus-tenth"),
+        "a tenth of the pairs over no pairs (the self-supervised term only)": ("primus-tenth", "ssl"),
     }
     found = [
-        ("What does each term add?", _steps(rows, steps)),
+        ("What does each term add?", _comparisons(rows, terms)),
         (
-            "Where is PRIMUS better than SimCLR alone at equal compute?",
-            _steps(rows, {"PRIMUS over SimCLR": ("primus", "simclr")}),
+            "Where does PRIMUS score higher than SimCLR with equal compute?",
+            _comparisons(rows, {"PRIMUS over SimCLR": ("primus", "simclr")}),
         ),
-        ("Does a tenth of the pairs suffice?", _steps(rows, tenth)),
+        ("Does a tenth of the pairs suffice?", _comparisons(rows, tenth)),
         (
-            "What are the words worth beside pictures and skeletons?",
-            _steps(rows, {"all modalities over those without words": ("primus", "primus-wordless")}),
+            "What does text add to video and skeletons?",
+            _comparisons(rows, {"all modalities over all but text": ("primus", "primus-wordless")}),
         ),
-        ("Does fine-tuning change the order?", _order(rows)),
-        ("How sensitive is it?", _sensitive(rows)),
-        ("Is any of it better than the forest?", _over_forest(rows)),
+        ("Does fine-tuning change the order of the arms?", _order(rows)),
+        ("How sensitive is PRIMUS to its settings?", _sensitivity(rows)),
+        ("Does pretraining score higher than a random forest?", _over_forest(rows)),
     ]
     return [(question, text) for question, text in found if text]
 
 
-def _by_person(rows: pd.DataFrame) -> pd.DataFrame:
-    """A row for each test person, whose macro F1 takes the row's place."""
+def _by_subject(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per test subject instead of each row, with the subject's macro F1."""
     scores = [list(json.loads(text).items()) for text in rows["f1_by_subject"]]
-    every = rows.loc[rows.index.repeat([len(people) for people in scores])]
-    flat = [pair for people in scores for pair in people]
-    return every.assign(test_subjects=[who for who, _ in flat], macro_f1=[score for _, score in flat])
+    every = rows.loc[rows.index.repeat([len(subjects) for subjects in scores])]
+    flat = [pair for subjects in scores for pair in subjects]
+    return every.assign(test_subjects=[name for name, _ in flat], macro_f1=[score for _, score in flat])
 
 
 def _compare(one: pd.DataFrame, two: pd.DataFrame) -> list[Gain]:
-    """Gains of one over two by shots, over people."""
+    """Return the gains of one over two by shots, with intervals over subjects."""
     if not len(one) or not len(two):
         return []
-    return _sorted(paired_difference(_by_person(one), _by_person(two), "", "", tested=False))
+    return paired_difference(_by_subject(one), _by_subject(two), "", "", tested=False)
 
 
-def _shared(here: pd.DataFrame, mode: str) -> pd.DataFrame:
-    """Rows of a mode that no pretraining takes part in, each once."""
+def _without_pretraining(here: pd.DataFrame, mode: str) -> pd.DataFrame:
+    """Return the rows of a mode without pretraining, each once, although several variants share them."""
     return here[here["mode"] == mode].drop_duplicates("fingerprint")
 
 
-def _steps(rows: pd.DataFrame, steps: Mapping[str, tuple[str, str | None]]) -> str:
-    """A table a step: an arm over another, or (None) over the same network without pretraining; a line a setting, mode."""
+def _comparisons(rows: pd.DataFrame, pairs: Mapping[str, tuple[str, str | None]]) -> str:
+    """Return one table per pair of arms, with a line per setting and mode.
+
+    The first arm of a pair is compared with the second, or, if that is None, with the same network without pretraining.
+    """
     parts = []
-    for words, (variant, other) in steps.items():
+    for title, (variant, other) in pairs.items():
         lines, every = {}, list[Gain]()
         for setting, here in rows.groupby("dataset", sort=False):
-            for mode, named in _TRAINED.items():
+            for mode, mode_title in _TRAINED.items():
                 one = here[(here["variant"] == variant) & (here["mode"] == mode)]
                 two = here[(here["variant"] == other) & (here["mode"] == mode)]
-                gains = _compare(one, _shared(here, _UNTRAINED[mode]) if other is None else two)
+                gains = _compare(one, _without_pretraining(here, _UNTRAINED[mode]) if other is None else two)
                 if gains:
-                    lines[f"{setting}, {named}"] = {shots_in_words(g.shots): _cell(g) for g in gains}
+                    lines[f"{setting}, {mode_title}"] = gain_cells(gains)
                     every += gains
         if lines:
-            parts += [f"**{words[0].upper()}{words[1:]}**: {_verdict(every)}", markdown_table(_frame(lines))]
+            parts += [f"**{title[0].upper()}{title[1:]}**: {_verdict(every)}", text_table(lines)]
     return "\n\n".join(parts)
 
 
 def _verdict(gains: Sequence[Gain]) -> str:
-    better, worse = sum(g.low > 0 for g in gains), sum(g.high < 0 for g in gains)
+    better, worse = count_clear(gains)
     mean = float(np.mean([g.gain for g in gains]))
-    said = f"{points(mean)} points on average; of {len(gains)} comparisons"
-    return f"{said} clearly better in {better}, clearly worse in {worse}."
+    return (
+        f"{points(mean)} points on average; of {len(gains)} comparisons, {better} are clearly better and {worse} clearly "
+        "worse."
+    )
 
 
 def _order(rows: pd.DataFrame) -> str:
-    """The arms from best to worst, frozen and fine-tuned, how well the two orders agree, and what fine-tuning gains."""
+    """Return the order of the arms, frozen and fine-tuned, the agreement of both orders, and the gains of fine-tuning."""
     lines, gained, agreements = {}, {}, []
     for setting, here in rows[rows["variant"].isin(list(ARMS))].groupby("dataset", sort=False):
         for shots in sorted(here["shots"].unique(), key=by_shots):
@@ -212,88 +221,88 @@ def _order(rows: pd.DataFrame) -> str:
                 continue
             agreement = float(table["frozen"].rank().corr(table["finetune"].rank()))
             agreements.append(agreement)
-            lines[f"{setting}, {shots_in_words(shots)}"] = {
-                named: " > ".join(table[mode].sort_values(ascending=False).index)
-                for mode, named in (("frozen", "frozen"), ("finetune", "fine-tuned"))
+            lines[f"{setting}, {shots_text(shots)}"] = {
+                _TRAINED[mode]: " > ".join(table[mode].sort_values(ascending=False).index)
+                for mode in ("frozen", "finetune")
             } | {"rank correlation": f"{agreement:+.2f}"}
         for variant in ARMS:
             arm = here[here["variant"] == variant]
             gains = _compare(arm[arm["mode"] == "finetune"], arm[arm["mode"] == "frozen"])
             if gains:
-                gained[f"{setting}, {variant}"] = {shots_in_words(g.shots): _cell(g) for g in gains}
+                gained[f"{setting}, {variant}"] = gain_cells(gains)
     if not lines:
         return ""
     text = (
-        f"Rank correlation of the arms' means, frozen against fine-tuned: {np.mean(agreements):+.2f} on average over "
-        f"{len(agreements)} settings and numbers of shots (+1: the same order; arms whose intervals overlap swap places by "
-        "chance)."
+        "Rank correlation (Spearman) of the arms' means between frozen and fine-tuned: "
+        f"{np.mean(agreements):+.2f} on average over {len(agreements)} combinations of setting and shots. +1 means the same "
+        "order. Arms whose intervals overlap may swap places by chance."
     )
-    return "\n\n".join(
-        [text, markdown_table(_frame(lines)), "What fine-tuning gains over freezing:", markdown_table(_frame(gained))]
-    )
+    return "\n\n".join([text, text_table(lines), "Gains of fine-tuning over freezing:", text_table(gained)])
 
 
-def _sensitive(rows: pd.DataFrame) -> str:
+def _sensitivity(rows: pd.DataFrame) -> str:
     lines = {}
     for setting, here in rows.groupby("dataset", sort=False):
         for variant in dict.fromkeys(here["variant"]):
             if not str(variant).startswith(tuple(f"{name}-" for name in SENSITIVE)):
                 continue
             cells: dict[str, str] = {}
-            for mode, named in _TRAINED.items():
+            for mode, mode_title in _TRAINED.items():
                 of_mode = here[here["mode"] == mode]
                 gains = _compare(of_mode[of_mode["variant"] == variant], of_mode[of_mode["variant"] == "primus"])
-                cells |= {f"{named}, {shots_in_words(g.shots)}": _cell(g) for g in gains}
+                cells |= {f"{mode_title}, {shots}": cell for shots, cell in gain_cells(gains).items()}
             if cells:
                 lines[f"{setting}: {variant} over primus"] = cells
     if not lines:
         return ""
     base = rows[rows["variant"] == "primus"]["pretraining"]
-    chosen = json.loads(next((text for text in base if text != "{}"), "{}")).get("objective", {})
-    said = ", ".join(f"{key} {value}" for key, value in chosen.items() if key in (*SENSITIVE, "learn_temperature"))
-    start = f"`primus` itself: {said}; what is not named has its default." if said else "`primus` itself: the defaults."
-    return f"{start}\n\n{markdown_table(_frame(lines))}"
+    settings = json.loads(next((text for text in base if text != "{}"), "{}")).get("objective", {})
+    named = ", ".join(f"{key} {value}" for key, value in settings.items() if key in (*SENSITIVE, "learn_temperature"))
+    start = (
+        f"Settings of `primus`: {named}; the others are the defaults." if named else "`primus` has default settings."
+    )
+    return f"{start}\n\n{text_table(lines)}"
 
 
 def _over_forest(rows: pd.DataFrame) -> str:
     lines, every = {}, list[Gain]()
     for setting, here in rows.groupby("dataset", sort=False):
-        forest = _shared(here, "forest")
+        forest = _without_pretraining(here, "forest")
         for variant in ("simclr", "primus"):
-            for mode, named in _TRAINED.items():
+            for mode, mode_title in _TRAINED.items():
                 gains = _compare(here[(here["variant"] == variant) & (here["mode"] == mode)], forest)
                 if gains:
-                    lines[f"{setting}: {variant}, {named}"] = {shots_in_words(g.shots): _cell(g) for g in gains}
+                    lines[f"{setting}: {variant}, {mode_title}"] = gain_cells(gains)
                     every += gains
-    return f"{_verdict(every)}\n\n{markdown_table(_frame(lines))}" if lines else ""
+    return f"{_verdict(every)}\n\n{text_table(lines)}" if lines else ""
 
 
-def _primus_scores(rows: pd.DataFrame) -> list[str]:
+def _scores(rows: pd.DataFrame) -> list[str]:
     parts = []
     for setting, here in rows.groupby("dataset", sort=False):
         trained = here[here["mode"] != "zero-shot"]
         shots = sorted(trained["shots"].unique(), key=by_shots)
         arms = [
-            (f"{variant}, {named}", here[(here["variant"] == variant) & (here["mode"] == mode)])
+            (f"{variant}, {mode_title}", here[(here["variant"] == variant) & (here["mode"] == mode)])
             for variant in dict.fromkeys(here["variant"])
-            for mode, named in _TRAINED.items()
+            for mode, mode_title in _TRAINED.items()
         ]
         controls = ("random-frozen", "scratch", "random-logistic", "forest")
-        arms += [(f"no pretraining: {mode}", _shared(here, mode)) for mode in controls]
+        arms += [(f"no pretraining: {mode}", _without_pretraining(here, mode)) for mode in controls]
         lines: dict[str, dict[str, str]] = {}
         for name, part in arms:
             if not len(part):
                 continue
             found = summary(part).set_index("shots").reindex(shots)
             lines[name] = {
-                shots_in_words(n): _score(line.macro_f1, line.high, line.accuracy)
+                shots_text(n): _score(line.macro_f1, line.high, line.accuracy)
                 for n, line in zip(shots, found.itertuples(), strict=True)
             }
         classes = len(json.loads(here["f1_by_class"].iloc[0]))
-        people = len({who for text in here["test_subjects"] for who in str(text).split()})
+        subjects = len({name for text in here["test_subjects"] for name in str(text).split()})
         parts += [
-            f"**{setting}**: {classes} classes, {people} people tested (in brackets: accuracy)",
-            markdown_table(_frame(lines)),
+            f"**{setting}**: {classes} classes, {subjects} test subjects (in brackets: accuracy)",
+            text_table(lines),
         ]
     return parts
 
@@ -305,8 +314,8 @@ def _score(middle: float, high: float, accuracy: float) -> str:
     return f"{middle:.3f}{half} ({accuracy:.2f})"
 
 
-def _zero(rows: pd.DataFrame) -> str:
-    """Words alone: macro F1 and accuracy by setting and variant, and accuracy by lot."""
+def _zero_shot(rows: pd.DataFrame) -> str:
+    """Return zero-shot macro F1 and accuracy by setting and variant, with the chance level of the accuracy."""
     lines = {}
     zero = rows[rows["mode"] == "zero-shot"].drop_duplicates(["dataset", "variant", "checkpoint", "fold"])
     for (setting, variant), part in zero.groupby(["dataset", "variant"], sort=False):
@@ -314,31 +323,31 @@ def _zero(rows: pd.DataFrame) -> str:
         lines[f"{setting}, {variant}"] = {
             "macro F1": f"{part['macro_f1'].mean():.3f}",
             "accuracy": f"{part['accuracy'].mean():.3f}",
-            "accuracy by lot": f"{1 / classes:.3f}",
+            "accuracy at chance level": f"{1 / classes:.3f}",
             "encoders": str(len(part)),
         }
     if not lines:
         return ""
     return (
-        "A window goes to the class whose words lie nearest. Where the pairs hold the very words of the classes, the "
-        "training people's words are their labels, and this is zero-shot for the person, not for the action.\n\n"
-        + markdown_table(_frame(lines))
+        "A window is assigned to the class with the most similar text. Where the paired texts contain the names of the "
+        "classes, the texts of the training subjects are their labels. This is then zero-shot for the subject, but not for "
+        f"the activity.\n\n{text_table(lines)}"
     )
 
 
 def _retrieval(recalls: pd.DataFrame) -> list[str]:
-    """Recalls, averaged over folds and encoders; in brackets, by lot."""
+    """Return the recalls, averaged over folds and encoders, with the chance levels in brackets."""
     parts = []
     for setting, here in recalls.groupby("setting", sort=False):
         lines = {}
         for (variant, modality), part in here.groupby(["variant", "modality"], sort=False):
-            for way, words, among in (
-                ("there", f"motion -> {modality}", "n_keys"),
-                ("back", f"{modality} -> motion", "n_windows"),
+            for way, direction, candidates in (
+                ("imu_to_paired", f"IMU -> {modality}", "n_keys"),
+                ("paired_to_imu", f"{modality} -> IMU", "n_windows"),
             ):
-                lines[f"{variant}, {words}"] = {"among": f"{part[among].mean():,.0f}"} | {
-                    f"at {k}": f"{part[f'{way}_{k}'].mean():.3f} ({part[f'{way}_{k}_lot'].mean():.3f})"
-                    for k in (1, 5, 10)
+                lines[f"{variant}, {direction}"] = {"candidates": f"{part[candidates].mean():,.0f}"} | {
+                    f"recall@{k}": f"{part[f'{way}_r{k}'].mean():.3f} ({part[f'{way}_chance_r{k}'].mean():.3f})"
+                    for k in RECALL_AT
                 }
-        parts += [f"**{setting}**: recall (in brackets: by lot)", markdown_table(_frame(lines))]
+        parts += [f"**{setting}** (in brackets: chance level)", text_table(lines)]
     return parts

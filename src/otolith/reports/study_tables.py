@@ -1,4 +1,4 @@
-"""Tables and small helpers that study pages share."""
+"""Tables and sentences that the pages of all studies share."""
 
 from __future__ import annotations
 
@@ -8,10 +8,27 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from otolith.evaluation.statistics import Gain
-from otolith.reports.style import by_shots, markdown_table, points
+from otolith.reports.style import by_shots, markdown_table, points, shots_text
+
+MULTIPLE_COMPARISONS = (
+    "With many comparisons, about one interval in 40 lies above zero by chance alone, and one in 40 below zero."
+)
+"""The warning of every page about its many intervals."""
 
 
-def _ran(rows: pd.DataFrame, planned: Mapping[tuple[str, str], int]) -> str:
+def provenance(rows: pd.DataFrame) -> str:
+    """Return what the page counts and what made it: the number of results, commit, torch, machine, hours."""
+    commits, versions, machines = (", ".join(sorted(set(rows[name]))) for name in ("commit", "torch", "machine"))
+    unique = rows.drop_duplicates("fingerprint")
+    return (
+        f"{len(unique):,} results on held-out subjects; the score is macro F1. Made by commit {commits}, torch {versions}, "
+        f"{machines}; fitting and scoring took {unique['seconds'].sum() / 3600:.1f} hours. The CSV table of this page has "
+        "every row with its settings."
+    )
+
+
+def run_table(rows: pd.DataFrame, planned: Mapping[tuple[str, str], int]) -> str:
+    """Return a table of what was planned and what was run, per corpus and variant."""
     lines = {}
     for (target, variant), of in planned.items():
         here = rows[(rows["dataset"] == target) & (rows["variant"] == variant)]
@@ -24,28 +41,34 @@ def _ran(rows: pd.DataFrame, planned: Mapping[tuple[str, str], int]) -> str:
             "encoder": here["encoder"].iloc[0] if len(here) else "-",
             "pretraining": ", ".join(f"{key} {value}" for key, value in settings.items()),
         }
-    return markdown_table(_frame(lines))
+    return text_table(lines)
 
 
-def _count(rows: pd.DataFrame) -> str:
-    folds, seeds = rows["fold"].nunique(), rows["seed"].nunique()
-    return (
-        f"{folds} folds by person, {seeds} seeds. With so many comparisons, one in forty errs by chance on either side."
-    )
+def text_table(lines: Mapping[str, Mapping[str, str]]) -> str:
+    """Return lines of cells by column as a Markdown table; a missing cell becomes -."""
+    return markdown_table(pd.DataFrame.from_dict(lines, orient="index").fillna("-"))
 
 
-def _frame(lines: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
-    result: pd.DataFrame = pd.DataFrame.from_dict(lines, orient="index").fillna("-")
-    return result
+def gain_cells(gains: Sequence[Gain]) -> dict[str, str]:
+    """Return the cells of a table line by number of shots, in ascending order: each gain with its interval."""
+    return {shots_text(gain.shots): gain_cell(gain) for gain in sorted_by_shots(gains)}
 
 
-def _cell(gain: Gain) -> str:
-    return f"{points(gain.gain)} {_ends(gain)}"
+def gain_cell(gain: Gain) -> str:
+    """Return a gain in points with its interval, such as `+1.2 [+0.3, +2.1]`."""
+    return f"{points(gain.gain)} {interval(gain)}"
 
 
-def _ends(gain: Gain) -> str:
+def interval(gain: Gain) -> str:
+    """Return the interval of a gain in points, such as `[+0.3, +2.1]`."""
     return f"[{points(gain.low)}, {points(gain.high)}]"
 
 
-def _sorted(gains: Sequence[Gain]) -> list[Gain]:
+def sorted_by_shots(gains: Sequence[Gain]) -> list[Gain]:
+    """Return the gains in ascending order of shots, all windows last."""
     return sorted(gains, key=lambda gain: by_shots(gain.shots))
+
+
+def count_clear(gains: Sequence[Gain]) -> tuple[int, int]:
+    """Return how many intervals lie above zero and how many below."""
+    return sum(gain.low > 0 for gain in gains), sum(gain.high < 0 for gain in gains)

@@ -1,4 +1,4 @@
-"""Colours, titles and small helpers that all figures and tables share."""
+"""Titles, colours and formats that all figures and tables share."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ TITLES = {
     "finetune": "fine-tuned",
     "frozen": "frozen",
     "scratch": "from scratch",
-    "random-frozen": "random, frozen",
-    "zero-shot": "words alone",
+    "random-frozen": "random encoder, frozen",
+    "zero-shot": "zero-shot",
     "forest": "random forest",
     "svm": "SVM",
     "minirocket": "MiniRocket",
 }
-"""Modes in words, in the order of tables and legends."""
+"""Title of each mode, in the order of tables and legends."""
 
 COLOURS = {
     "finetune": "#d55e00",
@@ -33,10 +33,10 @@ COLOURS = {
     "minirocket": "#333333",
 }
 CLASSES = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#b8a800", "#6a3d9a", "#8c510a", "#666666"]
-"""Colours told apart with any eyesight (Okabe and Ito), extended."""
+"""Colours of classes: the colour-blind-safe palette of Okabe and Ito, extended."""
 
 OTHERS = ["#cc79a7", "#56b4e9", "#6a3d9a", "#8c510a", "#666666"]
-"""Colours of arms under names of their own: those of `CLASSES` that are near none of `COLOURS`."""
+"""Colours of a recipe's own arms: those of `CLASSES` that differ clearly from all of `COLOURS`."""
 
 STYLE: Any = {
     "font.size": 10,
@@ -50,18 +50,18 @@ STYLE: Any = {
     "legend.frameon": False,
     "svg.hashsalt": "otolith",  # equal input, equal bytes
 }
-"""What all figures look like."""
+"""Settings of matplotlib for all figures."""
 
 
 def markdown_table(text: pd.DataFrame) -> str:
-    """A table of text in Markdown, its index as the first column."""
+    """Return a table of text in Markdown, with its index as the first column."""
     lines = [["", *text.columns], ["---"] * (len(text.columns) + 1)]
     lines += [[str(name), *cells] for name, cells in zip(text.index, text.to_numpy().tolist(), strict=True)]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
 def svg(figure: Figure) -> bytes:
-    """The figure as SVG; equal figures give equal bytes."""
+    """Return the figure as SVG; equal figures give equal bytes."""
     buffer = io.BytesIO()
     with matplotlib.rc_context(STYLE):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
@@ -69,32 +69,36 @@ def svg(figure: Figure) -> bytes:
 
 
 def points(share: float) -> str:
-    """A difference of scores in points, with its sign."""
+    """Return a difference of scores as text: in points, with its sign."""
     return f"{round(100 * share, 1) + 0.0:+.1f}"  # + 0.0 turns -0.0 into 0.0
 
 
-def _p(value: float) -> str:
+def p_value(value: float) -> str:
+    """Return a p value as text: three decimals without the leading zero, or - for NaN."""
     return "-" if np.isnan(value) else "<.001" if value < 0.001 else f"{value:.3f}".lstrip("0")
 
 
-def _title(mode: str) -> str:
+def mode_title(mode: str) -> str:
+    """Return the title of a mode; a recipe's own arm has its name as title."""
     return TITLES.get(mode, mode)
 
 
-def _plain(shots: Any) -> int | None:
-    return None if pd.isna(shots) else int(shots)
+def arms_in_order(found: pd.DataFrame) -> list[str]:
+    """Return the values of the column `mode`: known modes in the order of `TITLES`, then a recipe's own arms."""
+    present = dict.fromkeys(found["mode"])
+    return [mode for mode in TITLES if mode in present] + [mode for mode in present if mode not in TITLES]
 
 
 def same_shots(column: pd.Series, shots: Any) -> pd.Series:
-    """Which values are these shots, where missing stands for all windows."""
+    """Return which values equal these shots; a missing value means all windows."""
     return column.isna() if pd.isna(shots) else (column == shots).fillna(False)
 
 
-def shots_in_words(shots: Any) -> str:
-    """A number of shots, or `all`."""
+def shots_text(shots: Any) -> str:
+    """Return the number of shots as text, `all` for all windows."""
     return "all" if shots is None or pd.isna(shots) else str(int(shots))
 
 
 def by_shots(shots: Any) -> float:
-    """Key to sort by, all windows last."""
+    """Return a sort key of shots that puts all windows last."""
     return float("inf") if shots is None or pd.isna(shots) else float(shots)
