@@ -26,9 +26,10 @@ from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.augment import augment
 from otolith.data.cutting import cut
 from otolith.data.features import log_features
+from otolith.data.joining import join
 from otolith.data.sampling import seeded
 from otolith.data.store import Store
-from otolith.data.windows import Windows, join
+from otolith.data.windows import Windows
 from otolith.encoders import CPC, Encoder, Strided
 from otolith.objectives import SimCLR
 from otolith.pretrain import warmup_cosine

@@ -11,11 +11,12 @@ from scipy.stats import chisquare
 
 from otolith.data import sampling
 from otolith.data.cutting import cut
+from otolith.data.joining import join
 from otolith.data.prepare import prepare
 from otolith.data.recording import ACCELEROMETER, Recording
 from otolith.data.sampling import Batch, Draw, batches, draw_windows, weights
 from otolith.data.store import Store
-from otolith.data.windows import Windows, join
+from otolith.data.windows import Windows
 
 CPU = torch.device("cpu")
 

@@ -261,7 +261,9 @@ def test_preparing_holds_few_recordings_in_memory_however_many_there_are(tmp_pat
 
     def many() -> Iterator[Recording]:
         for number in range(count):
-            yield Recording(str(number), np.full((steps, 3), number, np.float32), 50.0, ACCELEROMETER, "s", "wrist")
+            yield Recording(
+                str(number), np.full((steps, 3), number / 100, np.float32), 50.0, ACCELEROMETER, "s", "wrist"
+            )
 
     tracemalloc.start()
     try:
@@ -271,7 +273,7 @@ def test_preparing_holds_few_recordings_in_memory_however_many_there_are(tmp_pat
         tracemalloc.stop()
     assert store.values.nbytes == count * size
     assert peak < 6 * size  # one, its bytes to write, and the next one being made
-    np.testing.assert_array_equal(store.values[:: 3 * steps], np.arange(count))
+    np.testing.assert_array_equal(store.values[:: 3 * steps], (np.arange(count) / 100).astype(np.float32))
 
 
 @pytest.mark.parametrize("rate_hz", [50.0, 20.0, 1.0])
@@ -408,7 +410,14 @@ def test_parts_of_another_source_or_reader_are_never_taken_over(
 
 def test_the_code_that_reads_is_all_of_the_readers() -> None:
     known = prepare_module._reading_code()
-    assert {"files.py", "recording.py", "store.py", "spar.py", "card.py", "official.py"} <= set(known)
+    assert {
+        "storage/files.py",
+        "data/recording.py",
+        "data/store.py",
+        "datasets/spar.py",
+        "datasets/card.py",
+        "formats/table.py",
+    } <= set(known)
     assert len(set(known.values())) == len(known)
 
 
@@ -500,13 +509,13 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from test_store import make_parts
-from otolith.data.prepare import preparing
+from otolith.data.prepare import prepare_iter
 if __name__ == "__main__":
     log, folder, jobs = Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
     slow = {"count": 600, "seconds": 0.1}
     parts = make_parts(log, **{"z" if jobs == 1 else "x": slow})
     how = {"dataset": "d", "labels": ("a",), "rate_hz": 50.0, "about": {}, "source_key": "k", "jobs": jobs}
-    for record in preparing(parts, folder, **how):
+    for record in prepare_iter(parts, folder, **how):
         print(record.name, flush=True)
 """
 

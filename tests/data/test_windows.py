@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from otolith.data.cutting import cut
+from otolith.data.joining import join
 from otolith.data.prepare import prepare
 from otolith.data.recording import ACCELEROMETER, GYROSCOPE, Recording, Span
 from otolith.data.store import Store
-from otolith.data.windows import SignalSpec, Windows, join
+from otolith.data.windows import SignalSpec, Windows
 from otolith.datasets import synthetic
 from otolith.paired import PairedEmbeddings
 from otolith.paired.attach import attach
@@ -129,7 +130,7 @@ def test_indexing_shares_the_signal_and_carries_everything_else(windows: Windows
     assert torch.equal(part.paired["video"], vectors[rows]) and torch.equal(part.present["video"], present[rows])
     assert torch.equal(part.array(), whole.array()[rows])
     assert part.unlabelled().y is None and whole.unlabelled()[index].y is None
-    kept = ("contract", "label_names", "subject_names", "dataset", "identity")
+    kept = ("contract", "label_names", "subject_names", "dataset", "cut_hash")
     assert all(getattr(part, name) == getattr(whole, name) for name in kept)
 
 
@@ -210,12 +211,12 @@ def test_arguments_that_do_not_fit_are_refused(store: Store, arguments: dict, me
         cut(store, **arguments)
 
 
-def test_a_corpus_without_labels_can_only_be_cut_without_them(tmp_path: Path) -> None:
+def test_a_corpus_without_labels_is_cut_without_them(tmp_path: Path) -> None:
     recording = Recording("r", np.zeros((200, 3), np.float32), 50.0, ACCELEROMETER, "s", "wrist")
     store = prepare([recording], tmp_path / "c", dataset="bare")
-    with pytest.raises(ValueError, match="'bare' has no labels; cut it with label=None"):
-        cut(store)
-    assert cut(store, label=None).shape == (3, 3, 100)
+    windows = cut(store)
+    assert windows.shape == (3, 3, 100) and windows.y is None and windows.label_names == ()
+    assert windows.cut_hash == cut(store, label=None).cut_hash
 
 
 def test_identity_names_the_store_and_the_cut(store: Store, ragged: Store) -> None:
@@ -319,8 +320,9 @@ def test_labels_that_no_window_has_and_stores_without_any(tmp_path: Path) -> Non
     with pytest.raises(ValueError, match="no window of 2 s in 'rare' has a label of b"):
         cut(store, labels=["b"])
     bare = prepare([dataclasses.replace(recording, spans=())], tmp_path / "bare", dataset="bare")
-    with pytest.raises(ValueError, match="'bare' has no labels; cut it with label=None"):
-        cut(bare, label=None, labels=["a"])
+    for label in ("majority", None):
+        with pytest.raises(ValueError, match="'bare' has no labels, so no window has one of those in labels"):
+            cut(bare, label=label, labels=["a"])
 
 
 @pytest.mark.parametrize("label", ["majority", None])

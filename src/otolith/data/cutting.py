@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from otolith.data.store import Entry, Store
+from otolith.data.units import channel_names
 from otolith.data.windows import SignalSpec, Windows
 from otolith.storage.files import fingerprint
 
@@ -21,7 +22,7 @@ def cut(
     *,
     seconds: float = 2.0,
     overlap: float = 0.5,
-    channels: Sequence[str] | None = None,
+    channels: str | Sequence[str] | None = None,
     label: Literal["majority", "last"] | None = "majority",
     labels: Sequence[str] | None = None,
     subjects: Sequence[str] | None = None,
@@ -48,62 +49,36 @@ def cut(
     Raises:
         ValueError: the arguments do not fit the store, or no recording is as long as a window.
     """
-    names = store.channels if channels is None else tuple(channels)
+    names = store.channels if channels is None else channel_names(channels)
     columns = _columns(store, names)
     contract = SignalSpec(store.rate_hz, names, seconds)
-    if not 0.5 < seconds * store.rate_hz < np.inf:
-        raise ValueError(f"seconds is {seconds}; expected windows of at least one time step at {store.rate_hz:g} Hz")
-    length = contract.steps
-    if not 0 <= overlap < 1:
-        raise ValueError(f"overlap is {overlap}; expected 0 <= overlap < 1")
-    hop = max(1, round(length * (1 - overlap)))
-    if (label is not None or labels is not None) and not store.labels:
-        raise ValueError(f"'{store.dataset}' has no labels; cut it with label=None")
-    wanted = _wanted(store, labels)
-    subject_names = store.subjects
-    if subjects is not None:
-        if unknown := [name for name in subjects if name not in subject_names]:
-            raise ValueError(
-                f"'{store.dataset}' has no subject {', '.join(unknown)}; it has {', '.join(subject_names)}"
-            )
-        subject_names = tuple(name for name in subject_names if name in subjects)
-    if starts is None:
-        firsts = [np.arange(0, entry.steps - length + 1, hop, dtype=np.int64) for entry in store.entries]
-    else:
-        firsts = _firsts(store, starts, length)
-    if subjects is not None:
-        firsts = [
-            first if entry.subject in subject_names else first[:0]
-            for entry, first in zip(store.entries, firsts, strict=True)
-        ]
-    aligned = hop % store.block_steps == 0 if starts is None else not any((f % store.block_steps).any() for f in firsts)
-    in_blocks = length % store.block_steps == 0 and aligned
+    hop = _hop(store, contract, overlap)
+    if label not in ("majority", "last", None):
+        raise ValueError(f"label is {label!r}; expected majority, last or None")
+    if not store.labels:
+        if labels is not None:
+            raise ValueError(f"'{store.dataset}' has no labels, so no window has one of those in labels")
+        label = None
+    numbering = None if label is None and labels is None else _numbering(store, labels)
+    subject_names = _subject_names(store, subjects)
+    firsts = _first_steps(store, contract.steps, hop, None if subjects is None else subject_names, starts)
+    in_blocks = contract.steps % store.block_steps == 0 and (
+        hop % store.block_steps == 0 if starts is None else not any((f % store.block_steps).any() for f in firsts)
+    )
     offset, y, subject, recording, start, variance = [], [], [], [], [], []
     for number, (entry, first) in enumerate(zip(store.entries, firsts, strict=True)):
-        if label is not None or labels is not None:
-            target = wanted[_labels(entry.steps, entry.spans, first, length, label or "majority", len(store.labels))]
+        if numbering is not None:
+            target = numbering[_labels(entry, first, contract.steps, label or "majority", len(store.labels))]
             first, target = first[target >= 0], target[target >= 0]
             y.append(target)
         if in_blocks:
-            mean, squares = store.moments(entry)[:, columns]
-            blocks = first // store.block_steps
-            variance.append(_variance(mean, squares, blocks, length // store.block_steps, store.block_steps))
+            variance.append(_variance(store, entry, columns, first, contract.steps))
         offset.append(entry.start + first[:, None] + columns * entry.steps)
         start.append(first / store.rate_hz)
         recording.append(np.full(len(first), number))
         subject.append(np.full(len(first), subject_names.index(entry.subject) if len(first) else 0))
     if not sum(map(len, offset)):
-        if starts is not None and not sum(map(len, firsts)):
-            raise ValueError(f"starts holds no second at which a window of '{store.dataset}' could begin")
-        longest = max(entry.steps for entry in store.entries) / store.rate_hz
-        if starts is not None or (labels is not None and length <= longest * store.rate_hz):
-            where = "that starts asks for" if starts is not None else f"of {seconds:g} s"
-            which = "a label" if labels is None else f"a label of {', '.join(labels)}"
-            raise ValueError(f"no window {where} in '{store.dataset}' has {which}")
-        raise ValueError(
-            f"no {'labelled ' if label else ''}window of {seconds:g} s fits in '{store.dataset}': its longest "
-            f"recording lasts {longest:g} s; choose shorter windows"
-        )
+        raise ValueError(_no_window(store, contract, label, labels, starts, firsts))
     how = {"store": store.hash, "seconds": seconds, "overlap": overlap, "channels": list(names), "label": label}
     if labels is not None:
         how["labels"] = [name for name in store.labels if name in labels]
@@ -128,7 +103,50 @@ def cut(
     )
 
 
-def _wanted(store: Store, labels: Sequence[str] | None) -> np.ndarray:
+def _hop(store: Store, contract: SignalSpec, overlap: float) -> int:
+    """Return the time steps from one window's start to the next one's."""
+    if not 0.5 < contract.seconds * store.rate_hz < np.inf:
+        raise ValueError(
+            f"seconds is {contract.seconds}; expected windows of at least one time step at {store.rate_hz:g} Hz"
+        )
+    if not 0 <= overlap < 1:
+        raise ValueError(f"overlap is {overlap}; expected 0 <= overlap < 1")
+    return max(1, round(contract.steps * (1 - overlap)))
+
+
+def _subject_names(store: Store, subjects: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the subjects to cut, in the store's order."""
+    if subjects is None:
+        return store.subjects
+    if unknown := [name for name in subjects if name not in store.subjects]:
+        raise ValueError(f"'{store.dataset}' has no subject {', '.join(unknown)}; it has {', '.join(store.subjects)}")
+    return tuple(name for name in store.subjects if name in subjects)
+
+
+def _no_window(
+    store: Store,
+    contract: SignalSpec,
+    label: str | None,
+    labels: Sequence[str] | None,
+    starts: Mapping[str, Sequence[float]] | None,
+    firsts: Sequence[np.ndarray],
+) -> str:
+    """Return why no window was found."""
+    seconds = contract.seconds
+    if starts is not None and not sum(map(len, firsts)):
+        return f"starts holds no second at which a window of '{store.dataset}' could begin"
+    longest = max(entry.steps for entry in store.entries)
+    if starts is not None or (labels is not None and contract.steps <= longest):
+        where = "that starts asks for" if starts is not None else f"of {seconds:g} s"
+        which = "a label" if labels is None else f"a label of {', '.join(labels)}"
+        return f"no window {where} in '{store.dataset}' has {which}"
+    return (
+        f"no {'labelled ' if label else ''}window of {seconds:g} s fits in '{store.dataset}': its longest "
+        f"recording lasts {longest / store.rate_hz:g} s; choose shorter windows"
+    )
+
+
+def _numbering(store: Store, labels: Sequence[str] | None) -> np.ndarray:
     """New number of each label number of the store, -1: dropped; the last entry is that of windows without a label."""
     if labels is None:
         return np.append(np.arange(len(store.labels)), -1)
@@ -139,16 +157,30 @@ def _wanted(store: Store, labels: Sequence[str] | None) -> np.ndarray:
     return np.where(kept, np.cumsum(kept) - 1, -1)
 
 
-def _firsts(store: Store, starts: Mapping[str, Sequence[float]], length: int) -> list[np.ndarray]:
-    """(windows,) first time step of each window asked for, ascending, each once, of every recording."""
-    if unknown := set(starts) - {entry.name for entry in store.entries}:
-        raise ValueError(f"starts names '{min(unknown)}', which is no recording of '{store.dataset}'")
+def _first_steps(
+    store: Store,
+    length: int,
+    hop: int,
+    subjects: tuple[str, ...] | None,
+    starts: Mapping[str, Sequence[float]] | None,
+) -> list[np.ndarray]:
+    """Return the (windows,) first time step of each window, ascending and different, for every recording of the store."""
+    if starts is None:
+        firsts = [np.arange(0, entry.steps - length + 1, hop, dtype=np.int64) for entry in store.entries]
+    else:
+        if unknown := set(starts) - {entry.name for entry in store.entries}:
+            raise ValueError(f"starts names '{min(unknown)}', which is no recording of '{store.dataset}'")
+        wanted = [np.asarray(starts.get(entry.name, ()), float) for entry in store.entries]
+        firsts = [_steps_at(store, e, start_s, length) for e, start_s in zip(store.entries, wanted, strict=True)]
+    if subjects is None:
+        return firsts
     return [
-        _first_steps(store, entry, np.asarray(starts.get(entry.name, ()), float), length) for entry in store.entries
+        first if entry.subject in subjects else first[:0] for entry, first in zip(store.entries, firsts, strict=True)
     ]
 
 
-def _first_steps(store: Store, entry: Entry, start_s: np.ndarray, length: int) -> np.ndarray:
+def _steps_at(store: Store, entry: Entry, start_s: np.ndarray, length: int) -> np.ndarray:
+    """Return the time steps nearest to `start_s`; windows that end up to `LATE_S` after the recording are moved back."""
     late = entry.steps - length
     wrong = ~((start_s >= 0) & (start_s * store.rate_hz <= late + max(1.0, LATE_S * store.rate_hz))) | (late < 0)
     if wrong.any():
@@ -171,12 +203,15 @@ def _columns(store: Store, names: tuple[str, ...]) -> np.ndarray:
     return np.array([store.channels.index(name) for name in names], dtype=np.int64)
 
 
-def _variance(mean: np.ndarray, squares: np.ndarray, first: np.ndarray, count: int, steps: int) -> np.ndarray:
-    """(windows,) sum over channels of the variance of windows of `count` blocks, from (channels, blocks) moments.
+def _variance(store: Store, entry: Entry, columns: np.ndarray, first: np.ndarray, length: int) -> np.ndarray:
+    """Return the (windows,) sum over channels of the variance of windows that consist of whole blocks of the store.
 
-    Chan, Golub and LeVeque 1979: the squares within the blocks, plus those of the blocks' means about the window's. Nothing
-    large is subtracted, so gravity costs no digits.
+    Chan, Golub and LeVeque 1979: the squared deviations within the blocks, plus those of the blocks' means from the
+    window's mean. Nothing large is subtracted, so gravity costs no digits.
     """
+    steps, count = store.block_steps, length // store.block_steps
+    mean, squares = store.moments(entry)[:, columns]
+    first = first // steps
     out = np.empty(len(first), dtype=np.float32)
     size = max(1, (1 << 20) // count)  # windows at a time, to bound the memory
     for at in range(0, len(first), size):
@@ -184,22 +219,20 @@ def _variance(mean: np.ndarray, squares: np.ndarray, first: np.ndarray, count: i
         means = mean[:, blocks].astype(np.float64)
         means -= means.mean(axis=2, keepdims=True)
         total = squares[:, blocks].sum(axis=(0, 2), dtype=np.float64) + steps * np.einsum("cwb,cwb->w", means, means)
-        out[at : at + size] = total / (count * steps)
+        out[at : at + size] = total / length
     return out
 
 
-def _labels(
-    steps: int, spans: Sequence[Sequence[int]], first: np.ndarray, length: int, rule: str, classes: int
-) -> np.ndarray:
-    """(windows,) label number of each window that starts at a row in `first`; -1: none."""
-    per_step = np.full(steps, -1, dtype=np.int64)
-    for start, stop, number in spans:
+def _labels(entry: Entry, first: np.ndarray, length: int, rule: str, classes: int) -> np.ndarray:
+    """Return the (windows,) label number of each window that starts at a time step in `first`; -1 for none."""
+    per_step = np.full(entry.steps, -1, dtype=np.int64)
+    for start, stop, number in entry.spans:
         per_step[start:stop] = number
     if rule == "last":
         return np.asarray(per_step[first + length - 1])
-    # Running counts of each label (the first column: unlabelled); a window's count is a difference of two of them.
-    counts = np.zeros((steps + 1, classes + 1), dtype=np.int32)
-    counts[np.arange(1, steps + 1), per_step + 1] = 1
+    # Running counts of each label, column 0 for unlabelled time steps; a window's count is a difference of two of them.
+    counts = np.zeros((entry.steps + 1, classes + 1), dtype=np.int32)
+    counts[np.arange(1, entry.steps + 1), per_step + 1] = 1
     np.cumsum(counts, axis=0, out=counts)
     inside = counts[first + length] - counts[first]
     return np.asarray(inside.argmax(axis=1) - 1, dtype=np.int64)

@@ -137,7 +137,10 @@ def _reading_code() -> dict[str, str]:
     root = Path(__file__).parents[1]
     own = (
         root / "storage" / "files.py",
-        *(root / "data" / f"{name}.py" for name in ("recording", "resample", "prepare", "store")),
+        *(
+            root / "data" / f"{name}.py"
+            for name in ("units", "conversion", "recording", "resample", "prepare", "store")
+        ),
     )
     readers = (path for package in ("formats", "datasets") for path in sorted((root / package).glob("*.py")))
     return {path.relative_to(root).as_posix(): sha256(path) for path in (*own, *readers)}

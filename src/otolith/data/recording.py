@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, SupportsFloat, SupportsInt
 
 import numpy as np
 
-STANDARD_GRAVITY = 9.80665
-"""m/s^2 in one g (the accelerometry convention): readers divide by it once."""
+from otolith.data import conversion
+from otolith.data.units import (
+    ACCELEROMETER,
+    GYROSCOPE,
+    STANDARD_GRAVITY,
+    UNITS,
+    check_acceleration,
+    check_channels,
+    divisors,
+)
 
-UNITS = {"acc": "g", "gyro": "rad/s"}
-"""Unit of each kind of channel; a channel is named kind_axis, for example `acc_x`."""
-
-ACCELEROMETER = ("acc_x", "acc_y", "acc_z")
-GYROSCOPE = ("gyro_x", "gyro_y", "gyro_z")
+__all__ = ["ACCELEROMETER", "GYROSCOPE", "STANDARD_GRAVITY", "UNITS", "Part", "Recording", "Span"]
 
 
 class Span(NamedTuple):
@@ -26,21 +30,25 @@ class Span(NamedTuple):
     label: str
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, init=False)
 class Recording:
-    """One continuous signal: no gap, no NaN, one person, one placement.
+    """One continuous signal of one subject and one placement, without gaps and without NaN.
+
+    Arguments are converted to the types of the attributes, or refused: lists, tensors, data frames and other types of
+    numbers become float32, numbers become names.
 
     Args:
         name: unique within its corpus, for example `wlk_7/sub_3`.
-        signal: (time, channels), float32, in the units of `UNITS`.
+        signal: (time, channels) in the units of `UNITS`.
         rate_hz: time steps per second.
         channels: names such as `acc_x`, one per column.
         subject: the person, as the corpus writes it.
-        placement: where the sensor sat, for example `wrist`.
-        spans: labelled stretches; time steps outside all of them are unlabelled.
+        placement: where the sensor was worn, for example `wrist`.
+        spans: labelled spans; time steps outside all of them are unlabelled. Where spans overlap, the last one counts.
 
     Raises:
-        ValueError: the parts do not fit together, or the signal has values that are not finite.
+        ValueError: the parts do not fit together, the signal has values that are not finite, or its acceleration is clearly
+            not in g.
     """
 
     name: str
@@ -49,41 +57,128 @@ class Recording:
     channels: tuple[str, ...]
     subject: str
     placement: str
-    spans: tuple[Span, ...] = ()
+    spans: tuple[Span, ...]
 
-    def __post_init__(self) -> None:
-        here = f"recording '{self.name}'"
-        if self.signal.ndim != 2 or self.signal.dtype != np.float32:
-            raise ValueError(
-                f"{here}: signal is {self.signal.dtype} {self.signal.shape}; expected float32 (time, channels)"
-            )
-        if self.signal.shape[1] != len(self.channels):
-            raise ValueError(f"{here}: {self.signal.shape[1]} columns but {len(self.channels)} channel names")
-        if len(set(self.channels)) != len(self.channels):
-            raise ValueError(f"{here}: a channel is named twice: {', '.join(self.channels)}")
-        for channel in self.channels:
-            if channel.split("_")[0] not in UNITS:
-                raise ValueError(f"{here}: unknown kind of channel '{channel}'; known: {', '.join(UNITS)}")
-        if not (np.isfinite(self.rate_hz) and self.rate_hz > 0):
-            raise ValueError(f"{here}: rate is {self.rate_hz} Hz; expected a positive number")
-        if len(self.signal) == 0:
-            raise ValueError(f"{here}: the signal has no time steps")
+    def __init__(
+        self,
+        name: str | SupportsInt,
+        signal: Any,
+        rate_hz: SupportsFloat | str,
+        channels: Sequence[str],
+        subject: str | SupportsInt,
+        placement: str,
+        spans: Iterable[Sequence[Any]] = (),
+    ) -> None:
+        here = f"recording '{name}'"
+        channels = tuple(channels)
+        check_channels(channels, here)
+        converted = {
+            "name": conversion.text_of(name, "a recording's name"),
+            "signal": conversion.signal_of(signal, channels, here),
+            "rate_hz": conversion.rate_of(rate_hz, here),
+            "channels": channels,
+            "subject": conversion.subject_of(subject, here),
+            "placement": conversion.text_of(placement, f"{here}: placement"),
+            "spans": tuple(_span(span, here) for span in spans),
+        }
+        for field, value in converted.items():
+            object.__setattr__(self, field, value)
         if not np.isfinite(self.signal).all():
             step = int(np.argmax(~np.isfinite(self.signal).all(axis=1)))
             raise ValueError(
                 f"{here}: time step {step} holds a value that is not finite; "
-                "interpolate short gaps and cut at long ones (recording.regular_pieces)"
+                "interpolate short gaps and cut at long ones (resample.regular_pieces)"
             )
-        if ":" in self.subject:
-            raise ValueError(f"{here}: subject '{self.subject}' holds a colon, which parts a corpus from a person")
-        for span in self.spans:
-            if not 0 <= span.start_s < span.stop_s:
-                raise ValueError(f"{here}: label span {tuple(span)} does not run forwards from 0")
+        remedy = "divide it by {per:g}, or pass units={{'acc': '{unit}'}} to Recording.from_frame"
+        check_acceleration(self.signal, channels, self.seconds, here, remedy)
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Any,
+        *,
+        rate_hz: SupportsFloat | str,
+        subject: str | SupportsInt,
+        placement: str = "unknown",
+        columns: Sequence[Any] | Mapping[str, Any] | None = None,
+        units: Mapping[str, str] | None = None,
+        name: str | SupportsInt | None = None,
+        spans: Iterable[Sequence[Any]] = (),
+    ) -> Recording:
+        """Make a recording of a table with one row per time step, evenly spaced in time and without gaps.
+
+        Rows that carry their own time stamps are resampled to even steps by `resample.regular_pieces`.
+
+        Args:
+            frame: a data frame of pandas, polars or another library with `__dataframe__`; a mapping of columns; or a
+                (time, channels) array, whose columns are named 0, 1, 2, ...
+            rate_hz: time steps per second.
+            subject: the person.
+            placement: where the sensor was worn, for example `wrist`.
+            columns: the column of each channel, for example `{"acc_x": "ax", "acc_y": "ay", "acc_z": "az"}`; or the three
+                columns of the accelerometer, or these and the three of the gyroscope, in the order x, y, z. None: the
+                columns that are named as channels; of an array with three or six columns, all.
+            units: units to convert from, for example `{"acc": "m/s2", "gyro": "deg/s"}`; by default g and rad/s.
+            name: of the recording, unique within its corpus; by default the subject's.
+            spans: labelled spans: start and end in seconds, and a label.
+
+        Raises:
+            ValueError: a column is missing or holds no numbers, a unit is unknown, or the recording is not valid.
+        """
+        here = f"recording '{subject if name is None else name}'"
+        names, values = conversion.frame_columns(frame, here)
+        chosen = _chosen(names, columns, here)
+        signal = np.stack([values(column) for column in chosen.values()], axis=1)
+        if (divisor := divisors(tuple(chosen), units, here)) is not None:
+            signal = (signal / divisor).astype(np.float32)
+        subject = conversion.subject_of(subject, here)
+        return cls(subject if name is None else name, signal, rate_hz, tuple(chosen), subject, placement, spans)
 
     @property
     def seconds(self) -> float:
         """Duration in seconds."""
         return len(self.signal) / self.rate_hz
+
+
+def _chosen(names: list[Any], columns: Sequence[Any] | Mapping[str, Any] | None, here: str) -> dict[str, Any]:
+    """Return channel -> column."""
+    triads = {3: ACCELEROMETER, 6: ACCELEROMETER + GYROSCOPE}
+    if columns is None:
+        chosen = {channel: channel for channel in triads[6] if channel in names}
+        if not chosen and names == list(range(len(names))) and len(names) in triads:
+            chosen = dict(zip(triads[len(names)], names, strict=True))
+        if not chosen:
+            raise ValueError(
+                f"{here}: no column is named as a channel ({', '.join(triads[6])}); the columns are "
+                f"{', '.join(map(str, names))}; pass columns=, for example {{'acc_x': ..., 'acc_y': ..., 'acc_z': ...}}"
+            )
+        return chosen
+    if isinstance(columns, Mapping):
+        chosen = dict(columns)
+    elif isinstance(columns, str) or len(columns) not in triads:
+        raise ValueError(
+            f"{here}: columns is {columns!r}; expected three columns (acceleration x, y, z), six (then rotation rate), or a "
+            "mapping from channel to column"
+        )
+    else:
+        chosen = dict(zip(triads[len(columns)], columns, strict=True))
+    check_channels(tuple(chosen), here)
+    if missing := [column for column in chosen.values() if column not in names]:
+        raise ValueError(
+            f"{here}: the table has no column {', '.join(map(str, missing))}; it has {', '.join(map(str, names))}"
+        )
+    return chosen
+
+
+def _span(span: Sequence[Any], here: str) -> Span:
+    try:
+        start, stop, label = span
+        start, stop = float(start), float(stop)
+    except (TypeError, ValueError):
+        raise ValueError(f"{here}: label span {span!r}; expected (start in s, end in s, label)") from None
+    if not 0 <= start < stop:
+        raise ValueError(f"{here}: label span {(start, stop, label)}: start must be before end, and not negative")
+    return Span(start, stop, conversion.text_of(label, f"{here}: the label of span ({start:g}, {stop:g})"))
 
 
 class Part(NamedTuple):

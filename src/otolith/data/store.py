@@ -19,11 +19,14 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from otolith.storage.files import fingerprint, recover, sha256
+
+if TYPE_CHECKING:
+    import otolith.data.windows  # imports torch, which the processes that prepare a store do without
 
 FORMAT = 2
 SIGNAL, MOMENTS, MANIFEST = "signal.f32", "moments.f32", "manifest.json"
@@ -101,6 +104,16 @@ class Store:
     def subjects(self) -> tuple[str, ...]:
         """The people, in order of first appearance."""
         return tuple(dict.fromkeys(entry.subject for entry in self.entries))
+
+    def windows(self, **options: Any) -> otolith.data.windows.Windows:
+        """Cut the recordings into windows; the options are those of `cutting.cut`, for example `seconds=2, channels="acc"`.
+
+        Raises:
+            ValueError: see `cutting.cut`.
+        """
+        from otolith.data.cutting import cut
+
+        return cut(self, **options)
 
 
 def open_store(folder: Path, *, verify: bool = True) -> Store:

@@ -11,14 +11,17 @@ import dataclasses
 import functools
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, SupportsFloat
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from otolith.data.recording import UNITS
+from otolith.data import arrays
+from otolith.data.conversion import rate_of, text_of
+from otolith.data.splits import by_subject, draw_shots
+from otolith.data.units import UNITS, channel_names, check_channels
 from otolith.storage.files import fingerprint
 
 
@@ -112,18 +115,97 @@ class Windows:
     present: dict[str, Tensor] = dataclasses.field(default_factory=dict)
     memmaps: tuple[np.memmap, ...] = ()
 
+    @classmethod
+    def from_arrays(
+        cls,
+        x: Any,
+        *,
+        rate_hz: SupportsFloat | str,
+        channels: str | Sequence[str],
+        subjects: Any = None,
+        y: Any = None,
+        label_names: Sequence[str] | None = None,
+        recordings: Any = None,
+        start_s: Any = None,
+        layout: arrays.Layout = "channels_first",
+        units: Mapping[str, str] | None = None,
+        dataset: str = "arrays",
+    ) -> Windows:
+        """Make windows of arrays, for example of `X.npy`, `y.npy` and `subject.npy`; each may be given as a path.
+
+        A float32 array in C order is used as it is. If it is memory-mapped, it stays so, and other processes map its file
+        again. Anything else is converted, which takes memory for one copy.
+
+        Args:
+            x: (windows, channels, time) in g and rad/s, finite.
+            rate_hz: time steps per second.
+            channels: names in order such as `acc_x`, or groups: `acc`, `acc+gyro`.
+            subjects: subject of each window, text or whole numbers. None: all windows are of one subject, `0`, and cannot
+                be split by subject.
+            y: label of each window, text or whole numbers; None: windows without labels.
+            label_names: names of the labels in the order of their numbers; by default the sorted different labels.
+            recordings: recording of each window; goes with `start_s`. None: it is unknown which windows are consecutive, so
+                methods that compare consecutive windows have none.
+            start_s: seconds from the start of the recording to that of the window.
+            layout: `channels_last` if x is (windows, time, channels).
+            units: units to convert from, for example `{"acc": "m/s2", "gyro": "deg/s"}`.
+            dataset: name of the corpus; result rows and checkpoints name subjects as `dataset:subject`.
+
+        Raises:
+            ValueError: shapes do not fit each other or the channels, axes look swapped, a value is not finite, a label is
+                missing, or the acceleration is clearly not in g.
+        """
+        names, rate = channel_names(channels), rate_of(rate_hz, "windows")
+        check_channels(names, "windows")
+        if ":" in text_of(dataset, "dataset"):
+            raise ValueError(f"dataset '{dataset}' must not contain ':' (it separates corpus and subject)")
+        if (recordings is None) != (start_s is None):
+            raise ValueError("recordings and start_s go together: give both, or neither")
+        array = arrays.window_array(arrays.loaded(x, "x"), rate, names, layout, units)
+        count, _, steps = array.shape
+        subject, subject_names = arrays.group_numbers(
+            np.zeros(count, int) if subjects is None else arrays.loaded(subjects, "subjects"), count, "subjects"
+        )
+        target, targets = None, tuple[str, ...]()
+        if y is not None:
+            target, targets = arrays.label_numbers(arrays.loaded(y, "y"), count, label_names)
+        recording, start = np.arange(count), np.zeros(count)
+        if recordings is not None:
+            recording, _ = arrays.group_numbers(arrays.loaded(recordings, "recordings"), count, "recordings")
+            start = arrays.start_seconds(arrays.loaded(start_s, "start_s"), count)
+        content = [arrays.checked_hash(array, names), list(array.shape), rate, list(names), list(targets)]
+        labels = None if target is None else target.tolist()
+        content += [labels, list(subject_names), subject.tolist(), recording.tolist(), start.tolist()]
+        mapped = arrays.file_map(array)
+        values = array.reshape(-1) if mapped is None else mapped
+        first = np.arange(array.size // steps, dtype=np.int64).reshape(count, -1) * steps
+        return cls(
+            values=(torch.from_numpy(values if values.flags.writeable else values.copy()),),
+            offset=torch.from_numpy(first),
+            contract=SignalSpec(rate, names, steps / rate),
+            y=target,
+            label_names=targets,
+            subject=subject,
+            subject_names=subject_names,
+            recording=recording,
+            start_s=start,
+            dataset=dataset,
+            cut_hash=fingerprint(content),
+            memmaps=() if mapped is None else (mapped,),
+        )
+
     def __getstate__(self) -> dict[str, Any]:
-        state = {name: value for name, value in self.__dict__.items() if name != "_every"}
+        state = {name: value for name, value in self.__dict__.items() if name != "_strided_views"}
         ours = [values.data_ptr() for values in self.values] == [array.ctypes.data for array in self.memmaps]
-        state["memmaps"] = tuple((array.filename, array.shape) for array in self.memmaps) if ours else ()
+        state["memmaps"] = tuple((array.filename, array.offset, array.shape) for array in self.memmaps) if ours else ()
         if ours:
             state["values"] = ()
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if state["memmaps"]:
-            arrays = tuple(np.memmap(name, dtype="<f4", mode="c", shape=shape) for name, shape in state["memmaps"])
-            state = {**state, "memmaps": arrays, "values": tuple(map(torch.from_numpy, arrays))}
+            maps = tuple(np.memmap(name, "<f4", "c", offset, shape) for name, offset, shape in state["memmaps"])
+            state = {**state, "memmaps": maps, "values": tuple(map(torch.from_numpy, maps))}
         self.__dict__.update(state)
 
     def __len__(self) -> int:
@@ -198,6 +280,40 @@ class Windows:
         numbers = [self.subject_names.index(subject) for subject in subjects]
         return np.flatnonzero(np.isin(self.subject, numbers))
 
+    def split_by_subject(
+        self, *, folds: int = 5, validation: float = 0.2, seed: int = 0
+    ) -> list[tuple[Windows, Windows, Windows]]:
+        """Return training, validation and test windows of each fold; every subject is tested in exactly one fold.
+
+        The folds are those of `splits.by_subject` over the subjects that have windows here.
+
+        Args:
+            folds: number of folds.
+            validation: share of the subjects not tested that validate; with 0 the validation windows are empty.
+            seed: of the random assignment of subjects to folds.
+
+        Raises:
+            ValueError: too few subjects.
+        """
+        subjects = [self.subject_names[number] for number in np.unique(self.subject)]
+        splits = by_subject(subjects, folds=folds, validation=validation, seed=seed)
+        return [
+            (self.for_subjects(split.train), self.for_subjects(split.validation), self.for_subjects(split.test))
+            for split in splits
+        ]
+
+    def few_shot(self, shots: int | None, *, seed: int = 0) -> Windows:
+        """Return `shots` random windows per class; all windows for None.
+
+        A class with fewer windows gives all it has. A larger draw with the same seed contains the smaller ones.
+
+        Raises:
+            ValueError: the windows have no labels, or `shots` is less than 1.
+        """
+        if self.y is None:
+            raise ValueError(f"the windows of '{self.dataset}' have no labels; few_shot draws windows per class")
+        return self[draw_shots(self.y, shots, seed=seed)]
+
     def unlabelled(self) -> Windows:
         """The same windows without their labels: what pretraining is given."""
         return dataclasses.replace(self, y=None)
@@ -261,63 +377,3 @@ class Windows:
             flat = ", ".join(name for name, s in zip(self.contract.channels, std.tolist(), strict=True) if s < 1e-6)
             raise ValueError(f"channel {flat} never changes in these {len(self):,} windows: the sensor was off")
         return {"mean": mean.tolist(), "std": std.tolist()}
-
-
-def join(parts: Sequence[Windows]) -> Windows:
-    """The windows of several corpora as one, without labels, for pretraining on all of them; no signal is copied.
-
-    A modality that one of them lacks is absent from its windows.
-
-    Raises:
-        ValueError: none, one corpus twice, corpora cut under different contracts, or a modality with different numbers of
-            numbers.
-    """
-    if not parts:
-        raise ValueError("no windows to join")
-    if len(parts) == 1:
-        return parts[0].unlabelled()
-    names = [part.dataset for part in parts]
-    if len(set(names)) < len(names):
-        raise ValueError(f"a corpus is joined twice: {', '.join(names)}")
-    for part in parts[1:]:
-        if difference := parts[0].contract.difference(part.contract):
-            raise ValueError(f"'{part.dataset}' does not go with '{parts[0].dataset}': {difference}")
-    before = np.cumsum([0] + [sum(len(values) for values in part.values) for part in parts]).tolist()
-    people = np.cumsum([0] + [len(part.subject_names) for part in parts]).tolist()
-    recordings = np.cumsum([0] + [int(part.recording.max(initial=-1)) + 1 for part in parts]).tolist()
-    known = [part.variance for part in parts if part.variance is not None]
-    paired, present = _joined_pairs(parts)
-    return Windows(
-        values=tuple(values for part in parts for values in part.values),
-        offset=torch.cat([part.offset + first for part, first in zip(parts, before, strict=False)]),
-        contract=parts[0].contract,
-        y=None,
-        label_names=(),
-        subject=np.concatenate([part.subject + first for part, first in zip(parts, people, strict=False)]),
-        subject_names=tuple(name for part in parts for name in part.qualified_names),
-        recording=np.concatenate([part.recording + first for part, first in zip(parts, recordings, strict=False)]),
-        start_s=np.concatenate([part.start_s for part in parts]),
-        dataset="+".join(names),
-        cut_hash=fingerprint([part.cut_hash for part in parts]),
-        variance=np.concatenate(known) if len(known) == len(parts) else None,
-        paired=paired,
-        present=present,
-        memmaps=tuple(array for part in parts for array in part.memmaps),
-    )
-
-
-def _joined_pairs(parts: Sequence[Windows]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    paired: dict[str, Tensor] = {}
-    present: dict[str, Tensor] = {}
-    for name in dict.fromkeys(name for part in parts for name in part.paired):
-        dims = {part.dataset: part.paired[name].shape[1] for part in parts if name in part.paired}
-        if len(set(dims.values())) > 1:
-            said = ", ".join(f"{dim} in '{corpus}'" for corpus, dim in dims.items())
-            raise ValueError(f"'{name}' has different numbers of numbers: {said}; pair them by the same encoder")
-        dim = next(iter(dims.values()))
-        absent = [torch.zeros(len(part), dim, device=part.device) for part in parts]
-        paired[name] = torch.cat([part.paired.get(name, none) for part, none in zip(parts, absent, strict=True)])
-        present[name] = torch.cat(
-            [part.present.get(name, none[:, 0] > 0) for part, none in zip(parts, absent, strict=True)]
-        )
-    return paired, present

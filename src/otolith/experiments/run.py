@@ -28,9 +28,10 @@ from otolith.checkpoints import checkpoint
 from otolith.classifiers.features import embed
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.cutting import cut
+from otolith.data.joining import join
 from otolith.data.splits import by_subject, draw_shots
 from otolith.data.store import Store, open_store
-from otolith.data.windows import Windows, join
+from otolith.data.windows import Windows
 from otolith.datasets import DATASETS
 from otolith.evaluation.plan import FoldSeed, PlannedRow, fold_seeds, planned_rows
 from otolith.evaluation.protocol import collect_rows, evaluate
