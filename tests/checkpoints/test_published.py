@@ -18,7 +18,8 @@ from otolith.checkpoints.published import import_primus
 from otolith.cli import console
 from otolith.data.cutting import cut
 from otolith.data.store import Store
-from otolith.evaluation.protocol import cells, evaluate, units
+from otolith.evaluation.plan import fold_seeds, planned_rows
+from otolith.evaluation.protocol import evaluate
 from published_files import SHAPES, layout, weights
 
 
@@ -71,9 +72,9 @@ def test_the_checkpoint_has_papers_and_its_objective_can_be_built(file: Path) ->
 def test_two_processes_evaluate_what_was_imported_as_one_does(file: Path, store: Store, tmp_path: Path) -> None:
     out = file.with_name("primus.safetensors")
     windows = cut(store, channels=list(import_primus(file, out, sha256=None).signal.channels), seconds=5.0)[::3]
-    planned = cells(
+    planned = planned_rows(
         windows,
-        units(windows, folds=2, seeds=(0,)),
+        fold_seeds(windows, folds=2, seeds=(0,)),
         lambda _: out,
         shots=[2],
         modes=["frozen", "finetune"],

@@ -21,7 +21,7 @@ from otolith.data.store import Store
 from otolith.data.windows import Windows
 from otolith.encoders import Strided
 from otolith.evaluation import protocol
-from otolith.evaluation.protocol import cells, units
+from otolith.evaluation.plan import fold_seeds, planned_rows
 from otolith.formats import table
 
 DIM = 24
@@ -273,7 +273,7 @@ def test_prompts_come_from_a_file_or_a_table(save: Callable[..., Path], train: W
 
 def test_rows_of_words(save: Callable[..., Path], windows: Windows, tmp_path: Path) -> None:
     some = windows[::4]
-    plan = units(some, seeds=(0, 1), fold_seed=0, test=["5", "6"])
+    plan = fold_seeds(some, seeds=(0, 1), fold_seed=0, test=["5", "6"])
     assert [unit.split.test for unit in plan] == [("5", "6")] * 2 and {*plan[0].split.train} < {"1", "2", "3", "4"}
     path = save(subjects=[])
     settings: dict[str, Any] = {
@@ -282,7 +282,7 @@ def test_rows_of_words(save: Callable[..., Path], windows: Windows, tmp_path: Pa
         "transfer": {"head": "text", "steps": 2, "batch_size": 16},
         "prompts": {name: [name, f"{name} movement"] for name in LABELS},
     }
-    planned = cells(some, plan, lambda _: path, **settings)
+    planned = planned_rows(some, plan, lambda _: path, **settings)
     assert len(planned) == len({cell.fingerprint for cell in planned}) == 2 * (3 * 2 + 1)
     rows = list(protocol.evaluate(some, planned, folder=tmp_path))
     zero = [row for row in rows if row.mode == "zero-shot"]
@@ -294,14 +294,14 @@ def test_rows_of_words(save: Callable[..., Path], windows: Windows, tmp_path: Pa
         assert how["mode"] == "zero-shot" and how["head"] == "text" and how["text"] == "words"
         assert len(how["prompts"]) == 16, "prompts are named by a hash"
     other = {name: [f"{name} motion"] for name in LABELS}
-    changed = cells(some, plan, lambda _: path, **{**settings, "prompts": other})
+    changed = planned_rows(some, plan, lambda _: path, **{**settings, "prompts": other})
     names = [{c.fingerprint for c in p if c.mode == "forest"} for p in (planned, changed)]
     assert names[0] == names[1]
     assert not {c.fingerprint for c in planned if c.mode != "forest"} & {c.fingerprint for c in changed}
     with pytest.raises(ValueError, match="has no head for text, so it knows no words; leave the mode zero-shot out"):
-        cells(some, plan, lambda _: save(heads={}, subjects=[]), **settings)
+        planned_rows(some, plan, lambda _: save(heads={}, subjects=[]), **settings)
     with pytest.raises(ValueError, match="the prompts have none for 'fast'"):
-        cells(some, plan, lambda _: path, **{**settings, "prompts": {"slow": ["a"], "medium": ["b"]}})
+        planned_rows(some, plan, lambda _: path, **{**settings, "prompts": {"slow": ["a"], "medium": ["b"]}})
 
 
 # a user's own recording

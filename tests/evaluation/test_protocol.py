@@ -22,7 +22,7 @@ from otolith.data.splits import draw_shots
 from otolith.data.windows import Windows
 from otolith.encoders import Strided
 from otolith.evaluation import protocol
-from otolith.evaluation.protocol import FoldSeed, PlannedRow, cells, gather, units
+from otolith.evaluation.plan import FoldSeed, PlannedRow, cells, gather, units
 from otolith.evaluation.rows import Row
 from otolith.evaluation.statistics import gains, summary
 

@@ -15,7 +15,7 @@ from otolith.checkpoints import checkpoint
 from otolith.classifiers import prompts
 from otolith.data.windows import Windows
 from otolith.encoders import Strided
-from otolith.evaluation.protocol import units
+from otolith.evaluation.plan import fold_seeds
 from otolith.evaluation.recalls import Recall, recalls
 from otolith.evaluation.retrieval import retrieval
 
@@ -115,7 +115,7 @@ def test_recalls_are_of_held_out_subjects_and_computed_once(
     save: Callable[..., Path], heads: nn.ModuleDict, with_pairs: Windows, tmp_path: Path
 ) -> None:
     path, folder = save({prompts.HEAD: heads}), tmp_path / "recalls"
-    plan = units(with_pairs, seeds=(0, 1), fold_seed=0, test=["5", "6"])
+    plan = fold_seeds(with_pairs, seeds=(0, 1), fold_seed=0, test=["5", "6"])
     assert list(recalls(with_pairs, plan, lambda _: path, folder=folder, existing_only=True)) == []
     found = list(recalls(with_pairs, plan, lambda _: path, folder=folder))
     assert [recall.modality for recall in found] == ["text", "skeleton"], "seeds share encoder and subjects: once"
@@ -132,7 +132,7 @@ def test_recalls_are_of_held_out_subjects_and_computed_once(
 def test_recalls_of_subjects_seen_in_pretraining_are_refused_or_recorded(
     save: Callable[..., Path], heads: nn.ModuleDict, with_pairs: Windows, tmp_path: Path
 ) -> None:
-    path, plan = save({prompts.HEAD: heads}), units(with_pairs, seeds=(0,), test=["1", "6"])
+    path, plan = save({prompts.HEAD: heads}), fold_seeds(with_pairs, seeds=(0,), test=["1", "6"])
     with pytest.raises(ValueError, match=r"was pretrained on test subjects \(synthetic:1\)"):
         list(recalls(with_pairs, plan, lambda _: path, folder=tmp_path / "recalls"))
     allowed = list(recalls(with_pairs, plan, lambda _: path, folder=tmp_path / "recalls", allow_seen=True))
@@ -142,7 +142,7 @@ def test_recalls_of_subjects_seen_in_pretraining_are_refused_or_recorded(
 def test_recalls_refuse_what_cannot_be_compared(
     save: Callable[..., Path], heads: nn.ModuleDict, with_pairs: Windows, windows: Windows, tmp_path: Path
 ) -> None:
-    plan, folder = units(with_pairs, seeds=(0,), test=["5", "6"]), tmp_path / "recalls"
+    plan, folder = fold_seeds(with_pairs, seeds=(0,), test=["5", "6"]), tmp_path / "recalls"
     with pytest.raises(ValueError, match="no paired embeddings to retrieve; run first: otolith pair"):
         list(recalls(windows, plan, lambda _: save({prompts.HEAD: heads}), folder=folder))
     with pytest.raises(ValueError, match="has no head for text or skeleton; pretrain it with an objective"):
