@@ -21,7 +21,7 @@ from otolith.classifiers.features import embed
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.splits import draw_shots
 from otolith.data.windows import Windows
-from otolith.evaluation.protocol import scores
+from otolith.evaluation import protocol
 from otolith.experiments import recipe
 from otolith.experiments.run import Run
 
@@ -75,7 +75,7 @@ def main() -> None:
                         unlabelled_features=table[others],
                     )
                     guess = model.predict(windows[test], features=table[test])
-                    found[how, shots, arm].append(scores(windows[test], guess)["macro_f1"])
+                    found[how, shots, arm].append(protocol.scores(windows[test], guess)["macro_f1"])
     for (how, shots, arm), scores in found.items():
         print(f"{windows.dataset}, {how:7}, {shots:2} windows a class, {arm:21}: {np.mean(scores):.3f}")
 
