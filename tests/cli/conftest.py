@@ -5,50 +5,11 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
+from commands import RECIPE, Ran
 from otolith.cli.main import app
-
-RECIPE = """
-name = "small"
-dataset = "synthetic"
-[windows]
-channels = ["acc_x", "acc_y", "acc_z"]
-[unlabelled]
-overlap = 0.0
-[encoder]
-name = "strided"
-[objective]
-name = "simclr"
-augmentations = [{ name = "rotation", sd_degrees = 20 }]
-[pretrain]
-epochs = 2
-batch_size = 64
-[protocol]
-folds = 3
-fold_seed = 0
-seeds = [0, 1]
-shots = [2, 10]
-modes = ["frozen", "finetune", "forest"]
-[transfer]
-head = "logistic"
-steps = 10
-"""
-
-
-class Ran(NamedTuple):
-    """What a command did: its exit status, and what it wrote to standard output and standard error."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def text(self) -> str:
-        """All that a terminal shows."""
-        return self.out + self.err
 
 
 def invoke(capture: pytest.CaptureFixture[str], *words: object) -> Ran:

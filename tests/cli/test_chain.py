@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from commands import RECIPE, Ran
 from otolith.data.store import open_store
-
-from .conftest import RECIPE, Ran
 
 
 def test_from_a_corpus_to_a_report(

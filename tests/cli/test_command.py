@@ -15,11 +15,10 @@ import pytest
 import typer
 
 import otolith as package
+from commands import Ran
 from otolith.cli.command import command
 from otolith.cli.console import put_json
 from otolith.cli.main import COMMANDS, app
-
-from .conftest import Ran
 
 NAMES = [name for commands in COMMANDS.values() for name in commands]
 

@@ -7,9 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from commands import Ran
 from otolith.data.store import open_store
-
-from .conftest import Ran
 
 
 @pytest.fixture

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from commands import Ran
 from otolith.experiments.recipe import load, variants
 from otolith.experiments.shipped import find_shipped, shipped_prompts, shipped_recipes
-
-from .conftest import Ran
 
 
 def test_every_recipe_is_listed_with_a_sentence(otolith: Callable[..., Ran]) -> None:

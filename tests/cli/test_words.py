@@ -7,11 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from commands import Ran
 from otolith import paired
 from otolith.data.multimodal import MultimodalData, Narration
 from otolith.data.store import open_store
-
-from .conftest import Ran
 
 PAIRED = """
 name = "words"
@@ -36,8 +35,8 @@ seeds = [0]
 shots = [2]
 modes = ["zero-shot", "frozen"]
 [transfer]
-head = "text"
-steps = 2
+head = { name = "text" }
+training = { steps = 2 }
 """
 
 

@@ -77,12 +77,12 @@ def prepare(
     ] = 50.0,
     placement: Annotated[
         str | None,
-        typer.Option("--placement", help="Placement of the sensor.  [default: the first that `datasets` lists]"),
+        typer.Option("--placement", help="Placement of the sensor.", show_default="the first that `datasets` lists"),
     ] = None,
     subset: Annotated[str | None, typer.Option("--subset", help="A part of the corpus, see docs/datasets.md.")] = None,
     channels: Annotated[
         str | None,
-        typer.Option("--channels", metavar="NAME,...", help="Channels, such as acc_x,acc_y,acc_z.  [default: all]"),
+        typer.Option("--channels", metavar="NAME,...", help="Channels, such as acc_x,acc_y,acc_z.", show_default="all"),
     ] = None,
     jobs: JobsOption = 0,
     *,
@@ -121,7 +121,7 @@ def pair(
     near: Annotated[
         float | None,
         typer.Option(
-            "--near", metavar="SECONDS", help="Embed only frames this close to a narration.  [default: all frames]"
+            "--near", metavar="SECONDS", help="Embed only frames this close to a narration.", show_default="all frames"
         ),
     ] = None,
     placement: Annotated[str | None, typer.Option("--placement", help="As the corpus was prepared.")] = None,

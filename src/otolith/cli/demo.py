@@ -23,6 +23,8 @@ def demo(
     """Run the main job on real data: pretrain, compare, report, and label the recording of a person never seen.
 
     SPAR: 10 people, 7 shoulder exercises, a smartwatch; it ships in the package seglearn. A few minutes on two cores.
+
+    [bold]Example:[/] otolith demo
     """
     from otolith.apps import label
     from otolith.apps.demo import held_out_session

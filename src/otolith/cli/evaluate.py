@@ -48,7 +48,7 @@ def study(
     recipes: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[RECIPE]...",
+            metavar="RECIPE",
             help="Recipes; a name that ends in a slash, such as few-shot/proof/, means all inside.",
         ),
     ] = None,
@@ -60,10 +60,10 @@ def study(
     run: Annotated[Path, typer.Option("--out", help="Folder of the study: encoders, rows, page.")] = Path("runs/study"),
     data: DataOption = Path("data"),
     page: Annotated[
-        Path | None, typer.Option("--page", help="The page.  [default: study.md in the study's folder]")
+        Path | None, typer.Option("--page", help="The page.", show_default="study.md in the study's folder")
     ] = None,
     table: Annotated[
-        Path | None, typer.Option("--table", help="All rows as CSV.  [default: study.csv in the study's folder]")
+        Path | None, typer.Option("--table", help="All rows as CSV.", show_default="study.csv in the study's folder")
     ] = None,
     title: Annotated[str, typer.Option("--title", help="Title of the page.")] = "Results",
     jobs: JobsOption = 0,

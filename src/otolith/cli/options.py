@@ -46,7 +46,7 @@ FileArgument = Annotated[
     typer.Argument(metavar="FILE", help="A recording: a table with one row per time step (.csv, .csv.gz, ...)."),
 ]
 ResultsOption = Annotated[
-    Path | None, typer.Option("--out", help="Folder for the results.  [default: the recording's folder]")
+    Path | None, typer.Option("--out", help="Folder for the results.", show_default="the recording's folder")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write the results as one JSON document to standard output.")]
 
@@ -60,7 +60,7 @@ class RunOptions:
     seed: Annotated[int | None, typer.Option("--seed", help="Random seed; overrides the recipe.")] = None
     variant: Annotated[str | None, typer.Option("--variant", help="One of the recipe's variants.")] = None
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder of the run.  [default: runs/ and the recipe's name]")
+        Path | None, typer.Option("--out", help="Folder of the run.", show_default="runs/ and the recipe's name")
     ] = None
     shared: Annotated[
         Path | None,

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
+from typer.core import TyperGroup
 
 from otolith.cli.command import command, unwrapped
 from otolith.cli.console import escape, out, put_json
 from otolith.cli.options import JsonOption, RecipeArgument
 
+
+class _ListByDefault(TyperGroup):
+    """Run `list` where no other command is given."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Return the arguments, begun with `list` if they name no command."""
+        bare = not args or (args[0].startswith("-") and args[0] != "--help")
+        return super().parse_args(ctx, ["list", *args] if bare else args)
+
+
 recipes = typer.Typer(
-    invoke_without_command=True,
+    cls=_ListByDefault,
     rich_markup_mode="rich",
     help=unwrapped("""List the recipes that ship with Otolith; show or copy one.
 
@@ -21,13 +32,6 @@ recipes = typer.Typer(
 
     [bold]Example:[/] otolith recipes copy motionsense-simclr mine.toml"""),
 )
-
-
-@recipes.callback()
-def group(context: typer.Context) -> None:
-    """List the recipes where no command follows."""
-    if context.invoked_subcommand is None:
-        list_recipes(as_json=False, verbose=False, quiet=False)
 
 
 @recipes.command(name="list")
@@ -63,7 +67,7 @@ def show(name: RecipeArgument) -> None:
 @command
 def copy(
     name: RecipeArgument,
-    to: Annotated[Path, typer.Argument(metavar="[TO]", help="The new file, or a folder for it.")] = Path(),
+    to: Annotated[Path, typer.Argument(metavar="TO", help="The new file, or a folder for it.")] = Path(),
 ) -> None:
     """Copy a recipe that ships, to change it; what it extends is found by name from any folder.
 

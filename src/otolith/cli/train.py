@@ -44,7 +44,8 @@ def search(
         typer.Option(
             "--storage",
             metavar="URL",
-            help="An Optuna storage that several machines share.  [default: search.db in the run's folder]",
+            help="An Optuna storage that several machines share.",
+            show_default="search.db in the run's folder",
         ),
     ] = None,
     by: Annotated[
@@ -94,11 +95,11 @@ def transfer(
         str, typer.Option("--mode", help="finetune, frozen, scratch, random-frozen, or an arm of the recipe.")
     ] = "finetune",
     shots: Annotated[
-        int | None, typer.Option("--shots", min=1, help="Labelled windows per class.  [default: all]")
+        int | None, typer.Option("--shots", min=1, help="Labelled windows per class.", show_default="all")
     ] = None,
     fold: Annotated[
         int | None,
-        typer.Option("--fold", min=0, help="Train on the training people of this fold.  [default: all people]"),
+        typer.Option("--fold", min=0, help="Train on the training people of this fold.", show_default="all people"),
     ] = None,
 ) -> None:
     """Fit a classifier on a pretrained encoder and save it for `otolith label`.

@@ -127,7 +127,7 @@ def zeroshot(
     ] = None,
     text: Annotated[
         str | None,
-        typer.Option("--text", metavar="NAME", help="Text encoder, a name or folder.  [default: the model's]"),
+        typer.Option("--text", metavar="NAME", help="Text encoder, a name or folder.", show_default="the model's"),
     ] = None,
     folder: ResultsOption = None,
     as_json: JsonOption = False,
