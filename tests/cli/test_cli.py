@@ -120,7 +120,7 @@ def test_an_encoder_that_saw_everybody_cannot_be_scored_on_them(here, otolith, m
     for fold in Path("runs/leaky/encoders").glob("*fold?-*"):
         shutil.copy(everyone, fold)
     status, text = otolith("evaluate", "small.toml", "--out", "runs/leaky", "--jobs", "1")
-    assert status == 1 and "was pretrained on test people (synthetic:" in text
+    assert status == 1 and "was pretrained on test subjects (synthetic:" in text
 
 
 def test_ones_own_labels_become_a_model_with_an_estimate(here, otolith, monkeypatch) -> None:
