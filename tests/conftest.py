@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.cutting import cut
 from otolith.data.prepare import prepare
 from otolith.data.store import Store
@@ -48,16 +47,3 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip("no folder with real recordings beside the checkout (shared/data)")
     return SHARED
-
-
-@pytest.fixture
-def rates(monkeypatch: pytest.MonkeyPatch) -> list[list[float]]:
-    """The learning rates of each training's parameter groups, in the order of the trainings."""
-    found: list[list[float]] = []
-    whole = TransferClassifier._train
-    monkeypatch.setattr(
-        TransferClassifier,
-        "_train",
-        lambda self, model, groups, *rest: found.append([g["lr"] for g in groups]) or whole(self, model, groups, *rest),
-    )
-    return found

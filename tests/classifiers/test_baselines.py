@@ -220,7 +220,7 @@ def test_a_forest_comes_back_with_the_same_predictions(path: Path, windows: Wind
 
 def test_a_classifier_on_an_encoder_is_still_one(tmp_path: Path, windows: Windows) -> None:
     some = windows[::9]
-    model = TransferClassifier(Strided(6, **some.statistics()), mode="scratch", head="logistic", steps=1).fit(some)
+    model = TransferClassifier(Strided(6, **some.statistics())).fit(some)
     model.save(tmp_path / "model.safetensors", label_names=some.label_names)
     assert isinstance(load_classifier(tmp_path / "model.safetensors"), TransferClassifier)
     with pytest.raises(ValueError, match="holds an encoder and no forest"):

@@ -15,7 +15,11 @@ from otolith.apps.label import zeroshot_file
 from otolith.checkpoints import checkpoint
 from otolith.classifiers import prompts
 from otolith.classifiers.features import embed
-from otolith.classifiers.prompts import WordHead, class_vectors, projection, read_prompts, sentences
+from otolith.classifiers.heads import LogisticHead, TextHead
+from otolith.classifiers.heads.logistic import PLAIN
+from otolith.classifiers.heads.text import TextClassifier
+from otolith.classifiers.prompts import class_vectors, projection, read_prompts, sentences
+from otolith.classifiers.settings import FineTuning, Training
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.store import Store
 from otolith.data.windows import Windows
@@ -64,7 +68,7 @@ def trained(windows: Windows) -> tuple[Strided, nn.Linear]:
     encoder = Strided(6, **train.statistics())
     assert train.y is not None
     target = torch.nn.functional.normalize(encode(list(LABELS)), dim=1)[torch.from_numpy(train.y)]
-    model = TransferClassifier(encoder, mode="scratch", head="logistic", steps=150).fit(train)
+    model = TransferClassifier(encoder, LogisticHead(**PLAIN), mode="scratch", training=Training(steps=150)).fit(train)
     features = embed(model.encoder_, train)
     head = nn.Linear(encoder.dim, DIM)
     x = torch.cat([features, torch.ones(len(features), 1)], dim=1).double()
@@ -161,7 +165,7 @@ def test_words_alone_label_people_never_seen(save: Callable[..., Path], windows:
     # Which class is the nearest does not depend on the temperature; how sure it is does.
     features = model.transform(test)
     logits = model.head_(features)
-    assert isinstance(model.head_, WordHead)
+    assert isinstance(model.head_, TextClassifier)
     unit = torch.nn.functional.normalize(model.head_.projection(features), dim=1)
     known = torch.nn.functional.normalize(encode(["fast", "slow", "medium"]), dim=1)
     torch.testing.assert_close(logits, unit @ known.T / 0.2)
@@ -169,11 +173,11 @@ def test_words_alone_label_people_never_seen(save: Callable[..., Path], windows:
 
 def test_zero_shot_uses_no_labels_but_their_names(save: Callable[..., Path], train: Windows, windows: Windows) -> None:
     test = windows.for_subjects(["5", "6"])
-    one = TransferClassifier(save(), mode="zero-shot").fit(train)
+    one = TransferClassifier(save(), TextHead(), mode="zero-shot").fit(train)
     two = TransferClassifier.from_words(save(), LABELS)
     assert torch.equal(one.head_.classes.weight, two.head_.classes.weight)
     np.testing.assert_array_equal(np.array(LABELS)[one.predict(test)], two.predict(test))
-    shuffled = TransferClassifier(save(), mode="zero-shot").fit(train, train.y[::-1].copy())
+    shuffled = TransferClassifier(save(), TextHead(), mode="zero-shot").fit(train, train.y[::-1].copy())
     np.testing.assert_array_equal(shuffled.predict(test), one.predict(test))
 
 
@@ -189,7 +193,7 @@ def test_it_is_saved_and_loaded_like_any_classifier(
 
 
 def test_what_words_cannot_do(save: Callable[..., Path], trained: Any, words: list[str]) -> None:
-    with pytest.raises(ValueError, match=r"has no head for text, so it knows no words: pretrain with pairs of text"):
+    with pytest.raises(ValueError, match=r"has no head for text, so zero-shot .*: pretrain with paired text"):
         TransferClassifier.from_words(save(heads={}), LABELS)
     with pytest.raises(ValueError, match="expected at least two, each once"):
         TransferClassifier.from_words(save(), ["slow"])
@@ -201,7 +205,9 @@ def test_what_words_cannot_do(save: Callable[..., Path], trained: Any, words: li
     ):
         TransferClassifier.from_words(save(paired=other), LABELS, text="mine")
     wide = {prompts.HEAD: nn.Linear(trained[0].dim, 512)}
-    with pytest.raises(ValueError, match="gives 512 numbers and the text encoder 'words' 24; pass the text encoder"):
+    with pytest.raises(
+        ValueError, match="has 512 dimensions and the text encoder 'words' has 24; pass the text encoder"
+    ):
         TransferClassifier.from_words(save(heads=wide), LABELS)
     TransferClassifier.from_words(save(paired={"text": {"encoder": "unsure"}}), LABELS)  # published: no hash is known
     assert words[-1] == "unsure"
@@ -214,45 +220,49 @@ def test_training_sets_out_from_words_and_frozen_means_all_but_the_classes(
     save: Callable[..., Path], train: Windows, windows: Windows
 ) -> None:
     path, few, held = save(), train[::4], windows.for_subjects(["4"])
-    settings: dict[str, Any] = {"head": "text", "steps": 5, "batch_size": 16, "optimiser": "adamw", "keep": "accuracy"}
+    training = Training(steps=5, batch_size=16, optimizer="adamw", monitor="accuracy")
+
+    def classifier(mode: Any) -> TransferClassifier:
+        return TransferClassifier(path, TextHead(), mode=mode, training=training)
+
     start = torch.nn.functional.normalize(encode(list(LABELS)), dim=1)
-    idle = TransferClassifier(path, mode="frozen", **settings | {"steps": 0}).fit(few)
+    idle = classifier("frozen").set_params(training=Training(steps=0)).fit(few)
     torch.testing.assert_close(idle.head_.classes.weight.detach(), start)
     assert not idle.head_.classes.bias.any()
     loaded = checkpoint.load(path)
     for mode in ("frozen", "finetune"):
-        model = TransferClassifier(path, mode=mode, **settings).fit(few, validation=held)
+        model = classifier(mode).fit(few, validation=held)
         moved = not torch.equal(model.head_.projection.weight, loaded.heads[prompts.HEAD]["weight"])
         assert moved == (mode == "finetune") and not torch.equal(model.head_.classes.weight, start)
         assert all(weight.requires_grad for weight in model.head_.parameters())
         assert model.score(held, held.y) > 0.8
     features = embed(loaded.encoder, few)
-    again = TransferClassifier(path, mode="frozen", **settings).fit(few, features=features)
-    plain = TransferClassifier(path, mode="frozen", **settings).fit(few)
+    again = classifier("frozen").fit(few, features=features)
+    plain = classifier("frozen").fit(few)
     assert torch.equal(again.head_.classes.weight, plain.head_.classes.weight)
 
 
 def test_the_projection_trains_at_the_encoders_rate(
     save: Callable[..., Path], train: Windows, rates: list[list[float]]
 ) -> None:
-    settings: dict[str, Any] = {"head": "text", "steps": 1, "batch_size": 16, "lr": 0.1, "encoder_lr": 1e-4}
+    training = Training(steps=1, batch_size=16, lr=0.1, finetuning=FineTuning(encoder_lr=1e-4))
     for mode in ("finetune", "frozen"):
-        TransferClassifier(save(), mode=mode, **settings).fit(train[::4])
+        TransferClassifier(save(), TextHead(), mode=mode, training=training).fit(train[::4])
     assert set(rates[0][:-1]) == {1e-4} and rates[0][-1] == 0.1 and rates[1] == [0.1]
 
 
 def test_without_pretraining_the_network_is_the_same_with_new_weights(
     save: Callable[..., Path], train: Windows, words: list[str]
 ) -> None:
-    settings: dict[str, Any] = {"head": "text", "steps": 2, "batch_size": 16}
+    training = Training(steps=2, batch_size=16)
     known = checkpoint.load(save()).heads[prompts.HEAD]["weight"]
     for mode in ("scratch", "random-frozen"):
-        model = TransferClassifier(save(), mode=mode, **settings).fit(train[::4])
+        model = TransferClassifier(save(), TextHead(), mode=mode, training=training).fit(train[::4])
         assert model.head_.projection.weight.shape == known.shape
         assert not torch.equal(model.head_.projection.weight, known)
-    wordless = TransferClassifier(save(heads={}, paired={}), mode="frozen", **settings).fit(train[::4])
+    wordless = TransferClassifier(save(heads={}, paired={}), TextHead(), training=training).fit(train[::4])
     assert wordless.head_.projection.out_features == DIM and words == ["words", "minilm"]
-    named = TransferClassifier(save(heads={}, paired={}), mode="frozen", text="mine", **settings).fit(train[::4])
+    named = TransferClassifier(save(heads={}, paired={}), TextHead(text="mine"), training=training).fit(train[::4])
     assert torch.equal(named.head_.projection.weight, wordless.head_.projection.weight) and words[-1] == "mine"
 
 
@@ -261,11 +271,24 @@ def test_prompts_come_from_a_file_or_a_table(save: Callable[..., Path], train: W
     path = tmp_path / "p.toml"
     path.write_text("\n".join(f"{name} = {json.dumps(lines)}" for name, lines in prompts.items()))
     weights = [
-        TransferClassifier(save(), mode="zero-shot", prompts=given).fit(train).head_.classes.weight
+        TransferClassifier(save(), TextHead(given), mode="zero-shot").fit(train).head_.classes.weight
         for given in (prompts, path, str(path), None)
     ]
     assert torch.equal(weights[0], weights[1]) and torch.equal(weights[0], weights[2])
     assert not torch.equal(weights[0], weights[3])
+    assert TextHead(path).arguments() == {"prompts": prompts, "text": None} == TextHead(prompts).arguments()
+
+
+@pytest.mark.parametrize("mode", ["frozen", "finetune", "scratch", "zero-shot"])
+def test_a_saved_text_head_comes_back_with_all_arguments(
+    mode: Any, save: Callable[..., Path], train: Windows, tmp_path: Path
+) -> None:
+    head = TextHead({name: [f"a person moves {name}", name] for name in LABELS}, "words")
+    model = TransferClassifier(save(), head, mode=mode, training=Training(steps=2, batch_size=16)).fit(train[::4])
+    model.save(tmp_path / "m.safetensors", label_names=train.label_names)
+    loaded = TransferClassifier.load(tmp_path / "m.safetensors")
+    assert loaded.arguments() == model.arguments() and loaded.arguments()["head"]["text"] == "words"
+    np.testing.assert_array_equal(loaded.predict_proba(train), model.predict_proba(train))
 
 
 # rows
@@ -279,11 +302,11 @@ def test_rows_of_words(save: Callable[..., Path], windows: Windows, tmp_path: Pa
     settings: dict[str, Any] = {
         "shots": (2, 5),
         "modes": ("frozen", "zero-shot", "scratch", "forest"),
-        "transfer": {"head": "text", "steps": 2, "batch_size": 16},
+        "transfer": {"head": {"name": "text"}, "training": {"steps": 2, "batch_size": 16}},
         "prompts": {name: [name, f"{name} movement"] for name in LABELS},
     }
     planned = planned_rows(some, plan, lambda _: path, **settings)
-    assert len(planned) == len({cell.fingerprint for cell in planned}) == 2 * (3 * 2 + 1)
+    assert len(planned) == len({row.fingerprint for row in planned}) == 2 * (3 * 2 + 1)
     rows = list(protocol.evaluate(some, planned, folder=tmp_path))
     zero = [row for row in rows if row.mode == "zero-shot"]
     assert [row.shots for row in zero] == [0, 0]
@@ -291,14 +314,17 @@ def test_rows_of_words(save: Callable[..., Path], windows: Windows, tmp_path: Pa
         assert (row.n_train, row.n_validation, row.steps, row.fewer) == (0, 0, 0, "{}")
         assert row.objective == "primus" and row.checkpoint != "-" and row.accuracy > 0.6
         how = json.loads(row.transfer)
-        assert how["mode"] == "zero-shot" and how["head"] == "text" and how["text"] == "words"
-        assert len(how["prompts"]) == 16, "prompts are named by a hash"
+        assert how["mode"] == "zero-shot" and "training" not in how
+        assert how["head"]["name"] == "text" and how["head"]["text"] == "words"
+        assert len(how["head"]["prompts"]) == 16, "prompts are named by a hash"
     other = {name: [f"{name} motion"] for name in LABELS}
     changed = planned_rows(some, plan, lambda _: path, **{**settings, "prompts": other})
     names = [{c.fingerprint for c in p if c.mode == "forest"} for p in (planned, changed)]
     assert names[0] == names[1]
     assert not {c.fingerprint for c in planned if c.mode != "forest"} & {c.fingerprint for c in changed}
-    with pytest.raises(ValueError, match="has no head for text, so it knows no words; leave the mode zero-shot out"):
+    with pytest.raises(
+        ValueError, match="has no head for text, so it cannot classify zero-shot; leave the mode zero-shot out"
+    ):
         planned_rows(some, plan, lambda _: save(heads={}, subjects=[]), **settings)
     with pytest.raises(ValueError, match="the prompts have none for 'fast'"):
         planned_rows(some, plan, lambda _: path, **{**settings, "prompts": {"slow": ["a"], "medium": ["b"]}})

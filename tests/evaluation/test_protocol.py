@@ -15,20 +15,28 @@ import torch
 from sklearn.metrics import confusion_matrix, f1_score
 
 from otolith.checkpoints import checkpoint, provenance
-from otolith.classifiers.baselines import CLASSICAL, ForestClassifier
+from otolith.classifiers.baselines import CLASSICAL, ForestClassifier, SVMClassifier
+from otolith.classifiers.heads import LogisticHead
+from otolith.classifiers.heads.logistic import PLAIN
 from otolith.classifiers.minirocket import MiniRocketClassifier
+from otolith.classifiers.settings import Training
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.splits import draw_shots
 from otolith.data.windows import Windows
 from otolith.encoders import Strided
 from otolith.evaluation import protocol
-from otolith.evaluation.plan import FoldSeed, PlannedRow, cells, gather, units
+from otolith.evaluation.arms import MODES as ALL_MODES
+from otolith.evaluation.plan import FoldSeed, PlannedRow, fold_seeds, planned_rows
+from otolith.evaluation.protocol import collect_rows
 from otolith.evaluation.rows import Row
 from otolith.evaluation.statistics import gains, summary
 
-MODES = tuple(mode for mode in protocol.MODES if mode != "zero-shot")  # which needs words: test_zeroshot.py
+MODES = tuple(mode for mode in ALL_MODES if mode != "zero-shot")  # which needs words: test_prompts.py
 SEEDS, FOLDS, SHOTS = (0, 1), 3, (2, None)
-TRANSFER: dict[str, Any] = {"steps": 3, "hidden": [8], "batch_size": 16}
+HEAD: dict[str, Any] = {"name": "mlp", "hidden": [8]}
+TRANSFER: dict[str, Any] = {"head": HEAD, "training": {"steps": 3, "batch_size": 16}}
+HEADS = {"mlp": HEAD, "plain": {"name": "logistic", **PLAIN}, "few-shot": {"name": "logistic"}}
+every_head = pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
 SETTINGS: dict[str, Any] = {"shots": SHOTS, "transfer": TRANSFER}
 
 
@@ -81,9 +89,9 @@ def small_models(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def plan(windows: Windows, folder: Path, *, seeds: tuple[int, ...] = SEEDS, **settings: Any) -> list[PlannedRow]:
-    """The cells of the protocol, with small settings."""
-    return cells(
-        windows, units(windows, folds=FOLDS, seeds=seeds), encoders(folder, windows), **{**SETTINGS, **settings}
+    """The rows of the protocol, with small settings."""
+    return planned_rows(
+        windows, fold_seeds(windows, folds=FOLDS, seeds=seeds), encoders(folder, windows), **{**SETTINGS, **settings}
     )
 
 
@@ -92,6 +100,15 @@ def whole(some: Windows, folder: Path) -> tuple[list[PlannedRow], list[Row]]:
     """The whole protocol: computed by the first test that asks, read by the others."""
     planned = plan(some, folder, modes=MODES)
     return planned, list(protocol.evaluate(some, planned, folder=folder / "rows"))
+
+
+def arguments(mode: str, given: dict[str, Any]) -> dict[str, Any]:
+    """What a row records of its classifier: all arguments, defaults included, but the seed."""
+    if mode in CLASSICAL:
+        found = {"mode": mode, **CLASSICAL[mode]().get_params()}
+    else:
+        found = TransferClassifier.from_arguments(given).arguments()
+    return {name: value for name, value in found.items() if name != "seed"}
 
 
 def without_seconds(row: Row) -> Row:
@@ -139,7 +156,7 @@ def test_macro_f1_counts_every_class_of_the_corpus_and_a_persons_only_their_own(
     test = some.for_subjects(["1", "2"])
     test = test[(test.y == 0) | ((test.y == 1) & (test.subject == 0))]  # nobody is fast; only the first is medium
     predicted = np.zeros(len(test), dtype=np.int64)
-    scores = protocol._scores(test, predicted)
+    scores = protocol.scores(test, predicted)
     slow = f1_score(test.y == 0, predicted == 0)
     assert scores["macro_f1"] == pytest.approx(slow / 3)
     assert json.loads(scores["f1_by_subject"])["2"] == 1.0
@@ -155,7 +172,9 @@ def test_rows_say_how_they_were_made(whole: tuple[list[PlannedRow], list[Row]], 
         assert row.checkpoint == (sha[:16] if pretrained else "-")
         classical = row.mode in CLASSICAL
         assert row.encoder == ("-" if classical else "strided")
-        assert json.loads(row.transfer) == {**({} if classical else TRANSFER), "mode": row.mode}
+        how = json.loads(row.transfer)
+        assert how == arguments(row.mode, {"mode": row.mode} if classical else {**TRANSFER, "mode": row.mode})
+        assert "seed" not in how and (classical or how["training"]["lr"] == Training().lr)
         assert json.loads(row.pretraining) == ({"seed": 5} if pretrained else {})
         assert row.steps == (0 if classical else 3)
         assert row.n_train == (6 if row.shots == 2 else len(some.for_subjects(cell.unit.split.train)))
@@ -164,36 +183,49 @@ def test_rows_say_how_they_were_made(whole: tuple[list[PlannedRow], list[Row]], 
 
 
 def test_an_arm_is_a_mode_with_arguments_of_its_own(some: Windows, folder: Path) -> None:
-    arms = {"slow": {"mode": "finetune", "encoder_lr": 1e-5}, "finetune": {"lr": 1e-2}, "bare": {"mode": "forest"}}
-    planned = plan(some, folder, seeds=(0,), shots=(2,), modes=("slow", "finetune", "bare"), overrides=arms)
-    assert len({cell.fingerprint for cell in planned}) == len(planned) == 3 * FOLDS
-    rows = {row.mode: row for row in protocol.evaluate(some, planned[:3], folder=folder / "arms")}
-    assert json.loads(rows["slow"].transfer) == {**TRANSFER, "mode": "finetune", "encoder_lr": 1e-5}
-    assert json.loads(rows["finetune"].transfer) == {**TRANSFER, "mode": "finetune", "lr": 1e-2}
-    assert json.loads(rows["bare"].transfer) == {"mode": "forest"} and rows["bare"].checkpoint == "-"
+    slow = {"finetuning": {"encoder_lr": 1e-5}}
+    arms = {
+        "slow": {"mode": "finetune", "training": slow},
+        "finetune": {"training": {"lr": 1e-2}, "head": {"dropout": 0.5}},
+        "other": {"mode": "frozen", "head": {"name": "logistic"}},
+        "bare": {"mode": "forest"},
+    }
+    planned = plan(some, folder, seeds=(0,), shots=(2,), modes=tuple(arms), overrides=arms)
+    assert len({cell.fingerprint for cell in planned}) == len(planned) == 4 * FOLDS
+    rows = {row.mode: row for row in protocol.evaluate(some, planned[:4], folder=folder / "arms")}
+    steps = TRANSFER["training"]
+    expected = {
+        "slow": {"mode": "finetune", "head": HEAD, "training": {**steps, **slow}},
+        "finetune": {"mode": "finetune", "head": {**HEAD, "dropout": 0.5}, "training": {**steps, "lr": 1e-2}},
+        "other": {"mode": "frozen", "head": {"name": "logistic"}, "training": steps},  # another head starts anew
+        "bare": {"mode": "forest"},
+    }
+    for name, given in expected.items():
+        assert json.loads(rows[name].transfer) == arguments(given["mode"], given)
+    assert rows["bare"].checkpoint == "-"
     assert rows["slow"].checkpoint == rows["finetune"].checkpoint != "-"
     with pytest.raises(ValueError, match=r"unknown mode 'fast'; expected some of frozen, .*, or an arm whose settings"):
-        plan(some, folder, seeds=(0,), modes=("fast",), overrides={"fast": {"lr": 1.0}})
+        plan(some, folder, seeds=(0,), modes=("fast",), overrides={"fast": {"training": {"lr": 1.0}}})
 
 
 def test_one_partition_into_folds_may_serve_all_seeds(some: Windows) -> None:
-    shared = units(some, folds=FOLDS, seeds=(3, 4), fold_seed=7)
+    shared = fold_seeds(some, folds=FOLDS, seeds=(3, 4), fold_seed=7)
     assert [unit.split for unit in shared[:FOLDS]] == [unit.split for unit in shared[FOLDS:]]
     assert {(unit.seed, unit.fold_seed) for unit in shared} == {(3, 7), (4, 7)}
-    own = units(some, folds=FOLDS, seeds=(3, 4))
+    own = fold_seeds(some, folds=FOLDS, seeds=(3, 4))
     assert [unit.split for unit in own[:FOLDS]] != [unit.split for unit in own[FOLDS:]]
 
 
 def test_nobody_need_validate(some: Windows) -> None:
     for given in ({"folds": FOLDS}, {"test": ["2", "3"]}):
-        for unit in units(some, seeds=(0,), validation=0.0, **given):
+        for unit in fold_seeds(some, seeds=(0,), validation=0.0, **given):
             assert not unit.split.validation
             assert {*unit.split.train, *unit.split.test} == set(some.subject_names)
 
 
 def test_people_without_windows_take_no_part(some: Windows) -> None:
     part = some.for_subjects(["1", "3", "4", "6"])
-    tested = [person for unit in units(part, folds=2, seeds=(0,)) for person in unit.split.test]
+    tested = [person for unit in fold_seeds(part, folds=2, seeds=(0,)) for person in unit.split.test]
     assert sorted(tested) == ["1", "3", "4", "6"]
 
 
@@ -234,11 +266,39 @@ def test_a_fingerprint_changes_with_what_the_row_depends_on_and_with_nothing_els
         assert not set(names(mode, some[1:])) & set(before)  # other windows of the same cut
         relabelled = dataclasses.replace(some, y=(some.y + 1) % 3)
         assert not set(names(mode, relabelled)) & set(before)
-        others = names(mode, overrides={mode: {"lr": 0.5}})
+        others = names(mode, overrides={mode: {"training": {"lr": 0.5}}})
         assert (others == before) == (mode in CLASSICAL)
-        assert names(mode, overrides={"another": {"lr": 0.5}}) == before
+        assert names(mode, overrides={"another": {"training": {"lr": 0.5}}}) == before
         other_weights = names(mode, place=_other_weights(folder, tmp_path))
         assert (other_weights == before) == (mode not in ("frozen", "finetune"))
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind", "name"),
+    [
+        ("frozen", LogisticHead, "C"),
+        ("finetune", LogisticHead, "n_augmented_copies"),
+        ("forest", ForestClassifier, "trees"),
+        ("svm", SVMClassifier, "C"),
+    ],
+)
+def test_another_default_gives_another_name(
+    mode: str, kind: type, name: str, some: Windows, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows are named by what was built, not by what was asked for."""
+
+    def fingerprints() -> set[str]:
+        transfer = {"head": {"name": "logistic"}}
+        planned = plan(some, folder, seeds=(0,), shots=(2,), modes=(mode, "minirocket"), transfer=transfer)
+        return {row.fingerprint for row in planned if row.arm == mode}
+
+    before = fingerprints()
+    assert fingerprints() == before
+    spelt_out = {"head": {"name": "logistic", **LogisticHead().arguments()}, "training": Training().arguments()}
+    explicit = plan(some, folder, seeds=(0,), shots=(2,), modes=(mode,), transfer=spelt_out)
+    assert {row.fingerprint for row in explicit} == before, "a default that is given is no other setting"
+    monkeypatch.setattr(kind, "__init__", functools.partialmethod(kind.__init__, **{name: 3}))
+    assert not fingerprints() & before
 
 
 def _other_weights(folder: Path, other: Path) -> Path:
@@ -306,8 +366,8 @@ def test_all_modes_learn_from_the_same_windows_and_every_seed_and_fold_from_its_
     for kind in (TransferClassifier, *CLASSICAL.values()):
         spy(monkeypatch, kind, seen, lambda _, train, __: frozenset(zip(train.recording, train.start_s, strict=True)))
     modes, shots = ("frozen", "scratch", *CLASSICAL), (3, 2)
-    shared = units(some, folds=FOLDS, seeds=SEEDS, fold_seed=0)
-    planned = cells(some, shared, encoders(folder, some), modes=modes, shots=shots, transfer=TRANSFER)
+    shared = fold_seeds(some, folds=FOLDS, seeds=SEEDS, fold_seed=0)
+    planned = planned_rows(some, shared, encoders(folder, some), modes=modes, shots=shots, transfer=TRANSFER)
     list(protocol.evaluate(some, planned, folder=tmp_path))
     drawn: dict[tuple[int, int, int | None], set[frozenset[tuple[int, float]]]] = {}
     for cell, windows in zip(planned, seen, strict=True):
@@ -320,13 +380,13 @@ def test_all_modes_learn_from_the_same_windows_and_every_seed_and_fold_from_its_
             assert small < large and len(large) == 9
 
 
-@pytest.mark.parametrize("head", ["mlp", "logistic"])
+@every_head
 @pytest.mark.parametrize("mode", ["frozen", "finetune", "scratch"])
 def test_what_test_people_did_cannot_reach_a_fitted_model(
-    mode: str, head: str, some: Windows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mode: str, head: dict[str, Any], some: Windows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither by training, nor by normalisation, nor through the cache of features."""
-    unit = units(some, folds=FOLDS, seeds=(0,))[0]
+    unit = fold_seeds(some, folds=FOLDS, seeds=(0,))[0]
     values = some.values[0].clone()
     for start in some.for_subjects(unit.split.test).offset.flatten().tolist():
         values[start : start + some.contract.steps] = 7.0
@@ -336,13 +396,13 @@ def test_what_test_people_did_cannot_reach_a_fitted_model(
     spy(monkeypatch, TransferClassifier, fitted, bits)
     rows = []
     for windows in (some, altered):
-        planned = cells(
+        planned = planned_rows(
             windows,
             [unit],
             encoders(tmp_path, windows),
             shots=(None,),
             modes=(mode,),
-            transfer={**TRANSFER, "head": head, "steps": 20},
+            transfer={"head": head, "training": {"steps": 20, "batch_size": 16}},
         )
         rows += protocol.evaluate(windows, planned, folder=tmp_path / "rows")
     assert fitted[0].keys() == fitted[1].keys()
@@ -352,29 +412,30 @@ def test_what_test_people_did_cannot_reach_a_fitted_model(
 
 def test_an_encoder_that_saw_test_people_is_refused_or_its_rows_say_so(some: Windows, tmp_path: Path) -> None:
     path = encoders(tmp_path, some, see_everybody=True)
-    plan = units(some, folds=FOLDS, seeds=(0,))[:1]
+    plan = fold_seeds(some, folds=FOLDS, seeds=(0,))[:1]
     tested = ", ".join(f"synthetic:{person}" for person in sorted(plan[0].split.test))
-    with pytest.raises(ValueError, match=rf"was pretrained on test people \({tested}\): .*--allow-seen"):
-        cells(some, plan, path, **SETTINGS)
-    planned = cells(some, plan, path, modes=MODES, allow_seen=True, shots=(2,), transfer=TRANSFER)
+    with pytest.raises(ValueError, match=rf"was pretrained on test subjects \({tested}\): .*--allow-seen"):
+        planned_rows(some, plan, path, **SETTINGS)
+    planned = planned_rows(some, plan, path, modes=MODES, allow_seen=True, shots=(2,), transfer=TRANSFER)
     rows = {
         row.mode: row.test_seen_in_pretraining for row in protocol.evaluate(some, planned, folder=tmp_path / "rows")
     }
     assert rows == {mode: mode in ("frozen", "finetune") for mode in MODES}
 
 
-@pytest.mark.parametrize("head", ["mlp", "logistic"])
+@every_head
 @pytest.mark.parametrize("mode", ["frozen", "finetune"])
-def test_a_row_equals_a_classifier_fitted_by_hand(mode: str, head: str, some: Windows, folder: Path) -> None:
-    settings = {**TRANSFER, "head": head, "lr": 0.01}
+def test_a_row_equals_a_classifier_fitted_by_hand(mode: str, head: dict[str, Any], some: Windows, folder: Path) -> None:
+    settings = {"head": head, "training": {"steps": 3, "batch_size": 16, "lr": 0.01}}
     planned = plan(some, folder, seeds=(1,), shots=(None,), modes=(mode,), transfer=settings)
     for cell, row in zip(planned, protocol.evaluate(some, planned, folder=folder / "by-hand"), strict=True):
         train, held, test = (
             some.for_subjects(getattr(cell.unit.split, side)) for side in ("train", "validation", "test")
         )
-        model = TransferClassifier(cell.encoder, mode=mode, seed=1, **settings).fit(train, validation=held)
-        assert json.loads(row.confusion) == json.loads(protocol._scores(test, model.predict(test))["confusion"])
-        assert row.macro_f1 == pytest.approx(protocol._scores(test, model.predict(test))["macro_f1"])
+        model = TransferClassifier.from_arguments({**settings, "mode": mode, "seed": 1}, cell.encoder)
+        model.fit(train, validation=held, unlabelled=train.unlabelled())
+        assert json.loads(row.confusion) == json.loads(protocol.scores(test, model.predict(test))["confusion"])
+        assert row.macro_f1 == pytest.approx(protocol.scores(test, model.predict(test))["macro_f1"])
 
 
 # computed once
@@ -429,7 +490,7 @@ def test_killed_while_writing_a_row_it_leaves_none(
             list(protocol.evaluate(some, planned, folder=tmp_path))
     assert not list(tmp_path.iterdir())
     (row,) = protocol.evaluate(some, planned, folder=tmp_path)
-    assert gather(tmp_path)["fingerprint"].tolist() == [row.fingerprint]
+    assert collect_rows(tmp_path)["fingerprint"].tolist() == [row.fingerprint]
 
 
 @pytest.mark.parametrize("text", ["", "{", "{}", "[1]", "null", '{"dataset": "synthetic", "surprise": 1}', "\x00"])
@@ -440,7 +501,7 @@ def test_a_damaged_row_is_named(text: str, some: Windows, folder: Path, tmp_path
     with pytest.raises(ValueError, match=message):
         list(protocol.evaluate(some, planned, folder=tmp_path))
     with pytest.raises(ValueError, match=message):
-        gather(tmp_path)
+        collect_rows(tmp_path)
 
 
 def test_several_processes_give_the_same_rows(
@@ -466,11 +527,10 @@ def test_features_of_one_part_of_a_corpus_are_not_taken_for_another(
 
 
 def test_arms_with_and_without_statistics_take_their_own_features(some: Windows, folder: Path, tmp_path: Path) -> None:
-    how: dict[str, Any] = {"mode": "frozen", "head": "logistic", "whiten": 0.1}
-    arms = {
-        "with": {**how, "statistics": True},
-        "without": how,
-        "tuned": {**how, "mode": "finetune", "statistics": True},
+    arms: dict[str, Any] = {
+        "with": {"mode": "frozen", "head": {"name": "logistic"}},
+        "without": {"mode": "frozen", "head": {"name": "logistic", "use_statistics": False}},
+        "tuned": {"mode": "finetune", "head": {"name": "logistic"}},
     }
     planned = plan(some, folder, seeds=(0,), shots=(5,), modes=tuple(arms), overrides=arms)[:3]
     found = {row.mode: row.confusion for row in protocol.evaluate(some, planned, folder=tmp_path)}
@@ -479,10 +539,10 @@ def test_arms_with_and_without_statistics_take_their_own_features(some: Windows,
     rows = some.rows_for_subjects(unit.split.train)
     train, test = some[rows[draw_shots(some.y[rows], 5, seed=unit.split.fold)]], some.for_subjects(unit.split.test)
     for cell in planned:
-        model = TransferClassifier(cell.encoder, seed=0, **cell.transfer)
+        model = TransferClassifier.from_arguments(cell.classifier, cell.encoder)
         model.fit(train, validation=some[list(cell.held)], unlabelled=some[rows].unlabelled())
         expected = confusion_matrix(test.y, model.predict(test), labels=range(3))
-        assert json.loads(found[cell.mode]) == expected.tolist()
+        assert json.loads(found[cell.arm]) == expected.tolist()
 
 
 # errors
@@ -495,7 +555,7 @@ def test_a_plan_that_cannot_be_is_refused(some: Windows, windows: Windows, folde
         plan(some.unlabelled(), folder)
     shorter = dataclasses.replace(some, contract=dataclasses.replace(some.contract, seconds=1.0))
     with pytest.raises(ValueError, match="does not fit these windows: windows of 1 s instead of 2 s"):
-        cells(shorter, units(some, folds=FOLDS, seeds=(0,)), encoders(folder, some))
+        planned_rows(shorter, fold_seeds(some, folds=FOLDS, seeds=(0,)), encoders(folder, some))
 
 
 # the table
@@ -504,7 +564,7 @@ def test_a_plan_that_cannot_be_is_refused(some: Windows, windows: Windows, folde
 def test_gather_gives_one_sorted_line_a_row(
     whole: tuple[list[PlannedRow], list[Row]], folder: Path, tmp_path: Path
 ) -> None:
-    table = gather(folder / "rows")
+    table = collect_rows(folder / "rows")
     assert list(table.columns) == [field.name for field in dataclasses.fields(Row)]
     assert len(table) == len(whole[1]) and str(table["shots"].dtype) == "Int64"
     assert table["shots"].isna().sum() == len(table) // 2
@@ -512,11 +572,11 @@ def test_gather_gives_one_sorted_line_a_row(
     order = list(table[keys].fillna({"shots": 10**6}).itertuples(index=False, name=None))  # all windows come last
     assert order == sorted(order)
     part = whole[0][::7]
-    assert set(gather(folder / "rows", part)["fingerprint"]) == {cell.fingerprint for cell in part}
+    assert set(collect_rows(folder / "rows", part)["fingerprint"]) == {cell.fingerprint for cell in part}
     with pytest.raises(FileNotFoundError, match=f"{len(part)} of {len(part)} rows are not in"):
-        gather(tmp_path, part)
+        collect_rows(tmp_path, part)
     with pytest.raises(FileNotFoundError, match=r"no result rows in .*; run: otolith evaluate RECIPE"):
-        gather(tmp_path)
+        collect_rows(tmp_path)
 
 
 def table(scores: list[tuple[str, int | None, int, int, float]], people: str = "fold {fold}") -> pd.DataFrame:
