@@ -19,8 +19,9 @@ from otolith.classifiers.heads.whitening import Whitener, temporal_pairs
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.augment import augment
 from otolith.data.features import log_features
+from otolith.data.joining import join
 from otolith.data.sampling import seeded
-from otolith.data.windows import Windows, join
+from otolith.data.windows import Windows
 
 
 def plain(**others: Any) -> LogisticHead:
