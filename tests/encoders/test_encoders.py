@@ -93,7 +93,7 @@ def test_the_shortest_window_works_and_one_step_less_is_refused(name: str) -> No
 
 @every_encoder
 def test_other_channels_than_it_was_built_for_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="built for 3 channels and was fed 6"):
+    with pytest.raises(ValueError, match="built for 3 channels but got 6"):
         build(name)(fitting(name, 6))
 
 
@@ -158,7 +158,7 @@ def test_strided_may_be_wider() -> None:
     assert wide.dim == 512 and wide(torch.zeros(2, 3, 100)).shape == (2, 512)
     assert sum(value.numel() for value in wide.parameters()) == SIZES["strided"] - 49_280 - 256 + 98_560 + 512
     for widths in ([64, 128], [64, 128, 250], [64, 0, 128]):
-        with pytest.raises(ValueError, match="expected three multiples of 8"):
+        with pytest.raises(ValueError, match="expected three positive multiples of 8"):
             ENCODERS["strided"](3, widths=widths)
 
 
@@ -248,7 +248,7 @@ def test_any_odd_kernel_of_cpc_keeps_one_feature_a_step(kernel: int) -> None:
 
 @pytest.mark.parametrize("kernel", [0, 4, -3])
 def test_a_kernel_of_cpc_that_would_shift_time_is_refused(kernel: int) -> None:
-    with pytest.raises(ValueError, match=f"kernel is {kernel}; expected an odd"):
+    with pytest.raises(ValueError, match=f"kernel is {kernel}; expected a positive odd"):
         build("cpc", kernel=kernel)
 
 

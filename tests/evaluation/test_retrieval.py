@@ -1,6 +1,7 @@
 """Cross-modal retrieval: recalls equal a slow count and reach their chance level, and their rows are computed once."""
 
 import dataclasses
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from otolith.evaluation.recalls import Recall, recalls
 from otolith.evaluation.retrieval import retrieval
 
 DIM = 24
-RECALLS = Path(__file__).parents[2] / "results" / "primus-recalls.csv"
+ROOT = Path(__file__).parents[2]
 
 
 def slow_retrieval(query: np.ndarray, key: np.ndarray, k: int) -> tuple[float, float]:
@@ -157,5 +158,10 @@ def test_recalls_refuse_what_cannot_be_compared(
 
 
 def test_the_committed_recalls_have_the_columns_of_a_recall() -> None:
-    columns = list(pd.read_csv(RECALLS, nrows=1).columns)
+    columns = list(pd.read_csv(ROOT / "results" / "primus-recalls.csv", nrows=1).columns)
     assert columns == ["setting", "variant", *Recall.__dataclass_fields__]
+
+
+def test_every_column_of_a_recall_is_documented() -> None:
+    protocol = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
+    assert set(Recall.__dataclass_fields__) <= set(re.findall(r"\w+", protocol[protocol.index("## A recall") :]))

@@ -112,8 +112,8 @@ def test_channels_are_normalised_by_sensor(channels: int, groups: int | None, ex
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"groups": 4}, "6 channels cannot be 4 groups"),
-        ({"groups": 0}, "6 channels cannot be 0 groups"),
+        ({"groups": 4}, "6 channels cannot form 4 groups"),
+        ({"groups": 0}, "6 channels cannot form 0 groups"),
         ({"width": 0}, "width is 0"),
     ],
 )
@@ -593,13 +593,13 @@ def test_it_learns_to_find_its_words(pairs: tuple[Windows, Windows]) -> None:
         ({"temperature": 0.0}, "temperature is 0.0; expected at least 0.01"),
         ({"neighbours": 0}, "neighbours is 0; expected 1 .. 10"),
         ({"neighbours": 11}, "neighbours is 11; expected 1 .. 10, the size of the queue"),
-        ({"min_similarity": 1.5}, "min_similarity is 1.5; a cosine is in -1 .. 1"),
-        ({"max_similarity": -1.5}, "max_similarity is -1.5; a cosine"),
-        ({"paired": {}}, r"alpha is 0.5, but no modality is paired; make pairs \(otolith pair\)"),
-        ({"paired": {"ssl": 4}}, "paired names 'ssl' with 4 numbers; expected a name"),
-        ({"paired": {"a.b": 4}}, r"paired names 'a\.b' with 4"),
-        ({"paired": {"text": 0}}, "paired names 'text' with 0 numbers"),
-        ({"heads": "shared"}, r"a shared head of 8 numbers does not fit .*\(text 7, sound 9\); set heads to own"),
+        ({"min_similarity": 1.5}, "min_similarity is 1.5; expected a cosine in -1 .. 1"),
+        ({"max_similarity": -1.5}, "max_similarity is -1.5; expected a cosine"),
+        ({"paired": {}}, r"alpha is 0.5, but no modality is paired; run otolith pair"),
+        ({"paired": {"ssl": 4}}, "paired has 'ssl' with dimension 4; expected a name"),
+        ({"paired": {"a.b": 4}}, r"paired has 'a\.b' with dimension 4"),
+        ({"paired": {"text": 0}}, "paired has 'text' with dimension 0"),
+        ({"heads": "shared"}, r"a shared head with 8 outputs does not fit .*\(text 7, sound 9\); set heads to own"),
         ({"lookup": ["text", "video"]}, "expected names of text, sound, each once"),
         ({"lookup": ["text", "text"]}, "each once"),
         ({"augmentations": [{"name": "tilt"}]}, "unknown augmentation 'tilt'"),
@@ -612,7 +612,7 @@ def test_an_objective_that_cannot_be_is_refused(arguments: dict, message: str) -
 
 def test_vectors_of_another_size_are_refused() -> None:
     with pytest.raises(
-        ValueError, match=r"vectors of 'text' are \(6, 4\) in a batch of 6; the objective was built for 7"
+        ValueError, match=r"embeddings of 'text' have the shape \(6, 4\) in a batch of 6; expected \(6, 7\)"
     ):
         small()(drawn(sizes={"text": 4, "sound": 9}))
 

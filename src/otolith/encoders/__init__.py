@@ -1,4 +1,4 @@
-"""(batch, channels, time) -> (batch, dim). Encoders know no corpus and no objective."""
+"""Encoders: (batch, channels, time) -> (batch, dim). They know no corpus and no objective."""
 
 from otolith.encoders.contract import Encoder
 from otolith.encoders.cpc import CPC
@@ -18,6 +18,7 @@ ENCODERS: dict[str, type[Encoder]] = {
     "tpn": TPN,
     "transformer": Transformer,
 }
-"""Every encoder by name. A new one is one file and one line here; the contract tests find it by themselves."""
+"""Every encoder by name. A new encoder is one file and one line here; the contract tests include it automatically."""
+
 
 __all__ = ["CPC", "ENCODERS", "TPN", "DeepConvLSTM", "Encoder", "Primus", "ResNet", "Strided", "Transformer"]

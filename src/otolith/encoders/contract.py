@@ -1,4 +1,4 @@
-"""The one contract of every encoder: windows in, features over time and one vector a window out."""
+"""The contract of all encoders: windows in, features over time and one feature vector per window out."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from torch import Tensor, nn
 
 
 class Encoder(nn.Module, ABC):
-    """Turns windows in the store's units into vectors. Concrete encoders are final: nobody subclasses one.
+    """Base class of encoders, which turn windows in the store's units into feature vectors.
 
-    Every encoder takes these two arguments besides its own, and standardises its input with them first, so a model can
-    never be fed differently from how it was trained:
+    Concrete encoders are final: do not subclass them. Every encoder takes `mean` and `std` and standardises its input with
+    them first, so that a model cannot get input that is scaled differently from its training data.
 
     Args:
-        channels: number of channels of a window.
-        mean: per channel, in the channel's unit; default 0.
-        std: per channel; default 1.
+        channels: number of channels per window.
+        mean: mean per channel, in the channel's unit; None: 0.
+        std: standard deviation per channel, in the channel's unit; None: 1.
 
-    A constructor keeps each argument as an attribute of the same name; `arguments` reads them back for the checkpoint.
+    A constructor stores each argument as an attribute of the same name; `arguments` reads them for the checkpoint.
 
     Attributes:
-        dim: size of the vector: 256, but for `primus`, whose published weights give 512.
-        min_steps: the shortest window it accepts, in time steps.
-        normalises_itself: whether it normalises each window by its own values, so that it is built without the training
-            corpus's mean and standard deviation.
+        dim: dimension of the feature vector: 256 by default, and 512 for `primus`, as in its published weights.
+        min_steps: the shortest window that the encoder accepts, in time steps.
+        normalises_itself: whether the encoder normalises each window by its own values. It is then built without the mean
+            and standard deviation of the training corpus.
     """
 
     dim: int = 256
@@ -45,7 +45,7 @@ class Encoder(nn.Module, ABC):
         if not len(self.mean) == len(self.std) == channels:
             raise ValueError(
                 f"{len(self.mean)} means and {len(self.std)} standard deviations for {channels} channels; expected "
-                "one of each a channel"
+                "one of each per channel"
             )
         if not all(math.isfinite(value) for value in self.mean):
             raise ValueError(f"means are {self.mean}; expected finite numbers")
@@ -55,13 +55,13 @@ class Encoder(nn.Module, ABC):
         self.register_buffer("_scale", 1 / torch.tensor(self.std)[:, None], persistent=False)
 
     def standardise(self, x: Float[Tensor, "batch channels time"]) -> Float[Tensor, "batch channels time"]:
-        """The input in units of the training corpus's standard deviations.
+        """Return the input minus `mean`, divided by `std`.
 
         Raises:
-            ValueError: `x` does not have this encoder's channels, or is too short.
+            ValueError: `x` has another number of channels than the encoder, or is shorter than `min_steps`.
         """
         if x.shape[1] != self.channels:
-            raise ValueError(f"{type(self).__name__} was built for {self.channels} channels and was fed {x.shape[1]}")
+            raise ValueError(f"{type(self).__name__} was built for {self.channels} channels but got {x.shape[1]}")
         if x.shape[2] < self.min_steps:
             raise ValueError(
                 f"{type(self).__name__} needs windows of at least {self.min_steps} time steps, got {x.shape[2]}"
@@ -70,21 +70,23 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def features(self, x: Float[Tensor, "batch channels time"]) -> Float[Tensor, "batch steps width"]:
-        """Features over time, for objectives that need it; `steps` may be fewer than the window's."""
+        """Return features over time; `steps` may be fewer than the window's time steps."""
 
     @abstractmethod
     def pool(self, features: Float[Tensor, "batch steps width"]) -> Float[Tensor, "batch dim"]:
-        """One vector a window, of what `features` gave."""
+        """Return one feature vector per window from the output of `features`."""
 
     @abstractmethod
     def blocks(self) -> list[nn.Module]:
-        """The parts with weights, from input to output, each weight in one of them: for training only the last few, or
-        with learning rates by depth."""
+        """Return the modules with weights from input to output, each weight in exactly one of them.
+
+        Fine-tuning uses them to train only the last blocks, or to set learning rates by depth.
+        """
 
     def forward(self, x: Float[Tensor, "batch channels time"]) -> Float[Tensor, "batch dim"]:
-        """One vector a window."""
+        """Return one feature vector per window."""
         return self.pool(self.features(x))
 
     def arguments(self) -> dict[str, Any]:
-        """The constructor arguments that build this encoder again (without its weights)."""
+        """Return the constructor arguments that build this encoder again, without its weights."""
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}

@@ -1,4 +1,4 @@
-"""DeepConvLSTM: convolutions over time, the same for every channel, and an LSTM over what they found."""
+"""DeepConvLSTM encoder: convolutions over time with shared weights for all channels, then an LSTM."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from otolith.encoders.contract import Encoder
 
 
 class DeepConvLSTM(Encoder):
-    """4 x (Conv1d 64, kernel 5, stride 1, no padding; ReLU) on each channel by itself, with shared weights; LSTM of 2 layers
-    with 128 units on all channels' maps, with dropout before each; a window's vector is its last time step, through a
-    Linear 128 -> 256.
+    """DeepConvLSTM.
+
+    4 x (Conv1d 64, kernel 5, stride 1, no padding; ReLU) on each channel separately, with shared weights. Then an LSTM of 2
+    layers with 128 units on the feature maps of all channels, with dropout before each layer. The feature vector is the
+    output at the last time step after a Linear 128 -> 256.
 
     Source: Ordonez, Roggen, "Deep Convolutional and LSTM Recurrent Neural Networks for Multimodal Wearable Activity
-    Recognition", Sensors 2016: its convolutions run over time alone, so channels first meet in the LSTM. The last Linear
-    is ours, as in every encoder narrower than 256.
+    Recognition", Sensors 2016. The convolutions run over time only, so that the LSTM is the first layer that combines
+    channels. Difference from the source: the last Linear, as in every encoder narrower than 256.
 
     Args:
-        channels: of a window.
-        mean: see `Encoder`.
-        std: see `Encoder`.
-        dropout: before each layer of the LSTM.
+        channels: number of channels per window.
+        mean: means of the channels; see `Encoder`.
+        std: standard deviations of the channels; see `Encoder`.
+        dropout: dropout rate before each layer of the LSTM.
     """
 
     min_steps = 4 * (5 - 1) + 1
@@ -46,18 +48,18 @@ class DeepConvLSTM(Encoder):
         self.project = nn.Linear(128, self.dim)
 
     def blocks(self) -> list[nn.Module]:
-        """The four convolutions, the LSTM, the projection."""
+        """Return the four convolutions, the LSTM and the projection."""
         return [*list(self.convolutions)[::2], self.lstm, self.project]
 
     def features(self, x: Float[Tensor, "batch channels time"]) -> Float[Tensor, "batch steps width"]:
-        """(batch, time - 16, 64 * channels); each step has seen 17 of the window's."""
+        """Return (batch, time - 16, 64 * channels). Each step depends on 17 time steps of the window."""
         maps = self.convolutions(self.standardise(x).flatten(0, 1)[:, None])
         return maps.unflatten(0, (len(x), self.channels)).flatten(1, 2).transpose(1, 2)  # type: ignore[no-any-return]
 
     def context(self, features: Float[Tensor, "batch steps width"]) -> Float[Tensor, "batch steps dim"]:
-        """(batch, time - 16, 256), for the objective `cpc`; each step has seen the features up to its own."""
+        """Return (batch, time - 16, 256), for the objective `cpc`. Each step depends on the features up to its own."""
         return self.project(self.lstm(self.drop(features))[0])  # type: ignore[no-any-return]
 
     def pool(self, features: Float[Tensor, "batch steps width"]) -> Float[Tensor, "batch dim"]:
-        """The context at the last time step."""
+        """Return the context at the last time step."""
         return self.project(self.lstm(self.drop(features))[0][:, -1])  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""PRIMUS: three convolutions without activation, and a GRU that steps over channels as published, or over time."""
+"""PRIMUS encoder: three convolutions without activation, and a GRU over channels (as published) or over time."""
 
 from __future__ import annotations
 
@@ -12,37 +12,39 @@ from otolith.encoders.contract import Encoder
 
 
 class Primus(Encoder):
-    """GroupNorm; Conv1d 32 (kernel 10, dilation 2) and two of kernel 5, without bias, padding or activation, the first two
-    with MaxPool of 3, the last with an adaptive mean to 32 bins; GroupNorm of 4 groups; a GRU whose last hidden state is the
-    window's vector.
+    """The encoder of PRIMUS.
 
-    Published as it stands, the GRU is given (batch, 32 channels, 32 bins) and so steps **over channels**: it reads one
-    convolution after the other, each as its 32 bins. `over="time"` is the variant that reads one bin after the other; both
-    have equally many weights, of the same shapes, so that only a name tells which one weights belong to.
+    GroupNorm; Conv1d 32 (kernel 10, dilation 2) and two Conv1d 32 of kernel 5 and dilation 2, all without bias, padding or
+    activation. The first two convolutions have MaxPool of 3, the last has adaptive average pooling to 32 bins. Then
+    GroupNorm of 4 groups and a GRU, whose last hidden state is the feature vector.
 
-    The first layer normalises each window by itself, so that a scale and an offset that the axes of one sensor share change
-    nothing: units do not matter, and neither do `mean` and `std`, unless they differ among those axes.
+    As published, the GRU gets (batch, 32 channels, 32 bins) and so steps **over channels**: each step of its input is one
+    convolution channel with its 32 bins. `over="time"` is the variant whose steps are the bins. Both variants have weights
+    of the same number and shapes, so that only this argument tells which variant a file of weights belongs to.
+
+    The first layer normalises each window separately. A scale and an offset that are common to the axes of one sensor
+    therefore have no effect: units do not matter, nor do `mean` and `std` unless they differ between those axes.
 
     Source: Das, Tang, Kawsar, Malekzadeh, "PRIMUS: Pretraining IMU Encoders with Multimodal Self-Supervision", ICASSP 2025
-    (arXiv 2411.15127), and the architecture of its published weights, at 6 channels. Other counts, groups, widths, the order
-    over time and dropout are ours.
+    (arXiv 2411.15127), and the architecture of its published weights, which have 6 channels. Additions to the source: other
+    numbers of channels, groups and widths, `over="time"` and dropout.
 
     Args:
-        channels: of a window, 6 as published: ax ay az gx gy gz.
-        mean: see `Encoder`; weights as published need 0.
-        std: see `Encoder`; weights as published need 1.
-        width: of the GRU and of the vector.
-        over: what the GRU steps over; weights as published need "channels".
-        groups: of channels that are normalised together. None: three axes each, as published, where `channels` is a multiple
-            of three; else all together, as electrodes of one unit are.
-        dropout: of what the GRU is given; none as published.
+        channels: number of channels per window; as published 6: ax ay az gx gy gz.
+        mean: means of the channels, see `Encoder`; the published weights need 0.
+        std: standard deviations of the channels, see `Encoder`; the published weights need 1.
+        width: number of units of the GRU, and dimension of the feature vector.
+        over: what the GRU steps over; the published weights need "channels".
+        groups: number of groups of channels that the first layer normalises together. None: groups of three axes, as
+            published, if `channels` is a multiple of three; otherwise one group.
+        dropout: dropout rate of the GRU's input; as published 0.
 
     Raises:
-        ValueError: an argument that cannot be.
+        ValueError: an argument is out of range, or `channels` is not a multiple of `groups`.
     """
 
     normalises_itself = True
-    min_steps = 123  # of which the third convolution makes one
+    min_steps = 123  # the shortest window that leaves one step after the third convolution
 
     def __init__(
         self,
@@ -56,12 +58,14 @@ class Primus(Encoder):
     ) -> None:
         super().__init__(channels, mean, std)
         if over not in ("channels", "time"):
-            raise ValueError(f"over is '{over}'; expected channels, as published, or time")
+            raise ValueError(f"over is '{over}'; expected 'channels' (as published) or 'time'")
         if width < 1:
             raise ValueError(f"width is {width}; expected at least 1")
         triads = channels // 3 if channels % 3 == 0 else 1
         if groups is not None and (groups < 1 or channels % groups):
-            raise ValueError(f"{channels} channels cannot be {groups} groups of equal size")
+            raise ValueError(
+                f"{channels} channels cannot form {groups} groups of equal size; choose a divisor of {channels}"
+            )
         self.width, self.over, self.groups, self.dropout = width, over, groups, dropout
         self.dim = width
         self.convolutions = nn.Sequential(
@@ -78,15 +82,17 @@ class Primus(Encoder):
         self.gru = nn.GRU(32, width, batch_first=True)
 
     def blocks(self) -> list[nn.Module]:
-        """The three convolutions, each with its normalisation if it has one, and the GRU."""
+        """Return the three convolutions, each with its normalisation if it has one, and the GRU."""
         return [self.convolutions[:3], self.convolutions[3:5], self.convolutions[5:], self.gru]
 
     def features(self, x: Float[Tensor, "batch channels time"]) -> Float[Tensor, "batch steps width"]:
-        """(batch, 32, 32): what the GRU steps over, by what it is given at a step. Convolutions by bins, or bins by
-        convolutions where it steps over time."""
+        """Return (batch, 32, 32): steps of the GRU x inputs per step.
+
+        These are convolution channels x bins, or bins x convolution channels if the GRU steps over time.
+        """
         maps: Tensor = self.convolutions(self.standardise(x))
         return maps if self.over == "channels" else maps.transpose(1, 2)
 
     def pool(self, features: Float[Tensor, "batch steps width"]) -> Float[Tensor, "batch dim"]:
-        """The GRU's last hidden state."""
+        """Return the last hidden state of the GRU."""
         return self.gru(self.drop(features))[1][0]  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""ResNet: eighteen layers with shortcuts, in one dimension, the usual large network for accelerometers."""
+"""ResNet encoder: 17 convolutional layers with shortcuts in one dimension, the usual large network for accelerometers."""
 
 from __future__ import annotations
 
@@ -12,26 +12,28 @@ from otolith.encoders.contract import Encoder
 
 
 class ResNet(Encoder):
-    """Conv1d 32 (kernel 7, stride 2), then four stages of two blocks, 32, 64, 128 and 256 wide, each stage but the first
-    halving time; batch normalisation and ReLU; mean over time, which gives 256 numbers. A block is twice (batch
-    normalisation, ReLU, Conv1d of kernel 3) beside a shortcut.
+    """ResNet in one dimension.
+
+    Conv1d 32 (kernel 7, stride 2), then four stages of two blocks with 32, 64, 128 and 256 channels, of which all but the
+    first halve the number of time steps; batch normalisation and ReLU; mean over time. A block is two times (batch
+    normalisation, ReLU, Conv1d of kernel 3) with a shortcut.
 
     Source: the 18 layers and basic blocks of He et al., CVPR 2016, in the order of He et al., "Identity Mappings in Deep
     Residual Networks", ECCV 2016; in one dimension for accelerometers as in Yuan et al., npj Digital Medicine 2024
-    (their kernels are longer and their features 1024 wide). Ours: half the widths, so that 256 come out and the
-    eighteenth layer, a Linear, is not needed; no pooling after the first layer, as windows are short.
+    (with longer kernels and 1,024 features). Differences from the source: half of the widths, so that the output has 256
+    numbers without the eighteenth layer, a Linear; and no pooling after the first layer, because windows are short.
 
-    In train mode windows of a batch influence each other through batch normalisation; on several devices, those of one
-    device's share do.
+    In train mode, batch normalisation makes the windows of a batch depend on each other; on several devices, those of each
+    device's part of the batch.
 
     Args:
-        channels: of a window.
-        mean: see `Encoder`.
-        std: see `Encoder`.
-        dropout: before the second convolution of each block.
+        channels: number of channels per window.
+        mean: means of the channels; see `Encoder`.
+        std: standard deviations of the channels; see `Encoder`.
+        dropout: dropout rate before the second convolution of each block.
     """
 
-    min_steps = 17  # two steps are left at the end: one value alone cannot be normalised
+    min_steps = 17  # leaves two steps at the end, because batch normalisation needs more than one value
 
     def __init__(
         self,
@@ -50,22 +52,24 @@ class ResNet(Encoder):
         self.norm = nn.BatchNorm1d(self.dim)
 
     def blocks(self) -> list[nn.Module]:
-        """The first convolution, then the eight blocks, the last with the final normalisation."""
+        """Return the first convolution, then the eight blocks, the last one with the final normalisation."""
         *blocks, last = self.residual
         return [self.stem, *blocks, nn.Sequential(last, self.norm)]
 
     def features(self, x: Float[Tensor, "batch channels time"]) -> Float[Tensor, "batch steps width"]:
-        """(batch, about time / 16, 256)."""
+        """Return (batch, about time / 16, 256)."""
         return F.relu(self.norm(self.residual(self.stem(self.standardise(x))))).transpose(1, 2)
 
     def pool(self, features: Float[Tensor, "batch steps width"]) -> Float[Tensor, "batch dim"]:
-        """The mean over time."""
+        """Return the mean over time."""
         return features.mean(dim=1)
 
 
 class _Block(nn.Module):
-    """Normalise, activate, convolve, twice; what was there before is added, through a Conv1d of kernel 1 where its shape
-    changes."""
+    """A pre-activation residual block: two times normalisation, activation and convolution.
+
+    The shortcut is the identity, or a Conv1d of kernel 1 if the number of channels changes.
+    """
 
     def __init__(self, width_in: int, width: int, stride: int, dropout: float) -> None:
         super().__init__()
@@ -78,5 +82,5 @@ class _Block(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch width steps"]) -> Float[Tensor, "batch width_out steps_out"]:
         active = F.relu(self.norm_one(x))
-        beside = x if self.shortcut is None else self.shortcut(active)
-        return beside + self.two(self.drop(F.relu(self.norm_two(self.one(active)))))  # type: ignore[no-any-return]
+        shortcut = x if self.shortcut is None else self.shortcut(active)
+        return shortcut + self.two(self.drop(F.relu(self.norm_two(self.one(active)))))  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""TPN: three convolutions and a global maximum, the encoder of multi-task HAR and of SimCLR for HAR."""
+"""TPN encoder: three convolutions and a maximum over time, used by multi-task HAR and SimCLR for HAR."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ from otolith.encoders.contract import Encoder
 
 
 class TPN(Encoder):
-    """Conv1d 32 (kernel 24), 64 (16), 96 (8), stride 1, no padding, each with ReLU and dropout; maximum over time;
-    Linear 96 -> 256.
+    """Transformation prediction network.
+
+    Conv1d 32 (kernel 24), 64 (16) and 96 (8), stride 1, no padding, each with ReLU and dropout; maximum over time; Linear
+    96 -> 256.
 
     Source: Saeed, Ozcelebi, Lukkien, "Multi-task Self-Supervised Learning for Human Activity Detection", IMWUT 2019;
-    Tang et al. 2020 (arXiv 2011.11542). The last Linear is ours, as in every encoder narrower than 256.
+    Tang et al. 2020 (arXiv 2011.11542). Difference from the source: the last Linear, as in every encoder narrower than
+    256.
 
     Args:
-        channels: of a window.
-        mean: see `Encoder`.
-        std: see `Encoder`.
-        dropout: after each convolution.
+        channels: number of channels per window.
+        mean: means of the channels; see `Encoder`.
+        std: standard deviations of the channels; see `Encoder`.
+        dropout: dropout rate after each convolution.
     """
 
     min_steps = 24 + 16 + 8 - 2
@@ -42,13 +45,13 @@ class TPN(Encoder):
         self.project = nn.Linear(96, self.dim)
 
     def blocks(self) -> list[nn.Module]:
-        """The three convolutions, then the projection."""
+        """Return the three convolutions, then the projection."""
         return [*list(self.convolutions)[::3], self.project]
 
     def features(self, x: Float[Tensor, "batch channels time"]) -> Float[Tensor, "batch steps width"]:
-        """(batch, time - 45, 96)."""
+        """Return (batch, time - 45, 96)."""
         return self.convolutions(self.standardise(x)).transpose(1, 2)  # type: ignore[no-any-return]
 
     def pool(self, features: Float[Tensor, "batch steps width"]) -> Float[Tensor, "batch dim"]:
-        """The maximum over time, projected."""
+        """Return the projection of the maximum over time."""
         return self.project(features.amax(dim=1))  # type: ignore[no-any-return]

@@ -30,7 +30,7 @@ from otolith.data.windows import Windows
 from otolith.evaluation.plan import PRETRAINED, PlannedRow
 from otolith.evaluation.rows import Row
 from otolith.storage.files import fingerprint, write_text
-from otolith.storage.records import _read
+from otolith.storage.records import read_record
 
 
 def evaluate(windows: Windows, planned: Sequence[PlannedRow], *, folder: Path, jobs: int = 1) -> Iterator[Row]:
@@ -75,7 +75,7 @@ def _row(windows: Windows, planned: PlannedRow, folder: Path, threads: int | Non
     """Read a row, or compute and write it."""
     file = folder / f"{planned.fingerprint}.json"
     if file.exists():
-        return _read(file, Row)
+        return read_record(file, Row)
     if threads is not None:
         torch.set_num_threads(threads)
     assert windows.y is not None
@@ -217,7 +217,7 @@ def collect_rows(folder: Path, planned: Sequence[PlannedRow] | None = None) -> p
                 f"{missing} of {len(files)} rows are not in '{folder}' yet (rows of other settings, data or code do not "
                 "count); run first: otolith evaluate with the same recipe and the same --out"
             )
-    rows = [dataclasses.asdict(_read(file, Row)) for file in files]
+    rows = [dataclasses.asdict(read_record(file, Row)) for file in files]
     if not rows:
         raise FileNotFoundError(f"no result rows in '{folder}'; run: otolith evaluate RECIPE")
     table: pd.DataFrame = pd.DataFrame(rows)

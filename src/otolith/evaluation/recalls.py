@@ -17,7 +17,7 @@ from otolith.data.windows import Windows
 from otolith.evaluation import retrieval
 from otolith.evaluation.plan import FoldSeed
 from otolith.storage.files import fingerprint, write_text
-from otolith.storage.records import _read
+from otolith.storage.records import read_record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +127,7 @@ def recalls(
                 recall = _recall(windows, unit, encoder, modality, head, bool(seen), file.stem)
                 write_text(file, json.dumps(dataclasses.asdict(recall), indent=1))
             if file.exists():
-                yield _read(file, Recall)
+                yield read_record(file, Recall)
 
 
 def _recall(

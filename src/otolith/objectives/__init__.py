@@ -1,4 +1,4 @@
-"""Batch -> named losses. An objective owns its heads, queues and views, and pretrains any encoder that has what it needs."""
+"""Objectives: Batch -> named losses. An objective owns its heads, queues and views, and pretrains any suitable encoder."""
 
 from otolith.objectives.contract import Objective
 from otolith.objectives.cpc import CPC
@@ -18,7 +18,8 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "simclr": SimCLR,
     "transform_discrimination": TransformDiscrimination,
 }
-"""Every objective by name. A new one is one file and one line here; the contract tests find it by themselves."""
+"""Every objective by name. A new objective is one file and one line here; the contract tests include it automatically."""
+
 
 __all__ = [
     "CPC",

@@ -1,4 +1,4 @@
-"""The one contract of every objective: a batch without labels in, named losses out."""
+"""The contract of all objectives: a batch without labels in, named losses out."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from otolith.encoders import Encoder
 
 
 class Objective(nn.Module, ABC):
-    """A pretext task built on an encoder; owns its heads, queues and views. Concrete objectives are final.
+    """Base class of objectives: a pretext task on an encoder, with its own heads, queues and views.
+
+    Concrete objectives are final: do not subclass them. A constructor stores each argument as an attribute of the same name.
 
     Args:
-        encoder: what is pretrained.
+        encoder: the encoder to pretrain.
 
     Attributes:
-        kept: names of modules that are saved beside the encoder, so that the objective can go on where it stopped.
+        kept: names of the modules that a checkpoint saves with the encoder, so that the objective can be continued.
     """
 
     kept: tuple[str, ...] = ()
@@ -31,12 +33,12 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
-        """Named, already weighted, scalar losses; their sum is what training lowers.
+        """Return named scalar losses, already weighted; training minimises their sum.
 
-        Randomness comes from torch's own generator, which the training loop seeds, keeps and restores.
+        Random numbers come from torch's default generator, which the training loop seeds, saves and restores.
         """
 
     def arguments(self) -> dict[str, Any]:
-        """The constructor arguments, without the encoder."""
+        """Return the constructor arguments without the encoder."""
         names = inspect.signature(type(self)).parameters
         return {name: getattr(self, name) for name in names if name != "encoder"}

@@ -1,4 +1,4 @@
-"""Losses of contrastive objectives: functions over plain tensors, the same on one device and on many."""
+"""Contrastive losses as functions of tensors, with equal results on one and on several devices."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from torch import Tensor
 
 
 class _GatherRows(torch.autograd.Function):
-    """All ranks' rows, in order of rank. The gradient of each rank's rows is summed over ranks on its way back; with the
-    mean over ranks that distributed training takes of parameter gradients, training equals one device on the joint batch
-    (a plain all_reduce has no backward, a well-known way to get gradients wrong by the number of ranks).
+    """Gather the rows of all ranks in order of rank, with gradient.
+
+    The backward pass sums the gradient of each rank's rows over ranks. Distributed training then takes the mean of parameter
+    gradients over ranks, so that the result equals training on one device with the joint batch. (A plain all_gather has no
+    backward pass; ignoring this is a common cause of gradients that are wrong by the number of ranks.)
     """
 
     @staticmethod
@@ -26,24 +28,26 @@ class _GatherRows(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        gradient = gradient.clone(memory_format=torch.contiguous_format)  # the incoming one is not ours to change
+        gradient = gradient.clone(
+            memory_format=torch.contiguous_format
+        )  # autograd forbids changing the incoming gradient
         dist.all_reduce(gradient)
         first = dist.get_rank() * ctx.rows
         return gradient[first : first + ctx.rows]
 
 
 def gather_rows(x: Float[Tensor, "batch width"]) -> Float[Tensor, "joint width"]:
-    """The rows of all devices, with gradient; `x` itself on one device. All devices must hold equally many rows."""
+    """Return the rows of all devices, with gradient, or `x` itself on one device. All devices need as many rows."""
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
         return _GatherRows.apply(x)  # type: ignore[no-any-return, no-untyped-call]
     return x
 
 
 def gather_joint(*parts: Float[Tensor, "batch _"]) -> tuple[Float[Tensor, "joint _"], ...]:
-    """The rows of all devices of each tensor, with gradient, in one exchange; the tensors themselves on one device.
+    """Return the rows of all devices of each tensor with gradient, in one exchange, or the tensors themselves on one device.
 
-    Rows come in the order of the joint batch, which the training loop deals out in turn: the first rows of all devices, then
-    their second ones. All devices must hold equally many rows.
+    Rows come in the order of the joint batch, which the training loop distributes round-robin: the first rows of all
+    devices, then their second rows. All devices need the same number of rows.
     """
     if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
         return parts
@@ -55,13 +59,15 @@ def gather_joint(*parts: Float[Tensor, "batch _"]) -> tuple[Float[Tensor, "joint
 def nt_xent(
     one: Float[Tensor, "batch width"], two: Float[Tensor, "batch width"], temperature: float
 ) -> Float[Tensor, ""]:
-    """Normalised-temperature cross-entropy: each of the 2 B views must find the other view of its window among the
-    2 B - 1 other views. About log(2 B - 1) for random vectors.
+    """Return the normalised temperature-scaled cross-entropy between two views of B windows.
+
+    The positive of each of the 2 B views is the other view of its window; the negatives are the 2 B - 2 views of other
+    windows. The loss is about log(2 B - 1) for random vectors.
 
     Source: Chen et al., SimCLR, ICML 2020, eq. 1; mean over the 2 B views.
 
     Raises:
-        ValueError: fewer than 2 windows, so that there is nothing to tell apart.
+        ValueError: there are fewer than 2 windows, hence no negatives.
     """
     views = F.normalize(torch.cat([gather_rows(one), gather_rows(two)]).float(), dim=1)
     count = len(views) // 2
@@ -74,8 +80,9 @@ def nt_xent(
 
 
 def info_nce(query: Float[Tensor, "*tasks batch width"], key: Float[Tensor, "*tasks batch width"]) -> Float[Tensor, ""]:
-    """Each row of `query` must find its own row of `key` among all rows, by dot product; mean over rows and over tasks.
-    About log(batch) for random vectors.
+    """Return InfoNCE: cross-entropy of classifying each row of `query` as its own row of `key`, by dot product.
+
+    The loss is the mean over rows and tasks; it is about log(batch) for random vectors.
 
     Source: van den Oord, Li, Vinyals 2018 (arXiv 1807.03748), eq. 4 with a log-bilinear score.
     """
@@ -91,29 +98,31 @@ def symmetric_info_nce(
     counted: Bool[Tensor, "*tasks batch"] | None = None,
     exists: Bool[Tensor, "*tasks batch"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Each row of `query` must find its own row of `key`, and each row of `key` its own of `query`, by cosine over
-    temperature: the sum of both cross-entropies. About 2 log(batch) for random vectors.
+    """Return symmetric InfoNCE by cosine over temperature: cross-entropy of queries to keys plus that of keys to queries.
 
-    Source: as in CLIP (Radford et al., ICML 2021), but the sum of both directions, not their mean, as in PRIMUS (Das et al.,
-    ICASSP 2025) as published, whose temperature divides.
+    The positive of each row of `query` is its own row of `key`, and the reverse. The loss is about 2 log(batch) for random
+    vectors.
+
+    Source: CLIP (Radford et al., ICML 2021), but with the sum of both directions instead of their mean, as in the published
+    code of PRIMUS (Das et al., ICASSP 2025), where the temperature divides the cosines.
 
     Args:
-        query: not normalised.
-        key: not normalised; several tasks share the queries.
-        temperature: divides the cosines.
-        counted: rows whose loss counts: the mean is over these, of all tasks together, and 0, with gradient, if there are
-            none. The others remain as negatives. None: all.
-        exists: false for rows of `key` that are none, and so neither positive nor negative of any query; they must not be
-            counted. None: all are.
+        query: embeddings, not normalised.
+        key: embeddings, not normalised; several tasks share the queries.
+        temperature: divisor of the cosines.
+        counted: rows whose loss counts. The loss is the mean over them, of all tasks together, or 0 with a gradient if there
+            are none. The other rows remain as negatives. None: all rows.
+        exists: False for missing rows of `key`, which are neither positive nor negative of any query and must not be
+            counted. None: all rows exist.
 
     Raises:
-        ValueError: fewer than 2 windows, so that there is nothing to tell apart.
+        ValueError: there are fewer than 2 windows, hence no negatives.
     """
     if len(query) < 2:
         raise ValueError("a contrastive loss needs at least 2 windows in a batch")
     scores = F.normalize(query.float(), dim=-1) @ F.normalize(key.float(), dim=-1).transpose(-1, -2) / temperature
     own = scores.diagonal(dim1=-2, dim2=-1)
-    # -1e4 instead of -inf: it is as good as 0 after exp, and rows that find nothing at all remain finite
+    # -1e4 instead of -inf: exp gives 0 too, and rows without any key remain finite
     found = scores if exists is None else scores.masked_fill(~exists[..., None, :], -1e4)
     loss = found.logsumexp(dim=-1) + scores.logsumexp(dim=-2) - 2 * own
     if counted is None:

@@ -1,4 +1,4 @@
-"""Contrastive predictive coding: from the past of a window, tell its future from the futures of other windows."""
+"""Contrastive predictive coding: predict the future features of a window, with other windows as negatives."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class _HasContext(Protocol):
 
 
 def predictors(encoder: Encoder, future_steps: int) -> nn.Linear:
-    """One Linear for each future step, from the encoder's context to its features, side by side.
+    """Return one Linear for all future steps, from the encoder's context to (future_steps * width of features).
 
     Raises:
-        ValueError: the encoder has no context over time, or there is nothing to predict.
+        ValueError: the encoder has no method `context`, or `future_steps` is less than 1.
     """
     if not isinstance(encoder, _HasContext):
         raise ValueError(
-            f"the objective cpc predicts from a context over time, which {type(encoder).__name__} does not have; "
+            f"the objective cpc needs an encoder with a context over time, which {type(encoder).__name__} does not have; "
             "use the encoder cpc or deepconvlstm"
         )
     if future_steps < 1:
@@ -38,21 +38,24 @@ def predictors(encoder: Encoder, future_steps: int) -> nn.Linear:
 
 
 def future_loss(encoder: Encoder, predict: nn.Linear, z: Float[Tensor, "batch steps width"]) -> Float[Tensor, ""]:
-    """InfoNCE between predicted and true features, averaged over the future steps.
+    """Return InfoNCE between predicted and true features, averaged over the future steps.
 
     Args:
-        encoder: whose context sums up the past.
-        predict: of `predictors`; in train mode the start is drawn, else it is the middle of its range.
+        encoder: an encoder with a context over time.
+        predict: the Linear of `predictors`. The start of the prediction is random in train mode, and the middle of its range
+            in eval mode.
         z: the encoder's features of a batch.
 
     Raises:
-        ValueError: windows too short for the future steps, or fewer than 2 of them.
+        ValueError: the windows are too short for the future steps, or there are fewer than 2 windows.
     """
     _, steps, width = z.shape
     future_steps = predict.out_features // width
     last = steps - future_steps - 1
     if last < 0:
-        raise ValueError(f"{steps} time steps leave no past before {future_steps} future steps; shorten those")
+        raise ValueError(
+            f"{steps} time steps leave no past before {future_steps} future steps; set future_steps below {steps}"
+        )
     start = int(torch.randint(last + 1, ())) if predict.training else last // 2
     context = encoder.context(z[:, : start + 1])[:, -1]  # type: ignore[operator]
     predicted = gather_rows(predict(context)).unflatten(1, (future_steps, width))
@@ -65,20 +68,21 @@ def future_loss(encoder: Encoder, predict: nn.Linear, z: Float[Tensor, "batch st
 
 
 class CPC(Objective):
-    """One Linear per future step predicts z(t + k) from the context c(t); InfoNCE against the other windows' z(t + k).
+    """One Linear per future step predicts z(t + k) from the context c(t); the loss is InfoNCE.
 
-    A start t in [0, T - k - 1] is drawn once a batch; the context sees z up to t. When validating (the module in eval
-    mode), t is the middle of its range, so that losses compare. About log(batch) before training.
+    The negatives are z(t + k) of the other windows. Each batch draws one start t in [0, T - k - 1]; the context depends on z
+    up to t. In validation (eval mode), t is the middle of its range, so that losses are comparable. The loss is about
+    log(batch) before training.
 
     Source: Haresamudram et al., IMWUT 2021; Fortes Rey et al. 2023 (arXiv 2307.01168), with k tuned to 32, 48 or 64 at
     windows of 100 time steps.
 
     Args:
-        encoder: one with `context`: `cpc` or `deepconvlstm`.
-        future_steps: k, how many steps ahead are predicted.
+        encoder: an encoder with `context`: `cpc` or `deepconvlstm`.
+        future_steps: k, the number of steps to predict.
 
     Raises:
-        ValueError: the encoder has no context over time.
+        ValueError: the encoder has no method `context`, or `future_steps` is less than 1.
     """
 
     kept = ("predict",)
@@ -89,5 +93,5 @@ class CPC(Objective):
         self.predict = predictors(encoder, future_steps)
 
     def forward(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
-        """`cpc`: InfoNCE, averaged over the future steps; raises as `future_loss`."""
+        """Return `cpc`: InfoNCE averaged over the future steps. Errors are those of `future_loss`."""
         return {"cpc": future_loss(self.encoder, self.predict, self.encoder.features(batch.x))}

@@ -1,4 +1,4 @@
-"""CPC and reconstruction at once, on one shared encoder."""
+"""CPC and reconstruction together on one encoder."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from otolith.objectives.reconstruction import Decoder
 
 
 class CPCReconstruction(Objective):
-    """The loss of the objective `cpc` plus `weight` times that of `reconstruction`, on one encoder.
+    """The loss of the objective `cpc` plus `weight` times that of `reconstruction`.
 
-    Source: what Fortes Rey et al. 2023 (arXiv 2307.01168) are summarised to call multi-task, with a weight of 1 (the
-    line of work that they follow means `transform_discrimination` by that word). The convolutional features are computed
-    once for both. The recurrence runs twice, as the context of `cpc` ends at its start, before the window does; and under
-    a mask the features do too, for `cpc` sees the window unmasked.
+    Source: the multi-task objective of Fortes Rey et al. 2023 (arXiv 2307.01168) according to summaries, with weight 1. (In
+    the work that they follow, multi-task means `transform_discrimination`.) Both losses share one computation of the
+    convolutional features. The recurrent layers run twice, because the context of `cpc` ends before the window does. With a
+    mask, the features are computed twice too, because `cpc` uses the unmasked window.
 
     Args:
-        encoder: one with `context`: `cpc` or `deepconvlstm`.
-        future_steps: see `cpc`.
-        steps: time steps of a window.
-        weight: of the reconstruction, lambda; positive.
-        mask: see `reconstruction`.
-        mask_steps: see `reconstruction`.
+        encoder: an encoder with `context`: `cpc` or `deepconvlstm`.
+        future_steps: number of steps to predict; see `cpc`.
+        steps: time steps per window.
+        weight: weight of the reconstruction (lambda); positive.
+        mask: share of masked time steps; see `reconstruction`.
+        mask_steps: length of a masked span; see `reconstruction`.
 
     Raises:
-        ValueError: an encoder without context, or an argument that cannot be.
+        ValueError: the encoder has no method `context`, or an argument is out of range.
     """
 
     kept = ("predict", "decoder")
@@ -45,14 +45,16 @@ class CPCReconstruction(Objective):
     ) -> None:
         super().__init__(encoder)
         if weight <= 0:
-            raise ValueError(f"weight is {weight}; expected a positive number, or the objective cpc alone")
+            raise ValueError(
+                f"weight is {weight}; expected a positive number; without reconstruction, use the objective cpc"
+            )
         self.future_steps, self.steps, self.weight = future_steps, steps, weight
         self.mask, self.mask_steps = mask, mask_steps
         self.predict = predictors(encoder, future_steps)
         self.decoder = Decoder(encoder, steps, mask, mask_steps)
 
     def forward(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
-        """`cpc` and `reconstruction`, the latter weighted; raises as those objectives."""
+        """Return `cpc` and the weighted `reconstruction`. Errors are those of the two objectives."""
         z = self.encoder.features(batch.x)
         cpc = future_loss(self.encoder, self.predict, z)
         return {"cpc": cpc, "reconstruction": self.weight * self.decoder.error(self.encoder, batch.x, z)}

@@ -1,4 +1,4 @@
-"""PRIMUS: a window must find its augmented view, the words and pictures beside it, and those of its nearest neighbour."""
+"""PRIMUS: contrast a window with its augmented view, its paired embeddings, and those of its nearest neighbour."""
 
 from __future__ import annotations
 
@@ -20,52 +20,54 @@ from otolith.objectives.contrast import gather_joint, symmetric_info_nce
 PUBLISHED: tuple[Mapping[str, Any], ...] = ({"name": "scaling", "sd": 0.25}, {"name": "permutation", "pieces": 5})
 PAIRED: Mapping[str, int] = {"video": 512, "text": 512}
 
-_LEAST_TEMPERATURE = 0.01  # as in CLIP: below it, training breaks down
+_LEAST_TEMPERATURE = 0.01  # as in CLIP: training diverges below it
 
 
 class Primus(Objective):
-    """Three terms, each a symmetric InfoNCE (`contrast.symmetric_info_nce`) over the batch of all devices:
+    """Three kinds of terms, each a symmetric InfoNCE (`contrast.symmetric_info_nce`) over the batch of all devices:
 
-        ssl       alpha x NCE(g_ss f(x), g_ss f(h(x)))            x: the window as it is, h: augmentations
-        mm_NAME   (1 - alpha) x NCE(g_mm f(x), vector)            for each paired modality
+        ssl       alpha x NCE(g_ss f(x), g_ss f(h(x)))            x: the original window, h: augmentations
+        mm_NAME   (1 - alpha) x NCE(g_mm f(x), embedding)         for each paired modality NAME
         nn_ssl    nearest x alpha x NCE(g_ss f(x), neighbour's g_ss f)
-        nn_NAME   nearest x (1 - alpha) x NCE(g_mm f(x), neighbour's vector)
+        nn_NAME   nearest x (1 - alpha) x NCE(g_mm f(x), neighbour's embedding)
 
-    Neighbours come from a queue of past windows, one ring a modality and one of `g_ss f(x)`, whose rows are aligned: row i
-    is the same window in each. The queue starts empty and takes up windows that have every modality, after the look-up, in
-    train mode. A window is looked up by the first modality of `lookup` that it has, by cosine, and by `g_ss f(x)` if it has
-    none or `alpha` is 1; what was found there is taken from every ring. A window without a modality has no part in its
-    `mm_NAME`, whose mean is over the windows that have it; a window without neighbours (the queue is empty) has none in
-    `nn_NAME`. A term without any window is 0.
+    Neighbours come from queues of past windows: one queue per modality and one of `g_ss f(x)`. Their rows are aligned: row
+    i of every queue is the same window. The queues start empty. In train mode, windows that have every modality are
+    enqueued after the look-up. The nearest neighbours of a window are found by cosine similarity in the first modality of
+    `lookup` that the window has, or in `g_ss f(x)` if it has none or `alpha` is 1. All queues then give the embeddings of
+    these neighbours. The mean of `mm_NAME` is over the windows that have the modality, and that of `nn_NAME` over those
+    that have a neighbour. A term without any window is 0.
 
-    Temperatures are learned and divide, one for `ssl` and `nn_ssl`, one for the rest; they are held above 0.01. A validation
-    (eval mode) reads the queue and leaves it alone.
+    The temperatures divide the cosines and are learned: one for `ssl` and `nn_ssl`, one for the other terms. They are
+    clamped at 0.01. Validation (eval mode) reads the queues and does not change them.
 
-    Where a corpus is smaller than the queue, a window's nearest neighbour is, from the second epoch on, the window itself:
-    `max_similarity`, or a smaller queue, prevents that.
+    If a corpus is smaller than the queue, the nearest neighbour of a window is the window itself from the second epoch on.
+    `max_similarity` or a smaller queue prevents this.
 
     Source: Das, Tang, Kawsar, Malekzadeh, ICASSP 2025 (arXiv 2411.15127). Its settings are the defaults, with augmentations
-    as the paper means them. Beyond it: other modalities than `video` and `text`, heads of their own, several neighbours,
-    limits of similarity, modalities that only some windows have; and a vector that is missing is no negative.
+    as the paper describes them. Additions to the source: modalities other than `video` and `text`, one head per modality,
+    several neighbours, limits of similarity, and modalities that only some windows have. Difference: a missing embedding is
+    not a negative.
 
     Args:
-        encoder: what is pretrained.
-        paired: numbers in a vector of each modality, by name.
-        alpha: weight of motion alone against paired modalities; 1: no modality is used, 0: motion alone is not.
-        nearest: weight of the terms of neighbours; 0: none.
-        augmentations: h, applied in order; see `augment.augment`.
-        width: of `g_ss f(x)`; and of `g_mm f(x)` where modalities share it.
-        temperature: of both, at the start.
-        learn_temperature: whether they are learned.
-        neighbours: k; each is a positive in a task of its own, and the mean is over all.
-        min_similarity: cosine below which a neighbour is not used.
-        max_similarity: cosine from which on a window in the queue is passed over, such as 0.9999.
-        queue: how many windows are remembered.
-        heads: "shared": one linear `g_mm` for all modalities, as published; "own": one each, as their sizes differ.
-        lookup: names of modalities, the one to look up by first. None: `video`, `text`, then the others of `paired`.
+        encoder: the encoder to pretrain.
+        paired: dimension of the embeddings of each modality, by name.
+        alpha: weight of the self-supervised term; the multimodal terms have weight 1 - alpha. 1 uses no modality.
+        nearest: weight of the nearest-neighbour terms; 0 disables them.
+        augmentations: transforms h, applied in order; see `augment.augment`.
+        width: output dimension of `g_ss`, and of `g_mm` if the modalities share it.
+        temperature: initial value of both temperatures.
+        learn_temperature: whether the temperatures are learned.
+        neighbours: number of neighbours k; each is the positive of a separate task, and the loss is the mean over tasks.
+        min_similarity: neighbours with a lower cosine are not used; None: no limit.
+        max_similarity: windows in the queue with at least this cosine, such as 0.9999, are ignored; None: no limit.
+        queue: size of each queue in windows.
+        heads: "shared": one linear `g_mm` for all modalities, as published; "own": one per modality, for embeddings of
+            different dimensions.
+        lookup: names of modalities in the order of the look-up. None: `video`, `text`, then the others of `paired`.
 
     Raises:
-        ValueError: an argument that cannot be.
+        ValueError: an argument is out of range or contradicts another.
     """
 
     kept = ("ssl_head", "mmcl_head")
@@ -92,7 +94,7 @@ class Primus(Objective):
         _check(self.paired, alpha, nearest, width, temperature, neighbours, queue, heads)
         for name, limit in (("min_similarity", min_similarity), ("max_similarity", max_similarity)):
             if limit is not None and not -1 <= limit <= 1:
-                raise ValueError(f"{name} is {limit}; a cosine is in -1 .. 1")
+                raise ValueError(f"{name} is {limit}; expected a cosine in -1 .. 1")
         first = [name for name in ("video", "text") if name in self.paired]
         default = first + [name for name in self.paired if name not in first]
         self.lookup = default if lookup is None else list(lookup)
@@ -112,7 +114,7 @@ class Primus(Objective):
             self.mmcl_head = nn.ModuleDict({name: nn.Linear(encoder.dim, dim) for name, dim in self.paired.items()})
         self.ssl_temperature = nn.Parameter(torch.tensor(float(temperature)))
         self.mmcl_temperature = nn.Parameter(torch.tensor(float(temperature)))
-        # What no loss depends on is not trained; several devices would wait for its gradient.
+        # Parameters that no loss depends on are not trained: distributed training would wait for their gradients.
         for parameter in (
             self.ssl_head if alpha == 0 else self.mmcl_head if alpha == 1 else nn.Identity()
         ).parameters():
@@ -130,19 +132,21 @@ class Primus(Objective):
         return [("ssl", self.width), *((name, self.paired[name]) for name in self.modalities)]
 
     def queued(self, name: str) -> Float[Tensor, "written width"]:
-        """The written rows of a modality's ring, or of `ssl`, L2-normalised; the oldest first until the ring is full, then
-        in the order of their places."""
+        """Return the rows in the queue of a modality, or of `ssl`, L2-normalised.
+
+        The oldest row is first until the queue is full; then new rows replace the oldest in place.
+        """
         return self.get_buffer(f"queue_{name}")[: int(self.get_buffer("queue_written"))]
 
     def forward(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
-        """The terms whose weight is not 0, see the class.
+        """Return the terms whose weight is positive, by their names in the description of the class.
 
         Raises:
-            ValueError: vectors of another size than `paired` says, or fewer than 2 windows.
+            ValueError: embeddings have another dimension than in `paired`, or there are fewer than 2 windows.
         """
         vectors, present = self._vectors(batch)
         x = batch.x
-        if self.alpha > 0:  # one call for both: twice the rows, half the steps of the recurrence
+        if self.alpha > 0:  # one call for both views is faster for recurrent layers
             embedded, again = self.encoder(torch.cat([x, augment(x, self.augmentations)])).chunk(2)
         else:
             embedded = again = self.encoder(x)
@@ -171,7 +175,7 @@ class Primus(Objective):
             place, similarity = self._look_up(ssl.detach(), vectors, present)
             used = similarity > -2 if self.min_similarity is None else similarity >= self.min_similarity
             near = {name: self.get_buffer(f"queue_{name}")[place] for name in keys}  # (batch, neighbours, dim) each
-        # Everything that others must see, in one exchange; queries that modalities share are sent once.
+        # One exchange between devices for all tensors; queries that modalities share are sent once.
         sent: dict[int, Tensor] = {id(query): query for query in queries.values()}
         columns = [*sent.values(), *keys.values(), torch.stack(list(exists.values()), dim=1).float()]
         if self.nearest > 0:
@@ -202,7 +206,7 @@ class Primus(Objective):
         return losses
 
     def _vectors(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Each modality's vectors (batch, dim) and which rows have them (batch,), zeros where the batch has none."""
+        """Return each modality's embeddings (batch, dim) and which rows have one (batch,); zeros if the batch has none."""
         vectors, present = {}, {}
         for name in self.modalities:
             dim = self.paired[name]
@@ -213,8 +217,8 @@ class Primus(Objective):
             given = batch.paired[name]
             if given.shape != (len(batch.x), dim):
                 raise ValueError(
-                    f"vectors of '{name}' are {tuple(given.shape)} in a batch of {len(batch.x)}; the objective was built "
-                    f"for {dim} numbers each (its argument paired)"
+                    f"embeddings of '{name}' have the shape {tuple(given.shape)} in a batch of {len(batch.x)}; expected "
+                    f"({len(batch.x)}, {dim}), by the objective's argument paired"
                 )
             vectors[name], present[name] = given.float(), batch.present[name]
         return vectors, present
@@ -223,7 +227,7 @@ class Primus(Objective):
     def _look_up(
         self, ssl: Float[Tensor, "batch width"], vectors: dict[str, Tensor], present: dict[str, Tensor]
     ) -> tuple[Int[Tensor, "batch neighbours"], Float[Tensor, "batch neighbours"]]:
-        """Places in the rings of each row's neighbours, the nearest first, and their cosines; -2 where there is none."""
+        """Return the places in the queue of each row's neighbours, the nearest first, and their cosines; -2 means none."""
         shape = (len(ssl), self.neighbours)
         place = torch.zeros(shape, dtype=torch.long, device=ssl.device)
         similarity = ssl.new_full(shape, -2.0)
@@ -244,7 +248,7 @@ class Primus(Objective):
 
     @torch.no_grad()
     def _enqueue(self, rows: Mapping[str, Tensor], complete: Bool[Tensor, " joint"]) -> None:
-        """Writes complete rows over the oldest ones of each ring."""
+        """Replace the oldest rows of each queue by the complete rows."""
         chosen = complete.nonzero()[-self.queue :, 0]
         following, written = self.get_buffer("queue_next"), self.get_buffer("queue_written")
         places = (following + torch.arange(len(chosen), device=chosen.device)) % self.queue
@@ -266,18 +270,18 @@ def _check(
 ) -> None:
     expected: Iterable[tuple[bool, str]] = [
         (0 <= alpha <= 1, f"alpha is {alpha}; expected 0 .. 1"),
-        (nearest >= 0, f"nearest is {nearest}; expected a weight, 0 for none"),
+        (nearest >= 0, f"nearest is {nearest}; expected a weight of at least 0"),
         (width >= 1, f"width is {width}; expected at least 1"),
         (
             temperature >= _LEAST_TEMPERATURE,
-            f"temperature is {temperature}; expected at least {_LEAST_TEMPERATURE}, below which training breaks down",
+            f"temperature is {temperature}; expected at least {_LEAST_TEMPERATURE}, below which training diverges",
         ),
         (1 <= neighbours <= queue, f"neighbours is {neighbours}; expected 1 .. {queue}, the size of the queue"),
-        (heads in ("shared", "own"), f"heads is '{heads}'; expected shared or own"),
+        (heads in ("shared", "own"), f"heads is '{heads}'; expected 'shared' or 'own'"),
         (
             bool(paired) or alpha == 1,
-            f"alpha is {alpha}, but no modality is paired; make pairs (otolith pair) and name them (section [paired]), or "
-            "set alpha to 1 for motion alone",
+            f"alpha is {alpha}, but no modality is paired; run otolith pair and name modalities in section [paired], or set "
+            "alpha to 1 to use the IMU only",
         ),
     ]
     for holds, message in expected:
@@ -286,12 +290,12 @@ def _check(
     for name, dim in paired.items():
         if name == "ssl" or not re.fullmatch(r"\w+", name) or dim < 1:
             raise ValueError(
-                f"paired names '{name}' with {dim} numbers; expected a name of letters, digits and _, other than ssl, and "
-                "at least 1 number"
+                f"paired has '{name}' with dimension {dim}; expected a name of letters, digits and _ other than ssl, and a "
+                "dimension of at least 1"
             )
     if heads == "shared" and any(dim != width for dim in paired.values()):
         sizes = ", ".join(f"{name} {dim}" for name, dim in paired.items())
         raise ValueError(
-            f"a shared head of {width} numbers does not fit the paired vectors ({sizes}); set heads to own, or width to "
-            "their common size"
+            f"a shared head with {width} outputs does not fit the paired embeddings ({sizes}); set heads to own, or width "
+            "to their common dimension"
         )

@@ -1,4 +1,4 @@
-"""Reconstruction: from a window's 256 numbers, draw the window again."""
+"""Reconstruction: decode the window, or its masked steps, from the encoder's feature vector."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from otolith.objectives.contract import Objective
 def hidden_steps(
     count: int, steps: int, mask: float, mask_steps: int, device: torch.device
 ) -> Bool[Tensor, "count 1 time"]:
-    """True where an encoder sees the mean instead of the signal: stretches of `mask_steps`, a share `mask` of them, drawn
-    anew for each window; at least one."""
+    """Return a random mask per window, True for masked time steps.
+
+    The window is divided into spans of `mask_steps` time steps; a share `mask` of them is masked, at least one.
+    """
     blocks = -(-steps // mask_steps)
     chosen = max(1, round(mask * blocks))
     order = torch.rand(count, blocks, device=device).argsort(dim=1) < chosen
@@ -26,28 +28,34 @@ def hidden_steps(
 def hide(
     encoder: Encoder, x: Float[Tensor, "batch channels time"], hidden: Bool[Tensor, "batch 1 time"]
 ) -> Float[Tensor, "batch channels time"]:
-    """The windows with the encoder's mean where they are hidden."""
+    """Return the windows with the encoder's mean at masked time steps."""
     mean = torch.tensor(encoder.mean, device=x.device, dtype=x.dtype)[:, None]
     return torch.where(hidden, mean, x)
 
 
 def check_mask(mask: float, mask_steps: int, steps: int) -> None:
-    """Raises ValueError for a mask that cannot be."""
+    """Check the arguments of a mask.
+
+    Raises:
+        ValueError: `mask` is not in [0, 1), or `mask_steps` is not between 1 and the window's time steps.
+    """
     if not 0 <= mask < 1 or not 1 <= mask_steps <= steps:
-        raise ValueError(f"mask is {mask} in stretches of {mask_steps}; expected 0 <= mask < 1 within {steps} steps")
+        raise ValueError(
+            f"mask is {mask} with mask_steps {mask_steps}; expected 0 <= mask < 1 and mask_steps within 1 .. {steps}"
+        )
 
 
 class Decoder(nn.Sequential):
-    """Draws windows from vectors: a Linear, then convolutions whose widths mirror 32-64-128 and that double time twice.
+    """Decoder from feature vectors to windows: a Linear, then convolutions with 128, 64 and 32 channels that upsample by 4.
 
     Args:
-        encoder: whose vectors it is given.
-        steps: time steps of a window.
-        mask: share of time steps hidden from the encoder, in stretches; 0: none.
-        mask_steps: length of a hidden stretch.
+        encoder: the encoder whose feature vectors are decoded.
+        steps: time steps per window.
+        mask: share of time steps that are masked in the encoder's input; 0 masks none.
+        mask_steps: length of a masked span in time steps.
 
     Raises:
-        ValueError: a mask that cannot be.
+        ValueError: see `check_mask`.
     """
 
     def __init__(self, encoder: Encoder, steps: int, mask: float, mask_steps: int) -> None:
@@ -70,19 +78,20 @@ class Decoder(nn.Sequential):
         x: Float[Tensor, "batch channels time"],
         features: Float[Tensor, "batch steps width"] | None = None,
     ) -> Float[Tensor, ""]:
-        """Mean squared error against the standardised window, in squared standard deviations; of hidden steps only, if
-        any are.
+        """Return the mean squared error to the standardised window, in squared standard deviations.
+
+        With a mask, the mean is over masked time steps only.
 
         Args:
-            encoder: what is pretrained.
+            encoder: the encoder to pretrain.
             x: windows in the store's units.
-            features: the encoder's of `x`, where they are known already; not used under a mask.
+            features: the encoder's features of `x` if they are computed already; not used with a mask.
 
         Raises:
-            ValueError: windows are not `steps` long.
+            ValueError: the windows are not `steps` long.
         """
         if x.shape[2] != self.steps:
-            raise ValueError(f"reconstruction was built for {self.steps} time steps and was fed {x.shape[2]}")
+            raise ValueError(f"reconstruction was built for windows of {self.steps} time steps but got {x.shape[2]}")
         target = encoder.standardise(x)
         if not self.mask:
             vectors = encoder(x) if features is None else encoder.pool(features)
@@ -94,18 +103,23 @@ class Decoder(nn.Sequential):
 
 
 class Reconstruction(Objective):
-    """Encoder, then a mirrored convolutional decoder; mean squared error on the standardised window; linear output. About
-    1 before training, as standardised values have variance 1.
+    """Autoencoder: the encoder, then a convolutional decoder with linear output; mean squared error on standardised values.
 
-    Source: the convolutional autoencoder of Haresamudram et al., IMWUT 2022, as used in Fortes Rey et al. 2023; its
-    output there ends in tanh, which cannot reach standardised values beyond 1. The decoder's size was not published:
-    this one is the same for every encoder, see `Decoder`.
+    The loss is about 1 before training, because standardised values have variance 1.
+
+    Source: the convolutional autoencoder of Haresamudram et al., IMWUT 2022, as used in Fortes Rey et al. 2023. Differences:
+    the output there ends in tanh, which cannot reach standardised values beyond 1; and the size of the decoder was not
+    published, so that this one is the same for every encoder (see `Decoder`).
 
     Args:
-        encoder: what is pretrained.
-        steps: time steps of a window.
-        mask: share of time steps hidden from the encoder, in stretches; 0: none. The loss then counts hidden steps only.
-        mask_steps: length of a hidden stretch.
+        encoder: the encoder to pretrain.
+        steps: time steps per window.
+        mask: share of time steps that are masked in the encoder's input; 0 masks none. With a mask, the loss counts masked
+            time steps only.
+        mask_steps: length of a masked span in time steps.
+
+    Raises:
+        ValueError: see `check_mask`.
     """
 
     kept = ("decoder",)
@@ -116,5 +130,5 @@ class Reconstruction(Objective):
         self.decoder = Decoder(encoder, steps, mask, mask_steps)
 
     def forward(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
-        """`reconstruction`: mean squared error, in squared standard deviations; raises as `Decoder.error`."""
+        """Return `reconstruction`: mean squared error in squared standard deviations; errors as in `Decoder.error`."""
         return {"reconstruction": self.decoder.error(self.encoder, batch.x)}

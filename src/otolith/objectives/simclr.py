@@ -1,4 +1,4 @@
-"""SimCLR: two augmented views of a window must find each other in the batch."""
+"""SimCLR: contrast two augmented views of each window with the other windows of the batch."""
 
 from __future__ import annotations
 
@@ -18,17 +18,20 @@ ROTATION: tuple[Mapping[str, Any], ...] = ({"name": "rotation"},)
 
 
 class SimCLR(Objective):
-    """Two stochastic views, a projection head 256-128-50 with ReLU, NT-Xent.
+    """Two random views per window, a projection head 256-128-50 with ReLU, and NT-Xent.
 
     Source: Tang et al., "Exploring Contrastive Learning in Human Activity Recognition for Healthcare", 2020
-    (arXiv 2011.11542): rotation is their best single transform, temperature 0.1. Their public code rotates standardised
-    values; here the sensor turns in g (see `augment`).
+    (arXiv 2011.11542), where rotation is the best single transform and the temperature is 0.1. Difference: their public code
+    rotates standardised values, but here signals are rotated in g (see `augment`).
 
     Args:
-        encoder: what is pretrained.
-        augmentations: applied in order, drawn anew for each view; see `augment.augment`.
-        temperature: of NT-Xent.
-        widths: of the projection head's layers.
+        encoder: the encoder to pretrain.
+        augmentations: transforms that make a view, applied in order with new random numbers; see `augment.augment`.
+        temperature: temperature of NT-Xent.
+        widths: widths of the projection head's layers.
+
+    Raises:
+        ValueError: `temperature` is not positive, or an augmentation is invalid.
     """
 
     kept = ("head",)
@@ -51,6 +54,10 @@ class SimCLR(Objective):
         self.head = nn.Sequential(*layers[:-1])
 
     def forward(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
-        """`simclr`: NT-Xent between the two views."""
+        """Return `simclr`: NT-Xent between the two views.
+
+        Raises:
+            ValueError: there are fewer than 2 windows.
+        """
         one, two = (self.head(self.encoder(augment(batch.x, self.augmentations))) for _ in range(2))
         return {"simclr": nt_xent(one, two, self.temperature)}

@@ -1,4 +1,4 @@
-"""Transform discrimination: for each of eight transforms, tell a transformed window from an original one."""
+"""Transform discrimination: for each of eight transforms, classify windows as transformed or original."""
 
 from __future__ import annotations
 
@@ -28,22 +28,25 @@ EIGHT: tuple[Mapping[str, Any], ...] = (
 
 
 class TransformDiscrimination(Objective):
-    """One task a transform, with a head of its own: Linear 256, ReLU, Linear 1, and binary cross-entropy on a balanced
-    batch, all originals and all of them transformed. The tasks' losses are summed; each is about log 2 before training.
+    """One binary task per transform, each with its own head: Linear 256, ReLU, Linear 1.
 
-    Source: Saeed, Ozcelebi, Lukkien, "Multi-task Self-Supervised Learning for Human Activity Detection", IMWUT 2019,
-    which calls it multi-task (so does another method, see `cpc_reconstruction`). Differences: the tasks share their
-    originals, so a batch of B windows is 9 B for the encoder and not 16 B; heads stand on the encoder's 256 numbers; the
-    weights' L2 penalty is left to the loop. The source transforms standardised values, here strengths are in g (see
-    `augment`): where a channel's standard deviation is below 1 g, noise is stronger than theirs. As there, a draw may
-    change nothing (an exchange of axes does so once in six), so no loss can reach 0 for every transform.
+    The loss of a task is the binary cross-entropy on a balanced batch: all original windows, and all of them transformed. It
+    is about log 2 before training. Training minimises the sum over tasks.
+
+    Source: Saeed, Ozcelebi, Lukkien, "Multi-task Self-Supervised Learning for Human Activity Detection", IMWUT 2019, which
+    calls it multi-task (for the other meaning of this word see `cpc_reconstruction`). Differences: the tasks share the
+    original windows, so that the encoder gets 9 B windows for a batch of B instead of 16 B; the heads take the encoder's
+    feature vector; the training loop applies the L2 penalty of the weights. The source transforms standardised values, but
+    here strengths are in g (see `augment`): noise is stronger than in the source if a channel's standard deviation is below
+    1 g. As in the source, a random transform may change nothing (one in six permutations of axes is the identity), so that
+    not every loss can reach 0.
 
     Args:
-        encoder: what is pretrained.
-        transforms: one task each, under its name; see `augment.augment`.
+        encoder: the encoder to pretrain.
+        transforms: the transforms; each is one task and loss, with the transform's name. See `augment.augment`.
 
     Raises:
-        ValueError: an unknown transform, one that is named twice, or none.
+        ValueError: a transform is unknown or named twice, or there is none.
     """
 
     kept = ("heads",)
@@ -60,8 +63,8 @@ class TransformDiscrimination(Objective):
         )
 
     def forward(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
-        """The binary cross-entropy of each task, under the name of its transform."""
-        # One call of the encoder: were transformed windows normalised among themselves, a batch would tell its label.
+        """Return the binary cross-entropy of each task, by the name of its transform."""
+        # One call of the encoder: with separate calls, batch normalisation would reveal which windows are transformed.
         x = torch.cat([batch.x, *(augment(batch.x, [step]) for step in self.transforms)])
         originals, *others = self.encoder(x).split(len(batch.x))
         label = torch.arange(2.0, device=x.device).repeat_interleave(len(batch.x))
