@@ -1,13 +1,17 @@
 """What the documents say is run, or compared with the code."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+import typer
 
 import otolith
+from otolith.cli.main import app
 from otolith.datasets import DATASETS
 from otolith.evaluation.rows import Row
+from otolith.experiments.shipped import find_shipped_group
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -25,28 +29,44 @@ def test_the_readme_example_runs_as_it_stands(tmp_path, monkeypatch, capsys) -> 
     assert (tmp_path / "model.safetensors").exists()
 
 
-def test_every_command_in_the_documents_exists() -> None:
-    from otolith.cli.console import app
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+RECIPES = sorted((Path(otolith.__file__).parent / "recipes").rglob("*.toml"))
+LOG = ROOT / "docs" / "evidence"  # its commands are those of the commits that it names
 
-    known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
-    for path in [
-        ROOT / "README.md",
-        ROOT / "CONTRIBUTING.md",
-        *sorted((ROOT / "docs").rglob("*.md")),
-        *sorted((Path(otolith.__file__).parent / "recipes").rglob("*.toml")),
-    ]:
-        for name in re.findall(
-            r"(?:^|`|\s{2})otolith ([a-z]+(?:-[a-z]+)*)", path.read_text(encoding="utf-8"), re.MULTILINE
-        ):
-            assert name in known, f"{path.name} names 'otolith {name}'"
+
+def test_every_command_in_the_documents_exists() -> None:
+    for path in [*PAGES, *RECIPES]:
+        text = path.read_text(encoding="utf-8")
+        for name in re.findall(r"(?:^|`|\s{2})otolith ([a-z]+(?:-[a-z]+)*)", text, re.MULTILINE):
+            assert name in COMMANDS, f"{path.name} names 'otolith {name}'"
+
+
+def commands_of(path: Path) -> list[list[str]]:
+    """The commands in a document's blocks of shell code, or in a recipe's first comment, as words after `otolith`."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".toml":
+        lines = [line[1:] for line in text.splitlines() if line.startswith("#   otolith")]
+    else:
+        lines = "".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL)).splitlines()
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.split()[:1] == ["otolith"]]
+
+
+@pytest.mark.parametrize("path", [path for path in [*PAGES, *RECIPES] if commands_of(path)], ids=lambda path: path.stem)
+def test_every_command_line_in_the_documents_is_accepted(path: Path) -> None:
+    for name, *words in commands_of(path):
+        context = COMMANDS[name].make_context(name, list(words))  # raises for an unknown option or a missing argument
+        recipes = context.params.get("recipe") or context.params.get("recipes") or ()
+        for recipe in [recipes] if isinstance(recipes, str) else recipes:
+            assert recipe.isupper() or LOG in path.parents or find_shipped_group(recipe), f"{path.name}: {recipe}"
 
 
 def test_the_trees_name_every_module() -> None:
     package = Path(otolith.__file__).parent
     parts = {path.name + ("/" if path.is_dir() else "") for path in package.iterdir()}
-    parts -= {"__init__.py", "__main__.py", "__pycache__/"}
+    parts -= {"__init__.py", "__main__.py", "__pycache__/", "py.typed"}
     flow = (ROOT / "docs" / "flow.md").read_text(encoding="utf-8")
-    for name in sorted(parts - {"recipes/"}):
+    for name in sorted(parts):
         assert f"  {name} " in flow, f"docs/flow.md does not list {name}"
     for name in sorted(parts):
         assert f"  {name} " in README, f"README.md does not list {name}"

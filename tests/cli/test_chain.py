@@ -85,7 +85,7 @@ def test_an_encoder_that_saw_test_people_cannot_be_evaluated_on_them(here: Path,
     for fold in Path("runs/small/encoders").glob("*fold?-*"):
         shutil.copy(everyone, fold)
     ran = otolith("evaluate", "small.toml", "--jobs", "1")
-    assert ran.status == 1 and "was pretrained on test people (synthetic:" in ran.err
+    assert ran.status == 1 and "was pretrained on test subjects (synthetic:" in ran.err
 
 
 def test_the_seed_changes_folds_and_the_recipe(here: Path, otolith: Callable[..., Ran]) -> None:
@@ -145,6 +145,7 @@ def test_a_study_runs_every_variant_and_writes_its_page(here: Path, otolith: Cal
 def test_mistakes_are_answered_in_one_message(
     here: Path, otolith: Callable[..., Ran], words: list[str], message: str
 ) -> None:
+    Path("mine.csv").write_text("time,x,y,z\n" + "".join(f"{row / 50},0,0,1\n" for row in range(200)))
     before = sorted(here.rglob("*"))
     ran = otolith(*words)
     assert ran.status == 1

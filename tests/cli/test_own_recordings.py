@@ -39,11 +39,12 @@ def test_labels_become_a_model_with_an_estimate(mine: list[str], otolith: Callab
     assert line[1:3] == ["30", "6"] and len(line) == 5
     assert "try: otolith label own/model.safetensors YOUR.csv" in ran.out
     assert Path("own/estimate.csv").exists() and Path("own/estimate.png").exists()
-    assert otolith("label", "own/model.safetensors", "mine/3.csv").status == 0
+    assert otolith("label", "own/model.safetensors", "mine/3.csv", "--out", "labelled").status == 0
 
     ran = adapt(otolith, "--json", "--quiet")
+    assert ran.status == 0, ran.err
     found = json.loads(ran.out)
-    assert ran.status == 0 and set(found["estimates"]) == {"encoder", "forest"}
+    assert set(found["estimates"]) == {"encoder", "forest"}
     assert found["chosen"] in found["estimates"] and found["model"] == "own/model.safetensors"
     assert set(found["estimates"]["forest"]["f1"]) == {line["label"] for line in found["labels"]}
     assert found["warnings"] and all(warning in ran.err for warning in found["warnings"])

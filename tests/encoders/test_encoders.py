@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from otolith import encoders
+from otolith.data.windows import Windows
 from otolith.encoders import ENCODERS, Encoder
 
 every_encoder = pytest.mark.parametrize("name", ENCODERS)
@@ -41,6 +42,22 @@ def test_a_window_becomes_a_vector_by_way_of_its_features(name: str, channels: i
     assert features.ndim == 3 and len(features) == BATCH and 1 < features.shape[1] <= x.shape[2]
     assert encoder(x).shape == (BATCH, encoder.dim) == (BATCH, 512 if name == "primus" else 256)
     torch.testing.assert_close(encoder(x), encoder.pool(features), rtol=0, atol=0)
+
+
+@every_encoder
+def test_an_encoder_is_built_for_windows(name: str, windows: Windows) -> None:
+    kind = ENCODERS[name]
+    torch.manual_seed(3)
+    made = kind.for_windows(windows)
+    assert made.channels == windows.shape[1] == 6
+    if kind.normalises_itself:
+        assert (made.mean, made.std) == ([0.0] * 6, [1.0] * 6)
+    else:
+        assert {"mean": made.mean, "std": made.std} == windows.statistics()
+    torch.manual_seed(3)
+    same = kind.for_windows(windows, dropout=0.3) if "dropout" in made.arguments() else kind.for_windows(windows)
+    assert all(torch.equal(a, b) for a, b in zip(made.parameters(), same.parameters(), strict=True))
+    assert same.arguments() == {**made.arguments(), **({"dropout": 0.3} if "dropout" in made.arguments() else {})}
 
 
 @every_encoder

@@ -6,11 +6,25 @@ import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+E = TypeVar("E", bound="Encoder")
+
+
+@runtime_checkable
+class SizedWindows(Protocol):
+    """What an encoder needs to know of windows, such as `data.windows.Windows`."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Numbers of windows, channels and time steps."""
+
+    def statistics(self) -> dict[str, list[float]]:
+        """Return `mean` and `std` per channel."""
 
 
 class Encoder(nn.Module, ABC):
@@ -53,6 +67,23 @@ class Encoder(nn.Module, ABC):
             raise ValueError(f"standard deviations are {self.std}; expected positive numbers")
         self.register_buffer("_shift", torch.tensor(self.mean)[:, None], persistent=False)
         self.register_buffer("_scale", 1 / torch.tensor(self.std)[:, None], persistent=False)
+
+    @classmethod
+    def for_windows(cls: type[E], windows: SizedWindows, **arguments: Any) -> E:
+        """Build the encoder for these windows: with their channels and, unless it normalises each window by itself, with
+        their mean and standard deviation.
+
+        The initial weights come from torch's generator: call `torch.manual_seed` first to get the same ones again.
+
+        Args:
+            windows: the training windows.
+            arguments: further arguments of the encoder.
+
+        Raises:
+            ValueError: an invalid argument, or a channel that is constant in all windows.
+        """
+        statistics = {} if cls.normalises_itself else windows.statistics()
+        return cls(**{"channels": windows.shape[1], **statistics, **arguments})
 
     def standardise(self, x: Float[Tensor, "batch channels time"]) -> Float[Tensor, "batch channels time"]:
         """Return the input minus `mean`, divided by `std`.
