@@ -387,7 +387,9 @@ def test_a_recipes_transfer_takes_the_place_of_the_default(
 ) -> None:
     recipe = tmp_path / "recipe.toml"
     named = 'dataset = "synthetic"\nencoder = { name = "strided" }\nobjective = { name = "simclr" }\n'
-    settings = "[transfer]\nhead = { name = 'mlp' }\ntraining = { lr = 0.01 }\n[transfer.finetune.training]\nsteps = 5\n"
+    settings = (
+        "[transfer]\nhead = { name = 'mlp' }\ntraining = { lr = 0.01 }\n[transfer.finetune.training]\nsteps = 5\n"
+    )
     recipe.write_text(named + settings)
     seen: list[Any] = []
     monkeypatch.setattr(adapt, "adapt", lambda *_, transfer, **__: iter([seen.append(transfer)]))
@@ -406,9 +408,7 @@ def test_a_recipes_transfer_takes_the_place_of_the_default(
         TransferClassifier.from_arguments(arguments)
 
 
-def test_the_model_for_use_is_the_few_shot_method_on_all_windows(
-    folder: Path, encoder: Path, tmp_path: Path
-) -> None:
+def test_the_model_for_use_is_the_few_shot_method_on_all_windows(folder: Path, encoder: Path, tmp_path: Path) -> None:
     windows = gathered(folder, tmp_path, lines("123")).windows
     one_person = windows.for_subjects(["1"])  # leaving people out is impossible, so the encoder is taken
     alone = dataclasses.replace(windows, subject=windows.y, subject_names=windows.label_names)

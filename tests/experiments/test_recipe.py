@@ -44,7 +44,10 @@ def test_changes_win_over_the_file_and_keep_their_types(tmp_path: Path) -> None:
 
 
 def test_the_kept_text_is_a_recipe_that_loads_to_the_same(tmp_path: Path) -> None:
-    text = MINIMAL + '[transfer]\nhead = { name = "mlp", hidden = [8] }\n[transfer.training]\nlr = 1e-4\npatience = "none"\n'
+    text = (
+        MINIMAL
+        + '[transfer]\nhead = { name = "mlp", hidden = [8] }\n[transfer.training]\nlr = 1e-4\npatience = "none"\n'
+    )
     text += "[transfer.finetune.training]\nsteps = 7\nfinetuning = { layer_decay = 0.5 }\n[transfer.frozen.head]\ndropout = 0\n"
     one = load(tmp_path, text, 'objective.augmentations=[{name = "rotation", sd_degrees = 20}]')
     two = load(tmp_path, one.text, "name=mine")
@@ -76,12 +79,24 @@ def test_the_kept_text_is_a_recipe_that_loads_to_the_same(tmp_path: Path) -> Non
         (MINIMAL + "[transfer.training]\nstep = 3\n", r"\[transfer.training\]; did you mean 'steps'"),
         (MINIMAL + "[transfer.training]\nsteps = 0.5\n", r"\[transfer.training\] steps = 0.5: .*integer"),
         (MINIMAL + "[transfer.training]\nfinetuning = 3\n", r"\[transfer.training\] finetuning = 3; expected a table"),
-        (MINIMAL + "[transfer.training.finetuning]\nlr = 3\n", r"\[transfer.training.finetuning\]; did you mean 'encoder_lr'"),
-        (MINIMAL + "[transfer]\nhead = 'mlp'\n", r"\[transfer\] head = 'mlp'; expected a table, such as head = { name = "),
+        (
+            MINIMAL + "[transfer.training.finetuning]\nlr = 3\n",
+            r"\[transfer.training.finetuning\]; did you mean 'encoder_lr'",
+        ),
+        (
+            MINIMAL + "[transfer]\nhead = 'mlp'\n",
+            r"\[transfer\] head = 'mlp'; expected a table, such as head = { name = ",
+        ),
         (MINIMAL + "[transfer]\nhead = { name = 'mpl' }\n", r"unknown name 'mpl' in transfer.head; did you mean 'mlp'"),
         (MINIMAL + "[transfer]\nhead = { whitens = 0.1 }\n", r"\[transfer.head\]; did you mean 'whiten'"),
-        (MINIMAL + "[transfer.frozen]\nhead = { name = 'mlp', whiten = 0.1 }\n", r"'whiten' in \[transfer.frozen.head\]; known: hidden"),
-        (MINIMAL + "[transfer]\nhead = { name = 'mlp' }\n[transfer.frozen.head]\nC = 1.0\n", r"'C' in \[transfer.frozen.head\]; known: hid"),
+        (
+            MINIMAL + "[transfer.frozen]\nhead = { name = 'mlp', whiten = 0.1 }\n",
+            r"'whiten' in \[transfer.frozen.head\]; known: hidden",
+        ),
+        (
+            MINIMAL + "[transfer]\nhead = { name = 'mlp' }\n[transfer.frozen.head]\nC = 1.0\n",
+            r"'C' in \[transfer.frozen.head\]; known: hid",
+        ),
         ("[encoder]\nname='tpn'", "no dataset named"),
         ("dataset = 'spar'", r"\[encoder\] has no name; one of"),
         ("dataset = 'spar'\nencoder = 'tpn'", "'encoder' is a value; expected a section"),
