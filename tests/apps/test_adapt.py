@@ -29,7 +29,7 @@ from otolith.formats.table import Columns
 ACC = ("acc_x", "acc_y", "acc_z")
 SIGNAL = SignalSpec(50.0, ACC, 2.0)
 HEADER = "recording,start,end,label,person"
-FEW: dict[str, Any] = {**adapt.TRANSFER, "copies": 1, "self_training": 1}  # the default, but quicker
+FEW: dict[str, Any] = {"head": {"n_augmented_copies": 1, "self_training_rounds": 1}}  # the default, but quicker
 
 
 @pytest.fixture(scope="module")
@@ -343,10 +343,7 @@ def test_a_class_of_one_person_alone_is_warned_of(folder: Path, tmp_path: Path) 
 # what is written
 
 
-def test_files_say_what_was_found_and_the_model_labels(
-    folder: Path, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(adapt, "TRANSFER", {**adapt.TRANSFER, "steps": 20})
+def test_files_say_what_was_found_and_the_model_labels(folder: Path, encoder: Path, tmp_path: Path) -> None:
     material, fits = adapt.adapt_recordings(
         encoder, folder, save(tmp_path, lines()), tmp_path / "out", columns=Columns(), seed=3
     )
@@ -390,44 +387,41 @@ def test_a_recipes_transfer_takes_the_place_of_the_default(
 ) -> None:
     recipe = tmp_path / "recipe.toml"
     named = 'dataset = "synthetic"\nencoder = { name = "strided" }\nobjective = { name = "simclr" }\n'
-    recipe.write_text(named + "[transfer]\nhidden = [8]\nlr = 0.01\n[transfer.finetune]\nsteps = 5\n")
+    settings = (
+        "[transfer]\nhead = { name = 'mlp' }\ntraining = { lr = 0.01 }\n[transfer.finetune.training]\nsteps = 5\n"
+    )
+    recipe.write_text(named + settings)
     seen: list[Any] = []
     monkeypatch.setattr(adapt, "adapt", lambda *_, transfer, **__: iter([seen.append(transfer)]))
     arms = tmp_path / "arms.toml"
     arms.write_text(
-        named + '[protocol]\nmodes = ["forest", "ours", "frozen"]\n[transfer]\nhead = "logistic"\n'
-        '[transfer.ours]\nmode = "frozen"\nwhiten = 0.1\n'
+        named + '[protocol]\nmodes = ["forest", "ours", "frozen"]\n[transfer]\nhead = { name = "logistic", C = 1.0 }\n'
+        '[transfer.ours]\nmode = "frozen"\nhead = { whiten = 0.2 }\n'
     )
     labels = save(tmp_path, lines("12"))
     for given in (None, recipe, arms):
         adapt.adapt_recordings(encoder, folder, labels, tmp_path, columns=Columns(), recipe=given)
-    assert seen[0] is adapt.TRANSFER
-    assert seen[1] == {"mode": "finetune", "hidden": [8], "lr": 0.01, "steps": 5}
-    assert seen[2] == {"mode": "frozen", "head": "logistic", "whiten": 0.1}
-    for settings in seen:
-        TransferClassifier(**settings)
+    assert seen[0] == {}
+    assert seen[1] == {"mode": "finetune", "head": {"name": "mlp"}, "training": {"lr": 0.01, "steps": 5}}
+    assert seen[2] == {"mode": "frozen", "head": {"name": "logistic", "C": 1.0, "whiten": 0.2}}
+    for arguments in seen:
+        TransferClassifier.from_arguments(arguments)
 
 
-def test_single_windows_have_nothing_to_whiten_by(folder: Path, encoder: Path, tmp_path: Path) -> None:
+def test_the_model_for_use_is_the_few_shot_method_on_all_windows(folder: Path, encoder: Path, tmp_path: Path) -> None:
     windows = gathered(folder, tmp_path, lines("123")).windows
-    apart = dataclasses.replace(windows, start_s=100.0 * np.arange(len(windows)))
-    found = []
-    for given, whiten in ((apart, 0.1), (windows, None), (windows, 0.1)):
-        settings = {**FEW, "whiten": whiten}
-        if whiten is None:
-            settings |= {"whiten_people": 0.0, "self_training": 0}
-        made = adapt._Maker(checkpoint.load(encoder), settings, 0, given, None)
-        found.append(made.fitted("encoder", np.arange(len(windows))).predict_proba(windows))
-    np.testing.assert_allclose(found[0], found[1], atol=1e-6)
-    assert np.abs(found[2] - found[1]).max() > 1e-3
-
-
-def test_people_who_do_one_thing_each_do_not_whiten(folder: Path, encoder: Path, tmp_path: Path) -> None:
-    windows = gathered(folder, tmp_path, lines("123")).windows
+    one_person = windows.for_subjects(["1"])  # leaving people out is impossible, so the encoder is taken
     alone = dataclasses.replace(windows, subject=windows.y, subject_names=windows.label_names)
-    for given, weight in ((windows, FEW["whiten_people"]), (alone, 0.0)):
-        made = adapt._Maker(checkpoint.load(encoder), FEW, 0, given, None)
-        assert made.fitted("encoder", np.arange(len(windows))).whiten_people == weight
+    for given, left_out in ((one_person, {}), (alone, {"subject_weight": 0.0})):
+        if given is alone:  # each person does one thing: no fold has two classes
+            continue
+        list(adapt.adapt(checkpoint.load(encoder), given, tmp_path / "out"))
+        model = TransferClassifier.load(tmp_path / "out" / "model.safetensors")
+        assert model.arguments() == TransferClassifier(encoder).arguments()
+        expected = {**model.head.arguments(), **left_out}
+        assert model.effective_head_.arguments() == expected
+        by_hand = TransferClassifier(encoder).fit(given)
+        np.testing.assert_array_equal(model.predict_proba(windows), by_hand.predict_proba(windows))
 
 
 # mistakes

@@ -5,6 +5,9 @@ import pandas as pd
 import pytest
 
 from otolith.apps.label import label, timeline_figure, write
+from otolith.classifiers.heads import LogisticHead
+from otolith.classifiers.heads.logistic import PLAIN
+from otolith.classifiers.settings import Training
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.cutting import cut
 from otolith.data.splits import draw_shots
@@ -21,7 +24,9 @@ def model(store: Store, tmp_path_factory) -> TransferClassifier:
     """A classifier of slow, medium and fast, from the accelerometer at 50 Hz, as loaded from disk."""
     windows: Windows = cut(store, channels=ACC)
     train = windows[draw_shots(windows.y, 40, seed=0)]
-    fitted = TransferClassifier(Strided(3, **windows.statistics()), mode="scratch", head="logistic", steps=60)
+    fitted = TransferClassifier(
+        Strided(3, **windows.statistics()), LogisticHead(**PLAIN), mode="scratch", training=Training(steps=60)
+    )
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
     fitted.fit(train).save(path, label_names=windows.label_names)
     return TransferClassifier.load(path)
@@ -264,7 +269,7 @@ def test_too_low_a_rate_is_refused_in_words(tmp_path, model, session) -> None:
 
 
 def test_a_missing_gyroscope_is_refused_in_words(tmp_path, windows, session) -> None:
-    model = TransferClassifier(Strided(6, **windows.statistics()), mode="scratch", head="logistic", steps=0)
+    model = TransferClassifier(Strided(6, **windows.statistics()))
     model.fit(windows[draw_shots(windows.y, 2, seed=0)])
     with pytest.raises(ValueError, match=r"no gyro_x, gyro_y, gyro_z: record it"):
         label(model, read_csv(save(tmp_path, table(session[0]))))

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import otolith
+from otolith.classifiers.transfer import TransferClassifier
 from otolith.encoders import Strided
 from otolith.experiments import recipe
 from otolith.objectives import Reconstruction
@@ -43,11 +44,21 @@ def test_changes_win_over_the_file_and_keep_their_types(tmp_path: Path) -> None:
 
 
 def test_the_kept_text_is_a_recipe_that_loads_to_the_same(tmp_path: Path) -> None:
-    text = MINIMAL + '[transfer]\nlr = 1e-4\npatience = "none"\n[transfer.finetune]\nsteps = 7\n'
+    text = (
+        MINIMAL
+        + '[transfer]\nhead = { name = "mlp", hidden = [8] }\n[transfer.training]\nlr = 1e-4\npatience = "none"\n'
+    )
+    text += "[transfer.finetune.training]\nsteps = 7\nfinetuning = { layer_decay = 0.5 }\n[transfer.frozen.head]\ndropout = 0\n"
     one = load(tmp_path, text, 'objective.augmentations=[{name = "rotation", sd_degrees = 20}]')
     two = load(tmp_path, one.text, "name=mine")
-    assert one.transfer == two.transfer == {"lr": 1e-4, "patience": None}
-    assert one.overrides == two.overrides == {"finetune": {"steps": 7}}
+    head = {"name": "mlp", "hidden": [8]}
+    assert one.transfer == two.transfer == {"head": head, "training": {"lr": 1e-4, "patience": None}}
+    training = {"steps": 7, "finetuning": {"layer_decay": 0.5}}
+    assert one.overrides == two.overrides == {"finetune": {"training": training}, "frozen": {"head": {"dropout": 0.0}}}
+    arguments = one.classifier_arguments("finetune")
+    assert arguments == {"mode": "finetune", "head": head, "training": {"lr": 1e-4, "patience": None, **training}}
+    assert TransferClassifier.from_arguments(arguments).training.finetuning.layer_decay == 0.5
+    assert one.classifier_arguments("frozen")["head"] == {**head, "dropout": 0.0}
     assert one.objective == two.objective
 
 
@@ -63,7 +74,29 @@ def test_the_kept_text_is_a_recipe_that_loads_to_the_same(tmp_path: Path) -> Non
         (MINIMAL + "[pretrain]\nseed = 2\n", r"unknown name 'seed' in \[pretrain\]"),
         (MINIMAL + "[pretrain]\nepochs = 'many'\n", r"\[pretrain\] epochs = 'many': .*integer"),
         (MINIMAL + "[pretrain]\ndraw = 'variances'\n", r"\[pretrain\] draw .*'uniform', 'subject' or 'variance'"),
-        (MINIMAL + "[transfer.finetune]\nstep = 3\n", r"\[transfer.finetune\]; did you mean 'steps'"),
+        (MINIMAL + "[transfer.finetune]\ntrainings = {}\n", r"\[transfer.finetune\]; did you mean 'training'"),
+        (MINIMAL + "[transfer]\nlr = 0.1\n", r"unknown name 'lr' in \[transfer\]; known: head, training, device"),
+        (MINIMAL + "[transfer.training]\nstep = 3\n", r"\[transfer.training\]; did you mean 'steps'"),
+        (MINIMAL + "[transfer.training]\nsteps = 0.5\n", r"\[transfer.training\] steps = 0.5: .*integer"),
+        (MINIMAL + "[transfer.training]\nfinetuning = 3\n", r"\[transfer.training\] finetuning = 3; expected a table"),
+        (
+            MINIMAL + "[transfer.training.finetuning]\nlr = 3\n",
+            r"\[transfer.training.finetuning\]; did you mean 'encoder_lr'",
+        ),
+        (
+            MINIMAL + "[transfer]\nhead = 'mlp'\n",
+            r"\[transfer\] head = 'mlp'; expected a table, such as head = { name = ",
+        ),
+        (MINIMAL + "[transfer]\nhead = { name = 'mpl' }\n", r"unknown name 'mpl' in transfer.head; did you mean 'mlp'"),
+        (MINIMAL + "[transfer]\nhead = { whitens = 0.1 }\n", r"\[transfer.head\]; did you mean 'whiten'"),
+        (
+            MINIMAL + "[transfer.frozen]\nhead = { name = 'mlp', whiten = 0.1 }\n",
+            r"'whiten' in \[transfer.frozen.head\]; known: hidden",
+        ),
+        (
+            MINIMAL + "[transfer]\nhead = { name = 'mlp' }\n[transfer.frozen.head]\nC = 1.0\n",
+            r"'C' in \[transfer.frozen.head\]; known: hid",
+        ),
         ("[encoder]\nname='tpn'", "no dataset named"),
         ("dataset = 'spar'", r"\[encoder\] has no name; one of"),
         ("dataset = 'spar'\nencoder = 'tpn'", "'encoder' is a value; expected a section"),
@@ -83,15 +116,16 @@ def test_changes_that_cannot_be_read(tmp_path: Path, change: str) -> None:
 
 def test_corpora_to_pretrain_on_and_arms_of_ones_own(tmp_path: Path) -> None:
     assert load(tmp_path, MINIMAL).pretrain_on == ("synthetic",)
-    text = 'pretrain_on = ["spar", "synthetic"]\n' + MINIMAL + '[transfer.supervised]\nmode = "scratch"\nlr = 0.5\n'
+    arm = '[transfer.supervised]\nmode = "scratch"\ntraining = { lr = 0.5 }\n'
+    text = 'pretrain_on = ["spar", "synthetic"]\n' + MINIMAL + arm
     loaded = load(tmp_path, text)
     assert loaded.pretrain_on == ("spar", "synthetic")
-    assert loaded.overrides == {"supervised": {"mode": "scratch", "lr": 0.5}}
+    assert loaded.overrides == {"supervised": {"mode": "scratch", "training": {"lr": 0.5}}}
     for change, message in [
         ("pretrain_on=[]", r"pretrain_on is \[\]; expected a list of corpora, each once"),
         ('pretrain_on=["spar", "spar"]', "each once"),
         ('pretrain_on=["spa"]', "unknown name 'spa' in pretrain_on; did you mean 'spar'"),
-        ("transfer.odd.lr=0.1", r"unknown name 'odd' in \[transfer.odd\], whose mode is none of these"),
+        ("transfer.odd.training.lr=0.1", r"unknown name 'odd' in \[transfer.odd\], whose mode is none of these"),
     ]:
         with pytest.raises(ValueError, match=message):
             load(tmp_path, MINIMAL, change)
@@ -140,7 +174,7 @@ name = "primus"
 name = "primus"
 heads = "own"
 [transfer]
-head = "text"
+head = { name = "text" }
 [variants.other]
 prompts = "words/q.toml"
 paired = { modalities = ["skeleton"] }
@@ -158,7 +192,11 @@ def test_pairs_and_prompts(tmp_path: Path) -> None:
     loaded = recipe.load(path)
     assert loaded.prompts == {"very slow": ["a person creeps"], "fast": ["run", "sprint"]}
     assert loaded.paired == {"modalities": ["text", "skeleton"], "fraction": 0.5} and loaded.pairs
-    assert loaded.setting == "mine" and "prompts" not in loaded.transfer
+    assert loaded.setting == "mine" and loaded.transfer == {"head": {"name": "text"}}
+    for arm, mode in (("frozen", "frozen"), ("zero-shot", "zero-shot")):
+        found = loaded.classifier_arguments(arm)
+        assert found["mode"] == mode and found["head"]["prompts"] == loaded.prompts
+        assert TransferClassifier.from_arguments(found).head.prompts == loaded.prompts
     (tmp_path / "kept.toml").write_text(loaded.text)
     kept = recipe.load(tmp_path / "kept.toml", ["name=mine"])
     assert kept == recipe.load(tmp_path / "kept.toml", ["name=mine"]) and kept.prompts == loaded.prompts
@@ -185,7 +223,7 @@ def test_pairs_and_prompts(tmp_path: Path) -> None:
         ("paired.seed=3", r"unknown name 'seed' in \[paired\]"),
         ("objective.paired={text = 3}", r"unknown name 'paired' in \[objective\]"),
         ("prompts.slow=3", r"\[prompts\] 'slow' is 3; expected a sentence"),
-        ('transfer.prompts="p.toml"', r"unknown name 'prompts' in \[transfer\]"),
+        ('transfer.head.prompts="p.toml"', r"unknown name 'prompts' in \[transfer.head\]"),
         ("windows.starts={a = [1]}", r"unknown name 'starts' in \[windows\]"),
     ],
 )

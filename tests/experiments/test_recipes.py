@@ -13,12 +13,17 @@ from scipy.io import savemat
 
 import otolith
 from otolith import paired
-from otolith.apps.adapt import adapt
 from otolith.classifiers import prompts
+from otolith.classifiers.baselines import CLASSICAL
+from otolith.classifiers.heads import LogisticHead, MLPHead
+from otolith.classifiers.heads.logistic import PLAIN
+from otolith.classifiers.settings import Training
+from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.multimodal import MultimodalData, Narration, SensorStream, VideoStream
 from otolith.data.store import open_store
 from otolith.datasets import DATASETS
 from otolith.datasets.prepare import prepare_dataset
+from otolith.evaluation.arms import mode_of
 from otolith.experiments import recipe
 from otolith.experiments.run import Run
 
@@ -32,8 +37,7 @@ SHORT = [
     "protocol.folds=2",
     "protocol.seeds=[0]",
     "protocol.shots=[2]",
-    "transfer.epochs=1",
-    "transfer.hidden=[8]",
+    "transfer.training.epochs=1",
 ]
 WORDS = paired.TextEncoder(
     "minilm",
@@ -234,7 +238,7 @@ def test_every_recipe_runs(
     assert loaded.dataset in DATASETS
     more = {"objective.future_steps=8"} if "future_steps" in loaded.objective else set()
     if loaded.encoder["name"] == "primus":  # two test people of six, and a recurrence of a fifth of the width
-        more |= {"encoder.width=32", "transfer.steps=1", "pretrain.share=0.05"}
+        more |= {"encoder.width=32", "transfer.training.steps=1", "pretrain.share=0.05"}
         more |= {'protocol.test=["2", "4"]'} if "test" in loaded.protocol else set()
     if "subjects" in loaded.windows:  # the made corpus has fewer people
         more |= {f"windows.subjects={json.dumps(open_store(data / loaded.dataset).subjects[:5])}"}
@@ -291,9 +295,45 @@ def test_the_experiment_of_primus_is_there() -> None:
     assert {"alpha-0.25", "alpha-0.75"} < sensitive
 
 
-def test_the_default_of_adapt_is_the_recipe_for_few_labels() -> None:
+def test_the_few_shot_arm_is_the_default_of_the_classifier() -> None:
+    for name in ("few-shot", "demo"):
+        made = recipe.load(RECIPES / f"{name}.toml")
+        few_shot = TransferClassifier.from_arguments(made.classifier_arguments("few-shot"))
+        default = TransferClassifier()
+        assert few_shot.mode == default.mode and few_shot.head.arguments() == default.head.arguments()
+
+
+def test_the_papers_arms_are_the_defaults_of_head_and_training() -> None:
+    made = recipe.load(RECIPES / "dont-freeze.toml")
+    for mode in ("frozen", "finetune", "scratch", "random-frozen"):
+        arm = TransferClassifier.from_arguments(made.classifier_arguments(mode))
+        assert arm.head.arguments() == MLPHead().arguments() and arm.training.arguments() == Training().arguments()
+
+
+def test_arms_differ_in_what_their_names_say() -> None:
+    """An override of one setting leaves the others of its table as they are."""
     made = recipe.load(RECIPES / "few-shot.toml")
-    assert {**made.transfer, **made.overrides["few-shot"]} == adapt.TRANSFER
-    shown = recipe.load(RECIPES / "demo.toml")
-    arm = {**shown.transfer, **shown.overrides["few-shot"]}
-    assert {name: arm[name] for name in adapt.TRANSFER} == adapt.TRANSFER
+    method = LogisticHead().arguments()
+    heads = {
+        arm: TransferClassifier.from_arguments(made.classifier_arguments(arm)).head.arguments()
+        for arm in made.protocol["modes"]
+        if mode_of(arm, made.overrides) not in CLASSICAL
+    }
+    differing = {arm: {k: v for k, v in head.items() if v != method[k]} for arm, head in heads.items()}
+    assert differing == {
+        "few-shot": {},
+        "random-frozen": {},
+        "without-self-training": {"self_training_rounds": 0},
+        "without-people": {"subject_weight": 0.0, "self_training_rounds": 0},
+        "without-whitening": {"whiten": None},
+        "without-copies": {"n_augmented_copies": 0},
+        "without-statistics": {"use_statistics": False},
+        "frozen": {"whiten": None, "use_statistics": False, "n_augmented_copies": 0},
+    }
+    evidence = recipe.load(RECIPES / "evidence.toml")
+    for arm in ("frozen-logistic", "random-logistic"):
+        head = TransferClassifier.from_arguments(evidence.classifier_arguments(arm)).head
+        assert head.arguments() == LogisticHead(**PLAIN).arguments()
+    primus = recipe.load(RECIPES / "primus.toml")
+    scratch = TransferClassifier.from_arguments(primus.classifier_arguments("scratch")).training
+    assert (scratch.lr, scratch.finetuning.encoder_lr, scratch.batch_size, scratch.steps) == (1e-3, 1e-3, 64, 200)

@@ -40,8 +40,8 @@ seeds = [0, 1]
 shots = [2]
 modes = ["frozen", "scratch", "forest"]
 [transfer]
-head = "logistic"
-steps = 2
+head = {{ name = "logistic", C = 1.0, whiten = "none", use_statistics = false, n_augmented_copies = 0 }}
+training = {{ steps = 2 }}
 """
 
 
@@ -163,8 +163,8 @@ seeds = [0, 1]
 shots = [2, 3]
 modes = ["zero-shot", "frozen", "scratch", "forest"]
 [transfer]
-head = "text"
-steps = 2
+head = {{ name = "text" }}
+training = {{ steps = 2 }}
 [variants.primus]
 [variants.simclr]
 objective = {{ name = "simclr" }}

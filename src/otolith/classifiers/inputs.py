@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 from sklearn.metrics import accuracy_score
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from otolith.data.windows import Windows
@@ -130,6 +131,7 @@ def accuracy(model: Any, X: Examples, y: Any = None, sample_weight: Any = None) 
 
     A classifier that was loaded from a file predicts names; label numbers of `Windows` are then compared by their names.
     """
+    check_is_fitted(model, "classes_")
     labels = check_labels(X, y)
     if y is None and isinstance(X, Windows) and np.asarray(model.classes_).dtype.kind in "UO":
         labels = np.asarray(X.label_names)[labels]

@@ -293,6 +293,9 @@ def _classifier(table: Table, what: str, head: str | None, skip: Sequence[str]) 
     if "training" in table:
         given = dict(table["training"])
         tuning = given.pop("finetuning", {})
+        if not isinstance(tuning, dict):
+            example = "{ layer_decay = 0.5 }"
+            raise ValueError(f"[{what}.training] finetuning = {tuning!r}; expected a table, such as {example}")
         _known(given, inspect.signature(Training).parameters, f"[{what}.training]")
         checked["training"] = _typed(given, [Training], f"{what}.training", skip=("finetuning",))
         if tuning:
