@@ -249,3 +249,7 @@ def _main() -> None:
         except Exception as error:  # of any kind: the file is damaged
             why = f"{str(error)[:300] or type(error).__name__}; copy it again"
             out.write(json.dumps({"error": why}).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    _main()
