@@ -48,7 +48,8 @@ def test_the_kept_text_is_a_recipe_that_loads_to_the_same(tmp_path: Path) -> Non
         MINIMAL
         + '[transfer]\nhead = { name = "mlp", hidden = [8] }\n[transfer.training]\nlr = 1e-4\npatience = "none"\n'
     )
-    text += "[transfer.finetune.training]\nsteps = 7\nfinetuning = { layer_decay = 0.5 }\n[transfer.frozen.head]\ndropout = 0\n"
+    text += "[transfer.finetune.training]\nsteps = 7\nfinetuning = { layer_decay = 0.5 }\n"
+    text += "[transfer.frozen.head]\ndropout = 0\n"
     one = load(tmp_path, text, 'objective.augmentations=[{name = "rotation", sd_degrees = 20}]')
     two = load(tmp_path, one.text, "name=mine")
     head = {"name": "mlp", "hidden": [8]}
