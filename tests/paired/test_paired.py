@@ -504,7 +504,7 @@ def slow(vectors: PairedEmbeddings, recording: int, begin: float, seconds: float
 def test_the_vectors_of_windows_are_those_of_a_slow_loop(
     reduce: Any, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("otolith.paired.vectors._BLOCK", 7)
+    monkeypatch.setattr("otolith.paired.embeddings._BLOCK", 7)
     random = np.random.default_rng(seed)
     recording = np.sort(random.choice([0, 1, 3, 4], 80))
     start = random.integers(-20, 120, 80) / 10

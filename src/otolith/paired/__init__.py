@@ -3,7 +3,7 @@
 from otolith.paired.encode import Progress, compute, pair
 from otolith.paired.image import ImageEncoder, image_encoder
 from otolith.paired.text import TextEncoder, clean_narration, text_encoder
-from otolith.paired.vectors import PairedEmbeddings, folder_of, load, modalities
+from otolith.paired.embeddings import PairedEmbeddings, folder_of, load, modalities
 
 __all__ = [
     "ImageEncoder",
