@@ -31,7 +31,7 @@ from otolith.data.store import Store
 from otolith.data.windows import Windows, join
 from otolith.encoders import CPC, Encoder, Strided
 from otolith.objectives import SimCLR
-from otolith.pretrain import warmup_cosine
+from otolith.pretraining import warmup_cosine
 
 MODES = ("frozen", "finetune", "scratch", "random-frozen")
 every_mode = pytest.mark.parametrize("mode", MODES)

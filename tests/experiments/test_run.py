@@ -1,6 +1,7 @@
 """Stages: which people an encoder sees, where it lies, and what several runs share."""
 
 import dataclasses
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,8 +17,12 @@ from otolith.data.multimodal import MultimodalData, Narration, SensorStream
 from otolith.data.prepare import prepare
 from otolith.data.store import open_store
 from otolith.datasets import synthetic
+from otolith.encoders import ENCODERS, Strided
 from otolith.experiments import recipe, study
+from otolith.experiments.build import made_from
 from otolith.experiments.run import Run
+from otolith.objectives import OBJECTIVES, SimCLR
+from otolith.pretraining import pretrain
 
 TEXT = """
 dataset = "synthetic"
@@ -100,6 +105,71 @@ def test_the_name_of_an_encoder_follows_from_all_that_made_it(data: Path, tmp_pa
     assert len(names) == 6
     again = run(data, tmp_path / "elsewhere", '["synthetic"]').encoder_path(unit)
     assert again.name == job.encoder_path(unit).name and again.parent != job.encoder_path(unit).parent
+
+
+def with_changes(job: Run, **sections: dict) -> str:
+    """The name of the first encoder under a recipe whose sections have further settings."""
+    changed = {name: {**getattr(job.recipe, name), **table} for name, table in sections.items()}
+    other = Run(dataclasses.replace(job.recipe, **changed), job.folder, job.data)
+    return other.encoder_path(other.plan(other.windows())[0]).name
+
+
+def test_a_default_that_is_written_out_makes_no_other_encoder(data: Path, tmp_path: Path) -> None:
+    job = run(data, tmp_path, '["synthetic"]')
+    name = with_changes(job)
+    assert (
+        with_changes(job, pretrain={"lr": 1e-3, "sampling": {"share": 1.0}, "runtime": {"precision": "32-true"}})
+        == name
+    )
+    assert with_changes(job, encoder={"dropout": 0.0}, objective={"temperature": 0.1}) == name
+    assert with_changes(job, pretrain={"runtime": {"report_every": 3, "accelerator": "cpu"}}) == name
+    assert with_changes(job, pretrain={"sampling": {"share": 0.5}}) != name
+    assert with_changes(job, pretrain={"runtime": {"precision": "bf16-mixed"}}) != name
+
+
+def test_another_default_of_the_loop_makes_another_encoder(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = run(data, tmp_path, '["synthetic"]')
+    name = with_changes(job)
+    monkeypatch.setitem(inspect.unwrap(pretrain).__kwdefaults__, "lr", 2e-3)
+    assert with_changes(job) != name and with_changes(job, pretrain={"lr": 1e-3}) == name
+
+
+@pytest.mark.parametrize("family", ["encoder", "objective"])
+def test_another_default_of_what_is_built_makes_another_encoder(
+    family: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def registered(default: float) -> None:
+        if family == "encoder":
+
+            class Mine(Strided):
+                def __init__(self, channels: int, mean=None, std=None, dropout: float = default) -> None:
+                    super().__init__(channels, mean, std, dropout)
+
+            monkeypatch.setitem(ENCODERS, "strided", Mine)
+        else:
+
+            class Own(SimCLR):
+                def __init__(self, encoder, temperature: float = default) -> None:
+                    super().__init__(encoder, temperature=temperature)
+
+            monkeypatch.setitem(OBJECTIVES, "simclr", Own)
+
+    job = run(data, tmp_path, '["synthetic"]')
+    registered(0.1)
+    name, argument = with_changes(job), {"encoder": "dropout", "objective": "temperature"}[family]
+    registered(0.2)
+    assert with_changes(job) != name
+    assert with_changes(job, **{family: {argument: 0.1}}) == name
+
+
+def test_naming_an_encoder_reads_no_signal(data: Path, tmp_path: Path) -> None:
+    job = run(data, tmp_path, '["synthetic"]')
+    train = job.unlabelled["synthetic"]
+    unreadable = dataclasses.replace(train, values=tuple(torch.full_like(values, torch.nan) for values in train.values))
+    assert made_from(job.recipe, unreadable, None, 0) == made_from(job.recipe, train, None, 0)
+    assert made_from(job.recipe, train[1:], None, 0) != made_from(job.recipe, train, None, 0)
 
 
 def test_runs_share_encoders_and_the_rows_that_do_not_depend_on_them(data: Path, tmp_path: Path) -> None:
@@ -253,7 +323,7 @@ def test_fewer_pairs_and_corpora_without_any(with_pairs: Path, tmp_path: Path) -
     assert 0 < share < 1 and not (part.train.present["skeleton"] & ~part.train.present["text"]).any()
     assert part.path.name != whole.pretraining(unit).path.name
     plain = paired_run(with_pairs, tmp_path / "c", "simclr")
-    assert not plain.pretraining(unit).train.paired and not plain.searchable
+    assert not plain.pretraining(unit).train.paired and not plain.can_retrieve
     assert paired_run(with_pairs, tmp_path / "c", "simclr", fraction=0.5).encoder_path(unit) == plain.encoder_path(unit)
     with pytest.raises(
         ValueError, match="'simclr' is trained on motion alone, so it finds nothing in other modalities"
@@ -264,14 +334,14 @@ def test_fewer_pairs_and_corpora_without_any(with_pairs: Path, tmp_path: Path) -
     mine = np.array([name.startswith("synthetic:") for name in joined.subject_names])[joined.subject]
     np.testing.assert_array_equal(joined.present["text"].numpy(), mine)
     away = paired_run(with_pairs, tmp_path / "e", dataset="motionsense", corpora='["synthetic"]')
-    assert not away.searchable
+    assert not away.can_retrieve
     with pytest.raises(
-        FileNotFoundError, match=r"holds no vectors of text, skeleton; run first: otolith pair motionsense"
+        FileNotFoundError, match=r"holds no embeddings of text, skeleton; run first: otolith pair motionsense"
     ):
         list(away.retrieve())
     none = paired_run(with_pairs, tmp_path / "f", dataset="motionsense", corpora='["motionsense"]')
     with pytest.raises(
-        FileNotFoundError, match=r"no paired vectors at '.*text.safetensors'; run first: otolith pair moti"
+        FileNotFoundError, match=r"no paired embeddings at '.*text.safetensors'; run first: otolith pair moti"
     ):
         none.pretraining(unit)
 
@@ -286,7 +356,7 @@ def test_a_study_goes_by_the_recipes_setting(with_pairs: Path, tmp_path: Path, w
     for run in runs[:3]:
         list(run.pretrain())
         list(run.evaluate()[1])
-        if run.searchable:
+        if run.can_retrieve:
             list(run.retrieve())
     rows, counts = study.study_rows(runs)
     assert counts == {

@@ -28,7 +28,7 @@ from otolith.data.sampling import seeded
 from otolith.data.windows import SignalSpec, Windows
 from otolith.encoders import Encoder
 from otolith.objectives import OBJECTIVES, Objective
-from otolith.pretrain import warmup_cosine
+from otolith.pretraining import warmup_cosine
 
 Mode = Literal["frozen", "finetune", "scratch", "random-frozen", "zero-shot"]
 _CHOICES = {

@@ -103,7 +103,7 @@ def study(
             console.print(f"[bold]{number + 1}/{len(runs)}[/] {job.folder.name}", highlight=False)
             _pretrain(job)
             _evaluate(job, jobs)
-            if job.searchable:
+            if job.can_retrieve:
                 _retrieve(job)
     target = page or run / "study.md"
     rows, planned = read_table(read) if read else study.study_rows(runs)
