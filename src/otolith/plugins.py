@@ -12,6 +12,7 @@ Otolith's own names win. Nothing is loaded before its name is asked for.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections.abc import Iterable, Mapping
 from importlib import metadata
@@ -65,8 +66,11 @@ def name_of(member: Any, own: Mapping[str, Any], kind: str) -> str | None:
         if value is member:
             return name
     for entry in metadata.entry_points(group=f"otolith.{kind}s"):
-        if _package(entry.value) == _package(getattr(member, "__module__", "")) and entry.load() is member:
-            return entry.name
+        if entry.name in own or _package(entry.value) != _package(getattr(member, "__module__", "")):
+            continue
+        with contextlib.suppress(Exception):  # an entry that cannot be loaded is another one
+            if entry.load() is member:
+                return entry.name
     return None
 
 

@@ -201,6 +201,7 @@ def test_the_recipes_own_space_replaces_the_papers(data: Path, tmp_path: Path) -
     assert again.search == expected and again.text == job.recipe.text
     changes = ['search.objective.augmentations=[[{name="noise"}], [{name="rotation"}, {name="noise"}]]']
     changes += ["search.pretrain.patience=[3, 'none']", "search.pretrain.batch_size={low=8, high=64}"]
+    changes += ["search.pretrain.sampling.share=[0.5, 1.0]"]
     loaded = run(data, tmp_path, *changes).recipe
     assert loaded.search["pretrain.patience"] == [3, None]
     assert loaded.search["pretrain.batch_size"] == {"low": 8, "high": 64, "log": False}
@@ -208,6 +209,8 @@ def test_the_recipes_own_space_replaces_the_papers(data: Path, tmp_path: Path) -
     drawn = [trials.draw_settings(study, study.ask(), loaded, loaded.search) for _ in range(12)]
     assert {type(settings["pretrain.batch_size"]) for settings in drawn} == {int}
     assert {settings["pretrain.patience"] for settings in drawn} == {3, None}
+    shares = {recipe.changed(loaded, settings).pretrain["sampling"]["share"] for settings in drawn}
+    assert shares == {0.5, 1.0}
     assert {len(settings["objective.augmentations"]) for settings in drawn} == {1, 2}
 
 
@@ -231,7 +234,7 @@ def test_the_recipes_own_space_replaces_the_papers(data: Path, tmp_path: Path) -
         ("search.pretrain.lr=['fast']", r"\[search.pretrain\] lr = 'fast'"),
         ("search.pretrain.lr=[0.1, 0.1]", "names a value twice"),
         ("search.pretrain.batch_size={low=0.5, high=2}", "batch_size = 0.5"),
-        ("search.pretrain.draw={low='subject', high='uniform'}", "expected numbers"),
+        ("search.pretrain.sampling.draw={low='subject', high='uniform'}", "expected numbers"),
         ("search=3", r"'search' is a value; expected a section \[search\]"),
     ],
 )

@@ -59,7 +59,11 @@ GIVEN = {
     "objective": ("encoder", "paired", "mean", "std"),
     "pretrain": ("objective", "train", "validation", "seed", "runtime.resume"),
 }
-"""Arguments that no recipe sets, as they follow from the run."""
+"""Arguments that no recipe sets, as they follow from the run, by section."""
+
+GIVEN_WINDOWS = ("store", "starts")
+GIVEN_PROTOCOL = ("windows", "plan", "encoders", "transfer", "overrides", "prompts", "allow_seen")
+GIVEN_CLASSIFIER = ("encoder", "seed", "prompts")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,7 +177,7 @@ def _check(tree: Table, default_name: str) -> Recipe:
     arms = {key: value for key, value in tree["transfer"].items() if isinstance(value, dict)}
     for arm, table in arms.items():
         check_names([table.get("mode", arm)], MODES, f"[transfer.{arm}], whose mode is none of these")
-    windows = check_table(tree["windows"], [cut], "windows", skip=("store", "starts"))
+    windows = check_table(tree["windows"], [cut], "windows", skip=GIVEN_WINDOWS)
     try:
         prompts = check_prompts(tree["prompts"]) or None
     except ValueError as error:
@@ -187,7 +191,7 @@ def _check(tree: Table, default_name: str) -> Recipe:
         windows=windows,
         unlabelled={
             **windows,
-            **check_table(tree["unlabelled"], [cut], "unlabelled", skip=("store", "label", "starts")),
+            **check_table(tree["unlabelled"], [cut], "unlabelled", skip=("label", *GIVEN_WINDOWS)),
             "label": None,
         },
         paired=_pairs(tree["paired"]),
@@ -199,7 +203,7 @@ def _check(tree: Table, default_name: str) -> Recipe:
             tree["protocol"],
             [units, cells],
             "protocol",
-            skip=("windows", "plan", "encoders", "transfer", "overrides", "prompts", "allow_seen"),
+            skip=GIVEN_PROTOCOL,
         ),
         transfer=check_table(transfer, [TransferClassifier], "transfer", skip=("encoder", "mode", "seed", "prompts")),
         overrides={

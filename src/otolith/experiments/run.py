@@ -166,12 +166,17 @@ class Run:
         fifth of whom validate. An encoder that sees other corpora alone serves all folds of a seed.
         """
         label, seed = encoder_label(self.recipe, unit)
-        train, validation = pretraining_windows(self.unlabelled, self.recipe.dataset, unit, seed)
+        train, validation = self.pretraining_windows(unit)
         key = (label, None if unit is None else unit.split)
         if key not in self._hashes:
             self._hashes[key] = fingerprint(made_from(self.recipe, train, validation, seed))
         path = self.encoders / f"{self.recipe.objective['name']}-{label}-{self._hashes[key][:12]}.safetensors"
         return Pretraining(path, train, validation, seed, self._hashes[key])
+
+    def pretraining_windows(self, unit: FoldSeed | None) -> tuple[Windows, Windows | None]:
+        """Return the windows that the encoder for a fold and seed learns from, and those that stop its training or None."""
+        _, seed = encoder_label(self.recipe, unit)
+        return pretraining_windows(self.unlabelled, self.recipe.dataset, unit, seed)
 
     @functools.cached_property
     def _hashes(self) -> dict[Any, str]:

@@ -22,10 +22,12 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from otolith.checkpoints.provenance import PRETRAINING_CODE, RESULT_CODE, code_version
 from otolith.data.cutting import cut
 from otolith.data.windows import Windows
+from otolith.experiments.build import given_settings
 from otolith.experiments.corpora import open_corpus
-from otolith.experiments.run import Pretraining, Run
+from otolith.experiments.run import Run
 from otolith.experiments.search_page import write_search
 from otolith.experiments.search_space import Metric, drawn_settings, incomparable, pretrain_setting, space
 from otolith.experiments.trials import Task, Trial, count_finished, give_up, is_stale, own_process, run_trial
@@ -72,12 +74,12 @@ def search(
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ValueError("a search trains on one device; for several, start it several times with one --storage")
     unit = job.plan(job.subject_windows())[0]
-    first = job.pretraining(unit)
-    task = Task(job, unit, space(job.recipe, first.train, by), trials, _scoring_windows(job, by, on), heartbeat_s)
+    train, validation = job.pretraining_windows(unit)
+    task = Task(job, unit, space(job.recipe, train, by), trials, _scoring_windows(job, by, on), heartbeat_s)
     if by == "loss":
-        _check_comparable(task, first)
-    study = _study(task, first, by, storage)
-    people = sorted({*first.train.people, *([] if first.validation is None else first.validation.people)})
+        _check_comparable(task, validation)
+    study = _study(task, train, validation, by, storage)
+    people = sorted({*train.people, *([] if validation is None else validation.people)})
     while True:
         for trial in study.trials:
             if trial.state.name == "RUNNING" and is_stale(trial):
@@ -99,7 +101,7 @@ def search(
     yield Trial(best.number, count_finished(study), trials, "complete", settings, value=best.value, done=True)
 
 
-def _study(task: Task, first: Pretraining, by: Metric, storage: str | None) -> Any:
+def _study(task: Task, train: Windows, validation: Windows | None, by: Metric, storage: str | None) -> Any:
     """The Optuna study, with the trials that an earlier search in this process left put back in line."""
     import optuna  # imported here: it takes a second
 
@@ -108,7 +110,9 @@ def _study(task: Task, first: Pretraining, by: Metric, storage: str | None) -> A
     if storage is None:
         job.folder.mkdir(parents=True, exist_ok=True)
         storage = f"sqlite:///{(job.folder / 'search.db').resolve().as_posix()}"
-    sought = [task.found, first.made_from, by, None if task.windows is None else task.windows.content_hash]
+    windows = [None if each is None else each.content_hash for each in (train, validation, task.windows)]
+    code = code_version(PRETRAINING_CODE if by == "loss" else RESULT_CODE)
+    sought = [task.found, given_settings(job.recipe, job.recipe.seed), windows, by, code]
     warmup = pretrain_setting(job.recipe, "epochs") // 10
     study = optuna.create_study(
         study_name=f"{job.recipe.name}-{fingerprint(sought)[:12]}",
@@ -123,10 +127,10 @@ def _study(task: Task, first: Pretraining, by: Metric, storage: str | None) -> A
     return study
 
 
-def _check_comparable(task: Task, first: Pretraining) -> None:
+def _check_comparable(task: Task, validation: Windows | None) -> None:
     """Raise ValueError where losses of the settings to search cannot be compared."""
     objective = task.job.recipe.objective["name"]
-    if first.validation is None:
+    if validation is None:
         raise ValueError("there are no validation subjects: a corpus of one subject alone cannot be searched by loss")
     if "objective.name" in task.found:
         raise ValueError("losses of different objectives cannot be compared; search them by transfer")

@@ -83,7 +83,7 @@ def pretrain(
         objective: trained in place.
         train: windows to learn from; their labels, if any, cannot be reached.
         validation: windows of other subjects, for early stopping; None: the last weights are kept.
-        epochs: at most.
+        epochs: largest number of epochs.
         batch_size: over all devices together. An epoch's last, incomplete batch is dropped, unless it is the only one.
         lr: learning rate of Adam, at its highest if a schedule changes it.
         weight_decay: of Adam.
