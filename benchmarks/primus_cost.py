@@ -41,6 +41,7 @@ def child(arm: str, data: Path, times: int, limit: int, threads: int) -> None:
 
     from otolith.classifiers.transfer import TransferClassifier
     from otolith.experiments import recipe
+    from otolith.experiments.build import build_encoder, build_objective, pretrain_arguments
     from otolith.experiments.run import Run
 
     torch.set_num_threads(threads)
@@ -50,7 +51,7 @@ def child(arm: str, data: Path, times: int, limit: int, threads: int) -> None:
     run = Run(settings, Path(), data)
     once = run.windows() if arm == TUNED else run.pretraining(None).train
     windows = once[np.tile(np.arange(len(once)), times)]
-    encoder = settings.build_encoder(once, 0)
+    encoder = build_encoder(settings, once, 0)
     steps, speed = 0, 0.0
     if arm == TUNED:
         arguments = {**settings.transfer, **settings.overrides["finetune"]}
@@ -64,11 +65,11 @@ def child(arm: str, data: Path, times: int, limit: int, threads: int) -> None:
             ends.append(clock() - started)
         speed = (steps - 1) * batch / (ends[2] - ends[1])
     elif arm != NOTHING:
-        from otolith.pretrain import pretrain
+        from otolith.pretraining import Runtime, pretrain
 
-        objective = settings.build_objective(encoder, once, 0)
-        once_over = {**settings.pretrain, "epochs": 1, "report_every": 1}
-        for step in pretrain(objective, windows, accelerator="cpu", **once_over):
+        objective = build_objective(settings, encoder, once, 0)
+        once_over = pretrain_arguments(settings) | {"epochs": 1, "runtime": Runtime(accelerator="cpu", report_every=1)}
+        for step in pretrain(objective, windows, **once_over):
             steps, now = step.index, clock()
             if steps == 1:
                 started = now

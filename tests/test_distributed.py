@@ -21,7 +21,7 @@ from otolith.data.windows import Windows
 from otolith.encoders import Strided
 from otolith.objectives import Objective, Reconstruction, SimCLR
 from otolith.objectives.contrast import gather_rows, nt_xent
-from otolith.pretrain import pretrain
+from otolith.pretraining import Runtime, pretrain
 from published_files import layout
 
 PAIRED = {"text": 5, "sound": 7}
@@ -54,8 +54,8 @@ def train(name: str, folder: Path, *, state: Path | None = None, records: int | 
         windows.for_subjects(["4"])[::7],
     )  # 51 and 17 windows: both end in an odd batch
     sides = tuple(with_pairs(side) for side in sides)
-    often = {"report_every": 1, "save_every_s": 0.0, "resume": state}
-    steps = pretrain(objective, *sides, epochs=2, batch_size=16, accelerator="cpu", **often)
+    often = Runtime(accelerator="cpu", report_every=1, save_every_s=0.0, resume=state)
+    steps = pretrain(objective, *sides, epochs=2, batch_size=16, runtime=often)
     reported = [step.validation for step in itertools.islice(steps, records) if step.validation is not None]
     steps.close()
     return {"weights": objective.state_dict(), "validation": reported}

@@ -7,10 +7,13 @@ import otolith
 
 ROOT = Path(otolith.__file__).parent
 ORDER = """
-    storage data formats datasets paired encoders objectives pretrain checkpoints classifiers evaluation reports experiments
-    apps cli
+    plugins storage data formats datasets paired encoders objectives pretraining checkpoints classifiers evaluation reports
+    experiments apps cli
 """.split()  # noqa: SIM905 - reads as the list it is
-FORBIDDEN = {"evaluation": {"objectives", "pretrain"}, "encoders": {"storage", "data", "formats", "datasets", "paired"}}
+FORBIDDEN = {
+    "evaluation": {"objectives", "pretraining"},
+    "encoders": {"storage", "data", "formats", "datasets", "paired"},
+}
 
 
 def _imports(path: Path) -> set[str]:

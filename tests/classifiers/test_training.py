@@ -17,7 +17,7 @@ from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.windows import Windows
 from otolith.encoders import Strided
 from otolith.objectives import SimCLR
-from otolith.pretrain import warmup_cosine
+from otolith.pretraining import warmup_cosine
 
 
 def moved(model: TransferClassifier, before: dict[str, Tensor]) -> set[int]:

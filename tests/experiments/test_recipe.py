@@ -10,6 +10,7 @@ import otolith
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.encoders import Strided
 from otolith.experiments import recipe
+from otolith.experiments.build import build_encoder, build_objective
 from otolith.objectives import Reconstruction
 
 MINIMAL = """
@@ -68,13 +69,26 @@ def test_the_kept_text_is_a_recipe_that_loads_to_the_same(tmp_path: Path) -> Non
     [
         (MINIMAL + "[pretrain]\nepoch = 3\n", r"unknown name 'epoch' in \[pretrain\]; did you mean 'epochs'"),
         (MINIMAL + "[pretain]\nepochs = 3\n", "did you mean 'pretrain'"),
-        (MINIMAL.replace("synthetic", "synthetik"), "did you mean 'synthetic'"),
+        (
+            MINIMAL + "[pretrain]\ndraw = 'variance'\n",
+            r"unknown name 'draw' in \[pretrain\]; did you mean 'sampling.draw'",
+        ),
+        (
+            MINIMAL + "[pretrain]\nsampling = 'variance'\n",
+            r"\[pretrain\] sampling = 'variance': expected a table with some of",
+        ),
+        (MINIMAL + "[pretrain.sampling]\nshares = 1\n", r"'shares' in \[pretrain.sampling\]; did you mean 'share'"),
+        (MINIMAL + "[pretrain.runtime]\nresume = 'x'\n", r"unknown name 'resume' in \[pretrain.runtime\]"),
+        (MINIMAL.replace('"synthetic"', '"../elsewhere"'), r"corpus '../elsewhere' is not the name of a folder"),
         (MINIMAL.replace("strided", "stride"), "did you mean 'strided'"),
         (MINIMAL.replace("simclr", "simclrr"), "did you mean 'simclr'"),
         (MINIMAL + "[protocol]\njobs = 2\n", r"unknown name 'jobs' in \[protocol\]"),
         (MINIMAL + "[pretrain]\nseed = 2\n", r"unknown name 'seed' in \[pretrain\]"),
         (MINIMAL + "[pretrain]\nepochs = 'many'\n", r"\[pretrain\] epochs = 'many': .*integer"),
-        (MINIMAL + "[pretrain]\ndraw = 'variances'\n", r"\[pretrain\] draw .*'uniform', 'subject' or 'variance'"),
+        (
+            MINIMAL + "[pretrain]\nsampling.draw = 'odd'\n",
+            r"\[pretrain.sampling\] draw .*'uniform', 'subject' or 'variance'",
+        ),
         (MINIMAL + "[transfer.finetune]\ntrainings = {}\n", r"\[transfer.finetune\]; did you mean 'training'"),
         (MINIMAL + "[transfer]\nlr = 0.1\n", r"unknown name 'lr' in \[transfer\]; known: head, training, device"),
         (MINIMAL + "[transfer.training]\nstep = 3\n", r"\[transfer.training\]; did you mean 'steps'"),
@@ -125,7 +139,7 @@ def test_corpora_to_pretrain_on_and_arms_of_ones_own(tmp_path: Path) -> None:
     for change, message in [
         ("pretrain_on=[]", r"pretrain_on is \[\]; expected a list of corpora, each once"),
         ('pretrain_on=["spar", "spar"]', "each once"),
-        ('pretrain_on=["spa"]', "unknown name 'spa' in pretrain_on; did you mean 'spar'"),
+        ("pretrain_on=[3]", "the corpus 3 is not the name of a folder of prepared data"),
         ("transfer.odd.training.lr=0.1", r"unknown name 'odd' in \[transfer.odd\], whose mode is none of these"),
     ]:
         with pytest.raises(ValueError, match=message):
@@ -192,7 +206,7 @@ def test_pairs_and_prompts(tmp_path: Path) -> None:
     path.write_text(PAIRED)
     loaded = recipe.load(path)
     assert loaded.prompts == {"very slow": ["a person creeps"], "fast": ["run", "sprint"]}
-    assert loaded.paired == {"modalities": ["text", "skeleton"], "fraction": 0.5} and loaded.pairs
+    assert loaded.paired == {"modalities": ["text", "skeleton"], "fraction": 0.5} and loaded.takes_pairs
     assert loaded.setting == "mine" and loaded.transfer == {"head": {"name": "text"}}
     for arm, mode in (("frozen", "frozen"), ("zero-shot", "zero-shot")):
         found = loaded.classifier_arguments(arm)
@@ -205,12 +219,12 @@ def test_pairs_and_prompts(tmp_path: Path) -> None:
     other = recipe.load(path, variant="other")
     assert other.prompts == {"slow": ["walk"]}, "prompts are replaced, not mixed"
     assert other.paired == {"modalities": ["skeleton"], "fraction": 0.5}
-    assert not recipe.load(path, variant="plain").pairs
+    assert not recipe.load(path, variant="plain").takes_pairs
     (tmp_path / "below").mkdir()
     (tmp_path / "below" / "b.toml").write_text('extends = "../mine.toml"\n')
     assert recipe.load(tmp_path / "below" / "b.toml").prompts == loaded.prompts
     minimal = load(tmp_path, MINIMAL)
-    assert (minimal.setting, minimal.paired, minimal.prompts, minimal.pairs) == ("synthetic", {}, None, False)
+    assert (minimal.setting, minimal.paired, minimal.prompts, minimal.takes_pairs) == ("synthetic", {}, None, False)
 
 
 @pytest.mark.parametrize(
@@ -243,9 +257,9 @@ def test_an_encoder_that_normalises_itself_and_heads_of_the_pairs_sizes(tmp_path
     paired = {"text": torch.zeros(len(long), 9), "skeleton": torch.zeros(len(long), 4)}
     present = {name: torch.ones(len(long), dtype=torch.bool) for name in paired}
     long = dataclasses.replace(long, paired=paired, present=present)
-    encoder = loaded.build_encoder(long, seed=0)
+    encoder = build_encoder(loaded, long, seed=0)
     assert encoder.mean == [0.0] * 6 and encoder.std == [1.0] * 6
-    objective = loaded.build_objective(encoder, long, seed=0)
+    objective = build_objective(loaded, encoder, long, seed=0)
     assert objective.paired == {"text": 9, "skeleton": 4}
     assert {name: head.out_features for name, head in objective.mmcl_head.items()} == objective.paired
 
@@ -259,16 +273,16 @@ def test_a_missing_recipe_lists_its_neighbours(tmp_path: Path) -> None:
 def test_built_objects_take_their_arguments_from_recipe_and_windows(tmp_path: Path, windows) -> None:
     text = MINIMAL.replace("simclr", "reconstruction").replace('"strided"', '"strided"\ndropout = 0.3')
     loaded = load(tmp_path, text)
-    encoder = loaded.build_encoder(windows, seed=3)
+    encoder = build_encoder(loaded, windows, seed=3)
     assert isinstance(encoder, Strided)
     assert encoder.dropout == 0.3
     assert encoder.mean == windows.statistics()["mean"]
-    objective = loaded.build_objective(encoder, windows, seed=3)
+    objective = build_objective(loaded, encoder, windows, seed=3)
     assert isinstance(objective, Reconstruction)
     assert objective.steps == windows.shape[2]
-    again = loaded.build_encoder(windows, seed=3)
+    again = build_encoder(loaded, windows, seed=3)
     assert all(torch.equal(a, b) for a, b in zip(encoder.parameters(), again.parameters(), strict=True))
-    other = loaded.build_encoder(windows, seed=4)
+    other = build_encoder(loaded, windows, seed=4)
     assert not all(torch.equal(a, b) for a, b in zip(encoder.parameters(), other.parameters(), strict=True))
 
 

@@ -249,7 +249,7 @@ def test_every_recipe_runs(
         pass
     total, rows = run.evaluate()
     made = [next(rows) for _ in range(min(total, len(loaded.protocol["modes"])))]
-    if run.searchable:
+    if run.can_retrieve:
         assert {recall.modality for recall in run.retrieve()} == {*loaded.paired["modalities"]}
     assert {row.mode for row in made} == set(loaded.protocol["modes"])
     assert all(0 <= row.macro_f1 <= 1 and not row.test_seen_in_pretraining for row in made)
@@ -281,7 +281,7 @@ def test_the_experiment_of_primus_is_there() -> None:
         primus = loaded["primus"]
         assert primus.protocol["shots"] == [1, 2, 5, 10, 20, 50] and len(primus.protocol["seeds"]) == 5
         assert {"zero-shot", "scratch", "random-frozen", "forest"} < set(primus.protocol["modes"])
-        assert loaded["primus-tenth"].paired == {**primus.paired, "fraction": 0.1} and not loaded["simclr"].pairs
+        assert loaded["primus-tenth"].paired == {**primus.paired, "fraction": 0.1} and not loaded["simclr"].takes_pairs
         assert primus.prompts is not None
         labels = primus.windows.get("labels") or DATASETS[primus.dataset].classes
         assert set(labels) <= set(primus.prompts)

@@ -1,7 +1,8 @@
 """Stages: which people an encoder sees, where it lies, and what several runs share."""
 
 import dataclasses
-from collections.abc import Iterator
+import inspect
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,18 @@ from otolith.checkpoints import checkpoint
 from otolith.classifiers import prompts
 from otolith.data.multimodal import MultimodalData, Narration, SensorStream
 from otolith.data.prepare import prepare
+from otolith.data.recording import Recording
 from otolith.data.store import open_store
 from otolith.datasets import synthetic
+from otolith.encoders import ENCODERS, Strided
 from otolith.experiments import recipe, study
+from otolith.experiments.build import made_from
 from otolith.experiments.run import Run
+from otolith.objectives import OBJECTIVES, SimCLR
+from otolith.pretraining import pretrain
 
 TEXT = """
-dataset = "synthetic"
+dataset = "{dataset}"
 pretrain_on = {corpora}
 [windows]
 channels = ["acc_x", "acc_y", "acc_z"]
@@ -54,10 +60,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(data: Path, folder: Path, corpora: str, shared: Path | None = None) -> Run:
+def run(data: Path, folder: Path, corpora: str, shared: Path | None = None, dataset: str = "synthetic") -> Run:
     path = folder / "r.toml"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(TEXT.format(corpora=corpora))
+    path.write_text(TEXT.format(corpora=corpora, dataset=dataset))
     return Run(recipe.load(path), folder, data, shared)
 
 
@@ -102,6 +108,71 @@ def test_the_name_of_an_encoder_follows_from_all_that_made_it(data: Path, tmp_pa
     assert again.name == job.encoder_path(unit).name and again.parent != job.encoder_path(unit).parent
 
 
+def with_changes(job: Run, **sections: dict) -> str:
+    """The name of the first encoder under a recipe whose sections have further settings."""
+    changed = {name: {**getattr(job.recipe, name), **table} for name, table in sections.items()}
+    other = Run(dataclasses.replace(job.recipe, **changed), job.folder, job.data)
+    return other.encoder_path(other.plan(other.windows())[0]).name
+
+
+def test_a_default_that_is_written_out_makes_no_other_encoder(data: Path, tmp_path: Path) -> None:
+    job = run(data, tmp_path, '["synthetic"]')
+    name = with_changes(job)
+    assert (
+        with_changes(job, pretrain={"lr": 1e-3, "sampling": {"share": 1.0}, "runtime": {"precision": "32-true"}})
+        == name
+    )
+    assert with_changes(job, encoder={"dropout": 0.0}, objective={"temperature": 0.1}) == name
+    assert with_changes(job, pretrain={"runtime": {"report_every": 3, "accelerator": "cpu"}}) == name
+    assert with_changes(job, pretrain={"sampling": {"share": 0.5}}) != name
+    assert with_changes(job, pretrain={"runtime": {"precision": "bf16-mixed"}}) != name
+
+
+def test_another_default_of_the_loop_makes_another_encoder(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = run(data, tmp_path, '["synthetic"]')
+    name = with_changes(job)
+    monkeypatch.setitem(inspect.unwrap(pretrain).__kwdefaults__, "lr", 2e-3)
+    assert with_changes(job) != name and with_changes(job, pretrain={"lr": 1e-3}) == name
+
+
+@pytest.mark.parametrize("family", ["encoder", "objective"])
+def test_another_default_of_what_is_built_makes_another_encoder(
+    family: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def registered(default: float) -> None:
+        if family == "encoder":
+
+            class Mine(Strided):
+                def __init__(self, channels: int, mean=None, std=None, dropout: float = default) -> None:
+                    super().__init__(channels, mean, std, dropout)
+
+            monkeypatch.setitem(ENCODERS, "strided", Mine)
+        else:
+
+            class Own(SimCLR):
+                def __init__(self, encoder, temperature: float = default) -> None:
+                    super().__init__(encoder, temperature=temperature)
+
+            monkeypatch.setitem(OBJECTIVES, "simclr", Own)
+
+    job = run(data, tmp_path, '["synthetic"]')
+    registered(0.1)
+    name, argument = with_changes(job), {"encoder": "dropout", "objective": "temperature"}[family]
+    registered(0.2)
+    assert with_changes(job) != name
+    assert with_changes(job, **{family: {argument: 0.1}}) == name
+
+
+def test_naming_an_encoder_reads_no_signal(data: Path, tmp_path: Path) -> None:
+    job = run(data, tmp_path, '["synthetic"]')
+    train = job.unlabelled["synthetic"]
+    unreadable = dataclasses.replace(train, values=tuple(torch.full_like(values, torch.nan) for values in train.values))
+    assert made_from(job.recipe, unreadable, None, 0) == made_from(job.recipe, train, None, 0)
+    assert made_from(job.recipe, train[1:], None, 0) != made_from(job.recipe, train, None, 0)
+
+
 def test_runs_share_encoders_and_the_rows_that_do_not_depend_on_them(data: Path, tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     one = run(data, tmp_path / "one", '["motionsense", "spar"]', shared)
@@ -126,6 +197,68 @@ def test_runs_share_encoders_and_the_rows_that_do_not_depend_on_them(data: Path,
     rows = list(target.evaluate()[1])
     mine = {row.fingerprint for row in rows} & {row.fingerprint for row in made}
     assert mine == {row.fingerprint for row in rows if row.mode == "forest"}
+
+
+# corpora of one's own
+
+
+def bare(seed: int, seconds: float = 15.0) -> Iterator[Recording]:
+    """Recordings without labels."""
+    for recording in synthetic.made(seed=seed, seconds=seconds):
+        yield dataclasses.replace(recording, spans=())
+
+
+@pytest.fixture(scope="module")
+def with_own(data: Path) -> Path:
+    """Two more stores that are none of Otolith's corpora: one with labels, one without."""
+    prepare(
+        synthetic.made(seed=3), data / "my-own", dataset="my-own", about={"title": "My recordings", "licence": "none"}
+    )
+    prepare(bare(4), data / "bare", dataset="bare")
+    return data
+
+
+def test_any_prepared_store_can_be_named_and_goes_with_known_ones(with_own: Path, tmp_path: Path) -> None:
+    job = run(with_own, tmp_path, '["motionsense", "my-own", "bare"]', dataset="my-own")
+    list(job.pretrain())
+    about = checkpoint.load(job.encoder_path(job.plan(job.windows())[0])).about
+    assert {person.partition(":")[0] for person in about["subjects"]} == {"motionsense", "my-own", "bare"}
+    rows = list(job.evaluate()[1])
+    assert {row.dataset for row in rows} == {"my-own"} and {row.pretrained_on for row in rows} == {
+        "-",
+        "motionsense+my-own+bare",
+    }
+    page, _ = job.report()
+    assert "My recordings: r" in page.read_text() and "6 people, 3 classes" in page.read_text()
+
+
+def test_a_corpus_that_is_not_prepared_is_named(with_own: Path, tmp_path: Path) -> None:
+    for dataset, message in [
+        ("my-won", "no prepared corpus 'my-won' in '.*'; did you mean 'my-own'"),
+        ("motionsens", "did you mean 'motionsense'"),
+        ("xyz", "no prepared corpus 'xyz' in '.*'; prepared are: .*bare.*my-own"),
+        ("pamap2", "run: otolith prepare pamap2 --source DIR"),
+    ]:
+        job = run(with_own, tmp_path, '["synthetic"]', dataset=dataset)
+        with pytest.raises(FileNotFoundError, match=message):
+            job.windows()
+        with pytest.raises(FileNotFoundError, match=message):
+            list(job.pretrain())
+        with pytest.raises(FileNotFoundError, match=message):
+            run(with_own, tmp_path, f'["synthetic", "{dataset}"]').unlabelled  # noqa: B018
+
+
+def test_stages_that_need_no_labels_take_a_corpus_without_any(with_own: Path, tmp_path: Path) -> None:
+    job = run(with_own, tmp_path, '["bare"]', dataset="bare")
+    list(job.pretrain())
+    assert len(list(job.encoders.glob("*.safetensors"))) == 3, "one for each fold"
+    for unit in job.plan(job.subject_windows()):
+        seen = set(checkpoint.load(job.encoder_path(unit)).about["subjects"])
+        assert seen == {f"bare:{name}" for name in unit.split.train + unit.split.validation}
+    list(job.pretrain(everyone=True))
+    for stage in (job.windows, job.evaluate, job.report, lambda: job.transfer(mode="frozen")):
+        with pytest.raises(ValueError, match="'bare' has no labels, so nothing can be fitted or scored on it"):
+            stage()
 
 
 # pairs
@@ -190,23 +323,40 @@ def words(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         cached.cache_clear()
 
 
-@pytest.fixture(scope="module")
-def with_pairs(data: Path) -> Path:
-    """Beside the synthetic corpus: its labels in words, and a track; beside the other two, nothing."""
-    store = open_store(data / "synthetic")
+def embed_pairs(data: Path, corpus: str, words: Sequence[str]) -> None:
+    """Embeds a sentence for each recording and a track, which lie with a corpus's recordings."""
+    store = open_store(data / corpus)
     random = np.random.default_rng(0)
     multimodal_data = [
         MultimodalData(
             entry.name,
-            (Narration(0.0, entry.steps / store.rate_hz, store.labels[entry.spans[0][2]]),),
+            (Narration(0.0, entry.steps / store.rate_hz, word),),
             sensor_streams={
                 "skeleton": SensorStream(np.arange(0, 15, 0.1), random.normal(size=(150, 7)).astype(np.float32))
             },
         )
-        for entry in store.entries
+        for entry, word in zip(store.entries, words, strict=True)
     ]
-    list(paired.compute(multimodal_data, store, paired.folder_of(data, "synthetic"), text=WORDS, image=None))
+    list(paired.compute(multimodal_data, store, paired.folder_of(data, corpus), text=WORDS, image=None))
+
+
+@pytest.fixture(scope="module")
+def with_pairs(data: Path) -> Path:
+    """Pairs of the synthetic corpus: its labels in words, and a track; none of the other two."""
+    store = open_store(data / "synthetic")
+    embed_pairs(data, "synthetic", [store.labels[entry.spans[0][2]] for entry in store.entries])
     return data
+
+
+def test_retrieval_needs_no_labels(with_own: Path, tmp_path: Path) -> None:
+    recordings = len(open_store(with_own / "bare").entries)
+    embed_pairs(with_own, "bare", [f"movement {number % 4}" for number in range(recordings)])
+    job = paired_run(with_own, tmp_path, dataset="bare", corpora='["bare"]')
+    list(job.pretrain())
+    assert job.can_retrieve
+    found = list(job.retrieve())
+    assert [(recall.modality, recall.test_subjects) for recall in found] == [("text", "1 2"), ("skeleton", "1 2")]
+    assert found[0].n_windows == len(job.subject_windows().for_subjects(["1", "2"])) and found[0].n_keys <= 4
 
 
 def paired_run(data: Path, folder: Path, variant: str | None = None, shared: Path | None = None, **what: object) -> Run:
@@ -253,7 +403,7 @@ def test_fewer_pairs_and_corpora_without_any(with_pairs: Path, tmp_path: Path) -
     assert 0 < share < 1 and not (part.train.present["skeleton"] & ~part.train.present["text"]).any()
     assert part.path.name != whole.pretraining(unit).path.name
     plain = paired_run(with_pairs, tmp_path / "c", "simclr")
-    assert not plain.pretraining(unit).train.paired and not plain.searchable
+    assert not plain.pretraining(unit).train.paired and not plain.can_retrieve
     assert paired_run(with_pairs, tmp_path / "c", "simclr", fraction=0.5).encoder_path(unit) == plain.encoder_path(unit)
     with pytest.raises(
         ValueError, match="'simclr' is trained on motion alone, so it finds nothing in other modalities"
@@ -264,14 +414,14 @@ def test_fewer_pairs_and_corpora_without_any(with_pairs: Path, tmp_path: Path) -
     mine = np.array([name.startswith("synthetic:") for name in joined.subject_names])[joined.subject]
     np.testing.assert_array_equal(joined.present["text"].numpy(), mine)
     away = paired_run(with_pairs, tmp_path / "e", dataset="motionsense", corpora='["synthetic"]')
-    assert not away.searchable
+    assert not away.can_retrieve
     with pytest.raises(
-        FileNotFoundError, match=r"holds no vectors of text, skeleton; run first: otolith pair motionsense"
+        FileNotFoundError, match=r"holds no embeddings of text, skeleton; run first: otolith pair motionsense"
     ):
         list(away.retrieve())
     none = paired_run(with_pairs, tmp_path / "f", dataset="motionsense", corpora='["motionsense"]')
     with pytest.raises(
-        FileNotFoundError, match=r"no paired vectors at '.*text.safetensors'; run first: otolith pair moti"
+        FileNotFoundError, match=r"no paired embeddings at '.*text.safetensors'; run first: otolith pair moti"
     ):
         none.pretraining(unit)
 
@@ -286,7 +436,7 @@ def test_a_study_goes_by_the_recipes_setting(with_pairs: Path, tmp_path: Path, w
     for run in runs[:3]:
         list(run.pretrain())
         list(run.evaluate()[1])
-        if run.searchable:
+        if run.can_retrieve:
             list(run.retrieve())
     rows, counts = study.study_rows(runs)
     assert counts == {

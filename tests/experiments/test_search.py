@@ -1,6 +1,7 @@
 """Search: which settings are tried, what they are judged by, whose recordings have a say, and that nothing is lost."""
 
 import dataclasses
+import functools
 import inspect
 import json
 import math
@@ -17,7 +18,6 @@ import optuna
 import pandas as pd
 import pytest
 import torch
-from matplotlib.figure import Figure
 
 from otolith.data.cutting import cut
 from otolith.data.prepare import prepare
@@ -25,10 +25,10 @@ from otolith.data.store import open_store
 from otolith.data.windows import Windows
 from otolith.datasets import synthetic
 from otolith.encoders import ENCODERS
-from otolith.experiments import recipe, search, search_space
+from otolith.experiments import recipe, search, search_space, trials
 from otolith.experiments.run import Run
-from otolith.objectives import CPC, SimCLR
-from otolith.pretrain import pretrain
+from otolith.objectives import CPC, OBJECTIVES, SimCLR
+from otolith.pretraining import pretrain
 
 TEXT = """
 name = "small"
@@ -89,10 +89,7 @@ def unbroken(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run,
     return job, list(search.search(job, trials=5))
 
 
-@pytest.fixture(autouse=True)
-def _small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes longer than these trials; `unbroken` has had its picture drawn before this comes into force."""
-    monkeypatch.setattr(search, "_figure", lambda *_, **__: Figure(figsize=(1, 1)))
+searched = functools.partial(search.search, picture=False)  # drawing takes longer than these trials
 
 
 # what is searched
@@ -101,7 +98,7 @@ def _small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 SHORT = [name for name in ENCODERS if name != "primus"]  # which needs more than the 100 time steps of a window here
 
 
-def fitting(objective: str, data: Path, by: search_space.Judge = "transfer", **unlabelled: float) -> dict:
+def fitting(objective: str, data: Path, by: search_space.Metric = "transfer", **unlabelled: float) -> dict:
     changes = {"objective.name": objective, "encoder.name": "cpc"}
     alone = {"objective.alpha": 1.0} if objective == "primus" else {}  # nothing is paired here
     loaded = recipe.changed(run(data, data / "recipes").recipe, changes | alone)
@@ -167,7 +164,7 @@ def test_settings_that_the_drawn_encoder_lacks_are_not_drawn(data: Path, tmp_pat
     found = fitting("reconstruction", data)
     study = optuna.create_study()
     loaded = recipe.changed(run(data, tmp_path).recipe, {"objective.name": "reconstruction"})
-    drawn = [search._draw(study, study.ask(), loaded, found) for _ in range(30)]
+    drawn = [trials.draw_settings(study, study.ask(), loaded, found) for _ in range(30)]
     encoders = Counter(settings["encoder.name"] for settings in drawn)
     assert set(encoders) == set(SHORT)
     for settings in drawn:
@@ -204,13 +201,16 @@ def test_the_recipes_own_space_replaces_the_papers(data: Path, tmp_path: Path) -
     assert again.search == expected and again.text == job.recipe.text
     changes = ['search.objective.augmentations=[[{name="noise"}], [{name="rotation"}, {name="noise"}]]']
     changes += ["search.pretrain.patience=[3, 'none']", "search.pretrain.batch_size={low=8, high=64}"]
+    changes += ["search.pretrain.sampling.share=[0.5, 1.0]"]
     loaded = run(data, tmp_path, *changes).recipe
     assert loaded.search["pretrain.patience"] == [3, None]
     assert loaded.search["pretrain.batch_size"] == {"low": 8, "high": 64, "log": False}
     study = optuna.create_study()
-    drawn = [search._draw(study, study.ask(), loaded, loaded.search) for _ in range(12)]
+    drawn = [trials.draw_settings(study, study.ask(), loaded, loaded.search) for _ in range(12)]
     assert {type(settings["pretrain.batch_size"]) for settings in drawn} == {int}
     assert {settings["pretrain.patience"] for settings in drawn} == {3, None}
+    shares = {recipe.changed(loaded, settings).pretrain["sampling"]["share"] for settings in drawn}
+    assert shares == {0.5, 1.0}
     assert {len(settings["objective.augmentations"]) for settings in drawn} == {1, 2}
 
 
@@ -222,7 +222,7 @@ def test_the_recipes_own_space_replaces_the_papers(data: Path, tmp_path: Path) -
         ("search.windows.seconds=[1.0]", r"unknown name 'windows' in \[search\]; known: encoder, objective, pretrain"),
         ("search.encoder.dropot=[0.1]", r"unknown name 'dropot' in \[search.encoder\]; did you mean 'dropout'"),
         ("search.encoder.kernel=[3]", r"unknown name 'kernel' in \[search.encoder\]"),  # strided has none
-        ("search.encoder.name=['tpm']", r"unknown name 'tpm' in \[search\] encoder.name; did you mean 'tpn'"),
+        ("search.encoder.name=['tpm']", r"unknown encoder 'tpm'; did you mean 'tpn'"),
         ("search.encoder.channels=[3]", "unknown name 'channels'"),
         ("search.pretrain.seed=[3]", "unknown name 'seed'"),
         ("search.pretrain.lr=0.1", r"\[search\] pretrain.lr is 0.1; expected a list of choices, or a range"),
@@ -234,7 +234,7 @@ def test_the_recipes_own_space_replaces_the_papers(data: Path, tmp_path: Path) -
         ("search.pretrain.lr=['fast']", r"\[search.pretrain\] lr = 'fast'"),
         ("search.pretrain.lr=[0.1, 0.1]", "names a value twice"),
         ("search.pretrain.batch_size={low=0.5, high=2}", "batch_size = 0.5"),
-        ("search.pretrain.draw={low='subject', high='uniform'}", "expected numbers"),
+        ("search.pretrain.sampling.draw={low='subject', high='uniform'}", "expected numbers"),
         ("search=3", r"'search' is a value; expected a section \[search\]"),
     ],
 )
@@ -248,14 +248,14 @@ def test_mistakes_in_a_space_are_named(data: Path, tmp_path: Path, change: str, 
     [
         (["search.encoder.name=['strided', 'cpc']", "search.encoder.kernel=[3, 4]"], "kernel = 4 does not fit cpc and"),
         (["objective.name='cpc'"], "encoder.name|dropout = 0.0 does not fit strided and cpc: .*context over time"),
-        (["search.objective.name=['simclr', 'reconstruction']"], "losses of different objectives do not compare"),
+        (["search.objective.name=['simclr', 'reconstruction']"], "losses of different objectives cannot be compared"),
         (
             ["search.objective.temperature=[0.1, 0.5]"],
-            r"losses at different objective.temperature do not compare: .* 'simclr' measures; .*--by transfer --on CORPUS",
+            r"losses at different objective.temperature cannot be compared: .*'simclr' measures; .*--by transfer --on CORP",
         ),
         (
             ["objective={name='primus', alpha=1.0}", "search.objective.queue=[64, 128]"],
-            "losses at different .*pretrain.batch_size.* do not compare: .* 'primus' measures",
+            "losses at different .*pretrain.batch_size.* cannot be compared: .* 'primus' measures",
         ),
         (["pretrain_on=['spar']", "search.encoder.dropout=[0.0, 1.5]"], "dropout = 1.5 does not fit"),
     ],
@@ -265,7 +265,7 @@ def test_what_cannot_be_is_told_before_anything_is_trained(
 ) -> None:
     job = run(data, tmp_path, *changes)
     with pytest.raises(ValueError, match=message):
-        next(search.search(job))
+        next(searched(job))
     assert not (job.folder / "search.db").exists() and not job.encoders.exists()
 
 
@@ -282,23 +282,27 @@ def test_the_same_weights_are_worth_the_same_whatever_the_batch(kind: str, windo
         objective = SimCLR(encoder) if kind == "simclr" else CPC(encoder, future_steps=16)
         *_, last = pretrain(objective, train, held, epochs=1, batch_size=size, lr=1e-12)
         raw.append(last.validation)
-        values.append(last.validation - search_space.chance(kind, len(held), size))
+        values.append(last.validation - search_space.chance_loss(kind, len(held), size))
     assert raw[1] - raw[0] > 0.9
     assert values[0] == pytest.approx(values[1], abs=0.06)
 
 
 def test_chance_is_that_of_the_batches_there_are() -> None:
-    assert search_space.chance("simclr", 64, 32) == pytest.approx(math.log(63))
+    assert search_space.chance_loss("simclr", 64, 32) == pytest.approx(math.log(63))
     assert (
-        search_space.chance("cpc", 64, 32)
-        == search_space.chance("cpc_reconstruction", 64, 32)
+        search_space.chance_loss("cpc", 64, 32)
+        == search_space.chance_loss("cpc_reconstruction", 64, 32)
         == pytest.approx(math.log(32))
     )
-    assert search_space.chance("simclr", 10, 4096) == pytest.approx(math.log(19))
-    assert search_space.chance("cpc", 40, 32) == pytest.approx((32 * math.log(32) + 8 * math.log(8)) / 40)
-    assert search_space.chance("cpc", 33, 32) == pytest.approx(math.log(32))  # nobody validates on one window
-    assert search_space.chance("reconstruction", 64, 32) == search_space.chance("transform_discrimination", 64, 32) == 0
-    assert search_space.CHANCE.keys() <= search.OBJECTIVES.keys()
+    assert search_space.chance_loss("simclr", 10, 4096) == pytest.approx(math.log(19))
+    assert search_space.chance_loss("cpc", 40, 32) == pytest.approx((32 * math.log(32) + 8 * math.log(8)) / 40)
+    assert search_space.chance_loss("cpc", 33, 32) == pytest.approx(math.log(32))  # nobody validates on one window
+    assert (
+        search_space.chance_loss("reconstruction", 64, 32)
+        == search_space.chance_loss("transform_discrimination", 64, 32)
+        == 0
+    )
+    assert search_space.CHANCE.keys() <= OBJECTIVES.keys()
 
 
 def test_a_trials_value_is_its_best_loss_less_chance(unbroken: tuple[Run, list[search.Trial]]) -> None:
@@ -309,12 +313,12 @@ def test_a_trials_value_is_its_best_loss_less_chance(unbroken: tuple[Run, list[s
         losses = [t.step.validation for t in found if t.number == trial.number and t.step and t.step.validation]
         size = trial.settings["pretrain.batch_size"]
         if trial.state == "complete":
-            assert trial.value == pytest.approx(min(losses) - search_space.chance("simclr", len(held), size))
+            assert trial.value == pytest.approx(min(losses) - search_space.chance_loss("simclr", len(held), size))
 
 
 def test_judging_by_transfer_takes_the_highest_score_of_another_corpus(data: Path, tmp_path: Path) -> None:
     job = run(data, tmp_path, 'search={"objective.name"=["simclr", "reconstruction"]}', "pretrain.epochs=1")
-    found = list(search.search(job, trials=3, by="transfer", on="spar"))
+    found = list(searched(job, trials=3, by="transfer", on="spar"))
     rows = pd.DataFrame(json.loads(path.read_text()) for path in job.rows.iterdir())
     assert set(rows["dataset"]) == {"spar"} and set(rows["mode"]) == {"frozen"} and set(rows["shots"]) == {10}
     scores = rows.groupby("objective")["macro_f1"]
@@ -323,7 +327,7 @@ def test_judging_by_transfer_takes_the_highest_score_of_another_corpus(data: Pat
         assert trial.value == pytest.approx(scores.mean()[trial.settings["objective.name"]])
     assert found[-1].value == max(scores.mean()) > min(scores.mean())
     head = (job.folder / "recipe-best.toml").read_text().replace("\n# ", " ")
-    assert "frozen features of spar" in head and "6 people of motionsense; 6 people of spar" in head
+    assert "frozen features of spar" in head and "6 of motionsense; 6 of spar" in head
 
 
 @pytest.mark.parametrize(
@@ -338,13 +342,13 @@ def test_judging_by_transfer_takes_the_highest_score_of_another_corpus(data: Pat
 )
 def test_where_features_may_be_judged(data: Path, tmp_path: Path, how: dict, message: str) -> None:
     with pytest.raises((ValueError, OSError), match=message):
-        next(search.search(run(data, tmp_path), **how))
+        next(searched(run(data, tmp_path), **how))
 
 
 def test_one_search_is_one_process(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ValueError, match="start it several times with one --storage"):
-        next(search.search(run(data, tmp_path)))
+        next(searched(run(data, tmp_path)))
 
 
 # what happens
@@ -368,8 +372,8 @@ def test_the_best_recipe_is_complete_and_its_encoder_is_there(
     made = Run(best, job.folder, data)
     assert made.encoder_path(made.plan(made.windows())[0]).exists()
     head = path.read_text().replace("\n# ", " ")
-    assert f"trial {last.number} of 5 (" in head and "from guessing in its batches" in head
-    assert "6 people of motionsense; of synthetic nobody" in head and "changes what the loss measures" not in head
+    assert f"trial {last.number} of 5 (" in head and "from chance level in its batches" in head
+    assert "6 of motionsense; of synthetic none" in head and "changes what the loss measures" not in head
     picture = (job.folder / "search.png").read_bytes()
     assert picture.startswith(b"\x89PNG") and len(picture) > 10_000
     assert sorted(path.suffix for path in job.encoders.iterdir()) == [".safetensors"] * sum(
@@ -395,22 +399,22 @@ def test_a_search_goes_on_as_if_it_had_not_stopped(
     unbroken: tuple[Run, list[search.Trial]], data: Path, tmp_path: Path
 ) -> None:
     job = run(data, tmp_path)
-    list(search.search(job, trials=3))
+    list(searched(job, trials=3))
     before = {path: path.stat().st_mtime_ns for path in job.encoders.iterdir()}
     assert len(table(job)) == 3 and len(before) == 3
-    found = list(search.search(job, trials=5))
+    found = list(searched(job, trials=5))
     assert {trial.number for trial in found if not trial.done} == {3, 4}
     assert all(path.stat().st_mtime_ns == when for path, when in before.items())
     pd.testing.assert_frame_equal(table(job).drop(columns="seconds"), table(unbroken[0]).drop(columns="seconds"))
-    assert [trial.done for trial in search.search(job, trials=5)] == [True]
-    other = list(search.search(run(data, tmp_path, "pretrain.epochs=1"), trials=1))
+    assert [trial.done for trial in searched(job, trials=5)] == [True]
+    other = list(searched(run(data, tmp_path, "pretrain.epochs=1"), trials=1))
     assert other[0].number == 0, "another recipe is another study"
 
 
 def test_the_targets_test_people_have_no_say(data: Path, tmp_path: Path) -> None:
     job = run(data, tmp_path, "pretrain_on=['synthetic']", "search={pretrain.lr=[1e-3, 1e-4]}", "pretrain.epochs=1")
     job = dataclasses.replace(job, shared=tmp_path / "shared")
-    list(search.search(job, trials=1))
+    list(searched(job, trials=1))
     unit = job.plan(job.windows())[0]
     assert len(list(job.encoders.iterdir())) == 1, "one fold's encoder, where runs share theirs"
     head = " ".join(line[2:] for line in (job.folder / "recipe-best.toml").read_text().splitlines() if line[0:1] == "#")
@@ -421,7 +425,7 @@ def test_the_targets_test_people_have_no_say(data: Path, tmp_path: Path) -> None
 def test_bad_trials_end_early(data: Path, tmp_path: Path) -> None:
     space = "search={pretrain.lr=[1e-3, 1e-9], encoder.dropout={low=0.0, high=0.01}}"
     changes = "pretrain={epochs=3, batch_size=8}", "objective={name='reconstruction'}", "seed=26"
-    found = ends(list(search.search(job := run(data, tmp_path, space, *changes), trials=6)))
+    found = ends(list(searched(job := run(data, tmp_path, space, *changes), trials=6)))
     drawn = [(trial.settings["pretrain.lr"], trial.state) for trial in found]
     good, bad = (1e-3, "complete"), (1e-9, "complete")
     assert drawn == [bad, good, good, good, good, (1e-9, "pruned")], "five trials are not judged yet"
@@ -437,27 +441,27 @@ def test_the_first_tenth_of_the_epochs_ends_no_trial(
     seen: list[dict] = []
     nop = optuna.pruners.NopPruner()
     monkeypatch.setattr(optuna.pruners, "MedianPruner", lambda **how: seen.append(how) or nop)
-    next(search.search(run(data, tmp_path, "pretrain.epochs=30"), trials=1))
-    next(search.search(run(data, tmp_path, "pretrain={}"), trials=1))
+    next(searched(run(data, tmp_path, "pretrain.epochs=30"), trials=1))
+    next(searched(run(data, tmp_path, "pretrain={}"), trials=1))
     assert seen == [{"n_warmup_steps": 3}, {"n_warmup_steps": 5}]
 
 
 def test_training_that_breaks_down_is_a_finished_trial(data: Path, tmp_path: Path) -> None:
     job = run(data, tmp_path, "search={pretrain.lr=[1e-3, 1e30]}", "pretrain.epochs=1")
-    found = ends(list(search.search(job, trials=4)))
+    found = ends(list(searched(job, trials=4)))
     states = {trial.settings["pretrain.lr"]: trial.state for trial in found}
     assert states == {1e-3: "complete", 1e30: "pruned"} and len(found) == 4
     rows = table(job)
-    assert rows.loc[rows["pretrain.lr"] == 1e30, "why"].str.contains("training broke down").all()
+    assert rows.loc[rows["pretrain.lr"] == 1e30, "why"].str.contains("training diverged").all()
     hopeless = run(data, tmp_path / "hopeless", "search={pretrain.lr=[1e29, 1e30]}", "pretrain.epochs=1")
-    with pytest.raises(ValueError, match=r"none of 2 trials came to an end, the first because .*broke down"):
-        list(search.search(hopeless, trials=2))
+    with pytest.raises(ValueError, match=r"none of 2 trials was completed, the first because .*diverged"):
+        list(searched(hopeless, trials=2))
 
 
 def test_a_mistake_that_shows_in_training_ends_the_search(data: Path, tmp_path: Path) -> None:
     job = run(data, tmp_path, "search={pretrain.batch_size=[1]}")
     with pytest.raises(ValueError, match=r"trial 0 \(pretrain.batch_size 1\): batch_size is 1"):
-        list(search.search(job, trials=2))
+        list(searched(job, trials=2))
     assert [trial.state.name for trial in the_study(job).trials] == ["FAIL"]
 
 
@@ -468,7 +472,7 @@ def test_a_search_that_is_stopped_takes_its_trial_up_again(
     unbroken: tuple[Run, list[search.Trial]], data: Path, tmp_path: Path
 ) -> None:
     job = run(data, tmp_path)
-    records = search.search(job, trials=2)
+    records = searched(job, trials=2)
     seen = next(trial for trial in records if trial.number == 1 and trial.step and trial.step.epoch == 2)
     records.close()  # as Ctrl-C does
     assert [trial.state.name for trial in the_study(job).trials] == ["COMPLETE", "FAIL", "WAITING"]
@@ -476,7 +480,7 @@ def test_a_search_that_is_stopped_takes_its_trial_up_again(
     assert len(table(job)) == 1 and recipe.load(job.folder / "recipe-best.toml").name == "small", (
         "what there is, is told"
     )
-    found = list(search.search(job, trials=5))
+    found = list(searched(job, trials=5))
     assert found[0].number == 2 and found[0].settings == seen.settings
     assert found[0].step is not None and found[0].step.epoch == 2, "from where its training stopped"
     rows, expected = table(job), table(unbroken[0])
@@ -491,12 +495,12 @@ def test_a_search_that_is_stopped_takes_its_trial_up_again(
 KILL = """
 import os, signal, sys
 from pathlib import Path
-from otolith import recipe, search
-from otolith.stages import Run
+from otolith.experiments import recipe, search
+from otolith.experiments.run import Run
 
 folder, data, kill, storage = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "kill", sys.argv[4] or None
 job = Run(recipe.load(folder / "r.toml"), folder, data)
-for trial in search.search(job, trials=3, storage=storage):
+for trial in search.search(job, trials=3, storage=storage, picture=False):
     print(trial.number, trial.state, flush=True)
     if kill and trial.number == 1 and trial.step and trial.step.epoch == 2:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -518,7 +522,7 @@ def test_a_killed_search_takes_its_trial_up_again(
     assert [trial.state.name for trial in the_study(job).trials] == ["COMPLETE", "RUNNING"]
     for state in job.encoders.glob("*.state"):
         state.unlink()  # as for another machine
-    found = list(search.search(job, trials=3))
+    found = list(searched(job, trials=3))
     assert [trial.state.name for trial in the_study(job).trials] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
     assert found[0].step is not None and found[0].step.epoch == 1
     rows = table(job)
@@ -528,7 +532,7 @@ def test_a_killed_search_takes_its_trial_up_again(
 def test_a_storage_is_shared_by_processes(data: Path, tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path / 'shared.db'}"
     one, two = run(data, tmp_path / "one"), run(data, tmp_path / "two")
-    records = search.search(one, trials=3, storage=storage)
+    records = searched(one, trials=3, storage=storage)
     first = next(records)  # while this trial runs, another process makes the others
     other = other_process(two, kill=False, storage=storage)
     text, errors = other.communicate(timeout=120)
@@ -541,12 +545,12 @@ def test_a_storage_is_shared_by_processes(data: Path, tmp_path: Path) -> None:
     assert len(set(table(one)["pretrain.lr"])) == 3, "they do not draw the same"
 
 
-def test_which_trials_are_dead() -> None:
+def test_which_trials_are_stale() -> None:
     study = optuna.create_study()
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     here, now = socket.gethostname(), time.time()
-    for process, beat, expected in [
+    for process, heartbeat, expected in [
         ("elsewhere:1", now - 60, False),
         ("elsewhere:1", now - 4000, True),
         (f"{here}:{os.getpid()}", now, False),
@@ -554,48 +558,48 @@ def test_which_trials_are_dead() -> None:
         (f"{here}:{gone.pid}", now, True),
     ]:
         trial = study.ask()
-        assert not search._dead(study.trials[trial.number]), "just asked, and not signed yet"
+        assert not trials.is_stale(study.trials[trial.number]), "just asked, and not signed yet"
         trial.set_user_attr("process", process)
-        trial.set_user_attr("beat", beat)
-        assert search._dead(study.trials[trial.number]) == expected, process
+        trial.set_user_attr("heartbeat", heartbeat)
+        assert trials.is_stale(study.trials[trial.number]) == expected, process
 
 
 def test_settings_that_kill_their_process_are_not_tried_for_ever() -> None:
     study = optuna.create_study()
     drawn = study.ask().suggest_float("pretrain.lr", 0.0, 1.0)
     for number in range(3):
-        search._give_up(
-            study, study.trials[number], tries=0 if number == 1 else 1
+        trials.give_up(
+            study, study.trials[number], killed=0 if number == 1 else 1
         )  # the second was stopped, not killed
-        search._give_up(study, study.trials[number], tries=1)  # by another process too
+        trials.give_up(study, study.trials[number], killed=1)  # by another process too
         assert [trial.state.name for trial in study.trials] == ["FAIL"] * (number + 1) + ["WAITING"]
         again = study.ask()
         assert (again.number, again.suggest_float("pretrain.lr", 0.0, 1.0)) == (number + 1, drawn)
-        assert again.user_attrs["again"] == number
-    search._give_up(study, study.trials[3], tries=1)
+        assert again.user_attrs["retry_of"] == number
+    trials.give_up(study, study.trials[3], killed=1)
     assert [trial.state.name for trial in study.trials] == ["FAIL"] * 4
 
 
 def test_a_trial_that_another_process_runs_counts_while_it_lives(data: Path, tmp_path: Path) -> None:
     job = run(data, tmp_path, "pretrain.epochs=1")
-    list(search.search(job, trials=1))
+    list(searched(job, trials=1))
     study = the_study(job)
     asked = study.ask()
     asked.set_user_attr("process", "elsewhere:1")
-    asked.set_user_attr("beat", time.time())
-    assert [trial.done for trial in search.search(job, trials=2)] == [True]
-    asked.set_user_attr("beat", 0.0)
+    asked.set_user_attr("heartbeat", time.time())
+    assert [trial.done for trial in searched(job, trials=2)] == [True]
+    asked.set_user_attr("heartbeat", 0.0)
     mine = study.ask()  # left by an earlier search in this process
     mine.set_user_attr("process", f"{socket.gethostname()}:{os.getpid()}")
-    mine.set_user_attr("beat", time.time())
-    assert {trial.number for trial in search.search(job, trials=2) if not trial.done} == {3}
+    mine.set_user_attr("heartbeat", time.time())
+    assert {trial.number for trial in searched(job, trials=2) if not trial.done} == {3}
     assert [trial.state.name for trial in study.trials] == ["COMPLETE", "FAIL", "FAIL", "COMPLETE", "WAITING"]
 
 
 def test_a_trial_that_was_given_up_by_mistake_does_not_count(data: Path, tmp_path: Path) -> None:
     job = run(data, tmp_path)
     found, given_up = [], False
-    for trial in search.search(job, trials=2):
+    for trial in searched(job, trials=2):
         found.append(trial)
         if trial.number == 1 and not given_up:
             the_study(job).tell(1, state=optuna.trial.TrialState.FAIL)
@@ -604,15 +608,14 @@ def test_a_trial_that_was_given_up_by_mistake_does_not_count(data: Path, tmp_pat
     assert ends(found)[1].value is None
 
 
-def test_signals_say_that_a_trial_lives(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "_BEAT_S", 0.0)
+def test_heartbeats_say_that_a_trial_lives(data: Path, tmp_path: Path) -> None:
     job = run(data, tmp_path)
-    records = search.search(job, trials=1)
+    records = searched(job, trials=1, heartbeat_s=0.0)
     next(records)
     one = the_study(job).trials[0].user_attrs
     next(records)
     two = the_study(job).trials[0].user_attrs
-    assert two["beat"] > one["beat"] and one["process"] == f"{socket.gethostname()}:{os.getpid()}"
+    assert two["heartbeat"] > one["heartbeat"] and one["process"] == f"{socket.gethostname()}:{os.getpid()}"
 
 
 def test_the_command(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
@@ -628,6 +631,6 @@ def test_the_command(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         main.main()
     printed = capsys.readouterr()
     assert not ended.value.code, printed.err
-    assert "Chosen by otolith search: trial" in printed.out and printed.out.strip().endswith("recipe-best.toml")
+    assert "Selected by otolith search: trial" in printed.out and printed.out.strip().endswith("recipe-best.toml")
     assert "trial 0 complete: encoder.dropout" in printed.err and len(table(job)) == 1
     assert inspect.signature(search.search).parameters["trials"].default == 20

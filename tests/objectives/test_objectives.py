@@ -23,7 +23,7 @@ from otolith.encoders import ENCODERS
 from otolith.objectives import OBJECTIVES, GravityAware, Objective, Reconstruction, SimCLR
 from otolith.objectives.contrast import info_nce, nt_xent
 from otolith.objectives.reconstruction import hidden_steps, hide
-from otolith.pretrain import pretrain
+from otolith.pretraining import Runtime, pretrain
 
 WITH_CONTEXT = ["cpc", "deepconvlstm"]
 ENCODERS_OF = {"cpc": WITH_CONTEXT, "cpc_reconstruction": WITH_CONTEXT}  # the others take any
@@ -232,7 +232,11 @@ def test_pretraining_lowers_the_loss_on_real_people_never_seen(name: str, spar: 
     objective = OBJECTIVES[name](encoder, **{key: value for key, value in smaller.items() if key in takes})
     everyone = Batch(held.array(), torch.from_numpy(held.subject), {}, {})
     before = total(objective.eval(), everyone).item()
-    list(pretrain(objective, train, epochs=1 if name in ENCODERS_OF else 2, batch_size=16, accelerator="cpu"))
+    list(
+        pretrain(
+            objective, train, epochs=1 if name in ENCODERS_OF else 2, batch_size=16, runtime=Runtime(accelerator="cpu")
+        )
+    )
     after = total(objective, everyone).item()
     assert after < 0.99 * before
 

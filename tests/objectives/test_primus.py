@@ -21,7 +21,7 @@ from otolith.data.windows import Windows
 from otolith.encoders import Strided
 from otolith.objectives import Objective, Primus
 from otolith.objectives.contrast import info_nce, symmetric_info_nce
-from otolith.pretrain import pretrain
+from otolith.pretraining import Runtime, pretrain
 
 SIZES = {"text": 7, "sound": 9}
 
@@ -508,7 +508,13 @@ def in_loop(seed: int = 0) -> Primus:
     return Primus(Strided(6, dropout=0.1), paired=SIZES, heads="own", width=8, queue=12, neighbours=2)
 
 
-LOOP: dict = {"epochs": 3, "batch_size": 12, "seed": 1, "accelerator": "cpu", "report_every": 1, "save_every_s": 0.0}
+LOOP: dict = {"epochs": 3, "batch_size": 12, "seed": 1}
+CPU = Runtime(accelerator="cpu")
+
+
+def often(resume: Path | None = None) -> Runtime:
+    """Reports every step, and saves each time."""
+    return Runtime(accelerator="cpu", report_every=1, save_every_s=0.0, resume=resume)
 
 
 @pytest.mark.parametrize("records", [2, 4, 5, 7])
@@ -516,14 +522,14 @@ def test_interrupted_and_taken_up_again_it_ends_with_the_same_bits_of_weights_an
     records: int, pairs: tuple[Windows, Windows], tmp_path: Path
 ) -> None:
     whole = in_loop()
-    expected = [step.losses for step in pretrain(whole, *pairs, **LOOP)]
+    expected = [step.losses for step in pretrain(whole, *pairs, runtime=often(), **LOOP)]
     state = tmp_path / "state.safetensors"
-    steps = pretrain(in_loop(), *pairs, resume=state, **LOOP)
+    steps = pretrain(in_loop(), *pairs, runtime=often(state), **LOOP)
     for _ in range(records):
         next(steps)
     steps.close()
     again = in_loop(seed=9)
-    rest = [step.losses for step in pretrain(again, *pairs, resume=state, **LOOP)]
+    rest = [step.losses for step in pretrain(again, *pairs, runtime=often(state), **LOOP)]
     assert rest == expected[-len(rest) :] and rest[0]["nn_text"] > 0
     assert again.state_dict().keys() == whole.state_dict().keys()
     assert all(torch.equal(value, whole.state_dict()[name]) for name, value in again.state_dict().items())
@@ -543,8 +549,8 @@ def test_killed_amid_a_step_that_its_queue_has_taken_up_it_ends_with_the_same_bi
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
     whole, again = in_loop(), in_loop(seed=9)
-    expected = list(pretrain(whole, *pairs, **LOOP))
-    rest = list(pretrain(again, *pairs, resume=state, **LOOP))
+    expected = list(pretrain(whole, *pairs, runtime=often(), **LOOP))
+    rest = list(pretrain(again, *pairs, runtime=often(state), **LOOP))
     assert rest[0].index == KILLED_IN and [step.losses for step in rest] == [
         s.losses for s in expected[KILLED_IN - 1 :]
     ]
@@ -566,18 +572,18 @@ def _to_be_killed(folder: str, state: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     Primus._enqueue = last
-    list(pretrain(in_loop(), *with_pairs(cut(open_store(Path(folder)))), resume=Path(state), **LOOP))
+    list(pretrain(in_loop(), *with_pairs(cut(open_store(Path(folder)))), runtime=often(Path(state)), **LOOP))
 
 
 def test_motion_alone_needs_no_pairs(windows: Windows) -> None:
     objective = Primus(Strided(6), paired={}, alpha=1.0, width=8, queue=32)
-    (*_, last) = pretrain(objective, windows[::8], epochs=2, batch_size=8, accelerator="cpu")
+    (*_, last) = pretrain(objective, windows[::8], epochs=2, batch_size=8, runtime=CPU)
     assert last.losses.keys() == {"ssl", "nn_ssl"} and last.losses["nn_ssl"] > 0
 
 
 def test_it_learns_to_find_its_words(pairs: tuple[Windows, Windows]) -> None:
     objective = in_loop()
-    steps = list(pretrain(objective, pairs[0], epochs=12, batch_size=24, lr=3e-3, accelerator="cpu"))
+    steps = list(pretrain(objective, pairs[0], epochs=12, batch_size=24, lr=3e-3, runtime=CPU))
     assert steps[-1].losses["mm_text"] < 0.8 * steps[0].losses["mm_text"]
 
 

@@ -1,7 +1,7 @@
-"""A model on disk: one safetensors file whose header holds, as JSON, all that is needed to build, feed and trust it.
+"""A model on disk: one safetensors file whose header holds, as JSON, what is needed to build it, feed it and trace it.
 
 The header (`tensors`) holds the encoder's name and constructor arguments (with the mean and standard deviation it
-standardises by), the signal contract, how and on whom it was pretrained, and the code that did it.
+standardises by), the signal contract, how and on which subjects it was pretrained, and by which code.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from otolith import plugins
 from otolith.checkpoints.provenance import provenance
 from otolith.data.windows import SignalSpec
-from otolith.encoders import ENCODERS, Encoder
+from otolith.encoders import ENCODERS, Encoder, find_encoder
 from otolith.storage import tensors
 from otolith.storage.files import sha256
 
@@ -27,12 +28,12 @@ FORMAT = 1
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """An encoder with its papers.
+    """An encoder with its metadata.
 
     Attributes:
         encoder: built and loaded, in eval mode.
-        signal: what it may be fed.
-        about: provenance; `subjects` lists the people seen, as `corpus:person`.
+        signal: the only input that it may be fed.
+        about: provenance; `subjects` lists the subjects seen, as `corpus:subject`.
         heads: state of each further module, by name.
         sha256: of the file.
     """
@@ -52,22 +53,23 @@ def save(
     about: Mapping[str, Any],
     heads: Mapping[str, nn.Module] | None = None,
 ) -> None:
-    """Writes a checkpoint, atomically.
+    """Write a checkpoint, atomically.
 
     Args:
-        path: the file, by custom `*.safetensors`.
-        encoder: its name in `ENCODERS` and its arguments are saved beside its weights.
+        path: the file, by convention `*.safetensors`.
+        encoder: its name in `ENCODERS`, or as another package adds it, and its arguments are saved with its weights.
         signal: the contract it was trained under.
         about: facts in JSON, such as objective, corpora, `subjects`; `provenance()` is added.
         heads: further modules to keep.
 
     Raises:
-        ValueError: the encoder is not one of `ENCODERS`.
+        ValueError: the encoder has no name, so that it could not be loaded again.
     """
-    name = next((name for name, kind in ENCODERS.items() if type(encoder) is kind), None)
+    name = plugins.name_of(type(encoder), ENCODERS, "encoder")
     if name is None:
         raise ValueError(
-            f"{type(encoder).__name__} is not in otolith.encoders.ENCODERS, so it could not be loaded again"
+            f"{type(encoder).__name__} is not in otolith.encoders.ENCODERS, so it could not be loaded again; add it there, "
+            "or as an entry point of the group otolith.encoders"
         )
     header = {
         "encoder": {"name": name, "arguments": encoder.arguments()},
@@ -81,16 +83,16 @@ def save(
 
 
 def write_file(path: Path, header: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
-    """Writes tensors and a JSON-able header as one safetensors file, atomically; its format and `provenance()` are added."""
+    """Write tensors and a JSON-able header as one safetensors file, atomically; its format and `provenance()` are added."""
     tensors.write(path, state, {**header, "format": FORMAT, "about": {**header["about"], "made_by": provenance()}})
 
 
 def read_file(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The inverse of `write_file`: the header, and the tensors, each of finite values.
+    """Return the header and the tensors that `write_file` wrote; the tensors are finite.
 
     Raises:
         FileNotFoundError: there is no file.
-        ValueError: the file is truncated, damaged or not Otolith's.
+        ValueError: the file is truncated, damaged, or was not written by Otolith.
     """
     if not path.is_file():
         raise FileNotFoundError(
@@ -107,10 +109,10 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def read_signal(header: Mapping[str, Any]) -> SignalSpec:
-    """The signal contract of a header.
+    """Return the signal contract of a header.
 
     Raises:
-        ValueError: it is none; so do KeyError, TypeError and AttributeError.
+        ValueError, KeyError, TypeError, AttributeError: the header holds no valid contract.
     """
     signal = SignalSpec.from_json(header["signal"])
     if not 0 < signal.rate_hz * signal.seconds < math.inf:
@@ -120,7 +122,7 @@ def read_signal(header: Mapping[str, Any]) -> SignalSpec:
 
 @contextlib.contextmanager
 def usable(path: Path) -> Iterator[None]:
-    """Whatever goes wrong inside, as strange headers make it go, is one ValueError that names the file."""
+    """Turn every error inside, such as damaged headers cause, into a ValueError that names the file."""
     try:
         yield
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
@@ -128,7 +130,7 @@ def usable(path: Path) -> Iterator[None]:
 
 
 def load(path: Path) -> Checkpoint:
-    """Reads a checkpoint, strictly: every weight must be there, of the right shape, finite, and nothing else.
+    """Return a checkpoint; every weight must be there, finite and of the right shape, and no other tensor.
 
     Raises:
         FileNotFoundError: there is no file.
@@ -139,17 +141,16 @@ def load(path: Path) -> Checkpoint:
         if "forest" in header:
             raise ValueError("it holds a random forest, which has no encoder; name a checkpoint of otolith pretrain")
         name, arguments = header["encoder"]["name"], header["encoder"]["arguments"]
-        if name not in ENCODERS:
-            raise ValueError(f"unknown encoder '{name}'; known: {', '.join(ENCODERS)}")
+        kind = find_encoder(name)
         signal, about = read_signal(header), dict(header["about"])
         if arguments["channels"] != len(signal.channels):
             raise ValueError(f"{arguments['channels']} channels in the encoder, {len(signal.channels)} in the signal")
         with torch.device("meta"):  # without memory, as sizes may be absurd until they are compared with the weights
-            outline = ENCODERS[name](**arguments)
+            outline = kind(**arguments)
     weights = _below("encoder.", state)
     weights |= {key: value for key, value in state.items() if not key.startswith(("encoder.", "head."))}  # unexpected
     check_fit(outline, weights, what=f"encoder '{name}' in '{path}'")
-    encoder = ENCODERS[name](**arguments)
+    encoder = kind(**arguments)
     encoder.load_state_dict(weights)
     heads: dict[str, dict[str, Tensor]] = {}
     for key, value in _below("head.", state).items():
@@ -159,7 +160,7 @@ def load(path: Path) -> Checkpoint:
 
 
 def check_fit(module: nn.Module, state: Mapping[str, Tensor], *, what: str) -> None:
-    """Compares weights with a module, which may be on torch's meta device, and lists whatever does not fit.
+    """Compare weights with a module, which may be on torch's meta device; the error lists what does not fit.
 
     Raises:
         ValueError: weights are missing, left over or of another shape.

@@ -14,19 +14,39 @@ import torch
 import otolith
 from otolith.storage.files import fingerprint, sha256
 
+PRETRAINING_CODE = ("data", "encoders", "objectives", "pretraining")
+"""Packages and modules whose code decides the weights of a pretrained encoder. Where the objective takes paired embeddings,
+`paired` is another; a change of classifiers leaves encoders as they are."""
+
+RESULT_CODE = ("data", "paired", "encoders", "objectives", "pretraining", "checkpoints", "classifiers", "evaluation")
+"""Packages and modules whose code decides the numbers of a result row. Left out are `formats` and `datasets`, whose output
+is hashed with the prepared store; `storage`, which computes nothing; and `plugins`, `reports`, `experiments`, `apps` and
+`cli`, whose choices are the arguments of what they build, and these are hashed."""
+
 
 @functools.cache
-def code_version() -> str:
-    """Identity of the code that results depend on: a hash of Otolith's own sources, without the surface modules."""
+def code_version(packages: tuple[str, ...] = RESULT_CODE) -> str:
+    """Return a hash of the sources of some of Otolith's packages and modules.
+
+    Args:
+        packages: names below `otolith`.
+
+    Raises:
+        ValueError: there is no such package or module.
+    """
     root = Path(otolith.__file__).parent
-    surface = {"cli", "reports", "apps", "experiments"}
-    files = sorted(path for path in root.rglob("*.py") if path.relative_to(root).parts[0] not in surface)
+    files: list[Path] = []
+    for name in packages:
+        own = sorted((root / name).rglob("*.py")) or [path for path in [root / f"{name}.py"] if path.is_file()]
+        if not own:
+            raise ValueError(f"Otolith has no package '{name}'")
+        files += own
     return fingerprint({path.relative_to(root).as_posix(): sha256(path) for path in files})[:16]
 
 
 @functools.cache
 def provenance() -> dict[str, Any]:
-    """Version, code, commit and machine, as result rows and checkpoints record them.
+    """Return version, code, commit and machine, as result rows and checkpoints record them.
 
     The commit is that of the checkout Otolith runs from, with `+` where it has changes; None for an installed package.
     """

@@ -1,4 +1,4 @@
-"""Weights that others published, as Otolith checkpoints. Nothing is downloaded, and nothing in a file is executed.
+"""Convert published weights to Otolith checkpoints. Nothing is downloaded, and nothing in a file is executed.
 
 PRIMUS (Das, Tang, Kawsar, Malekzadeh, ICASSP 2025): `best_model.ckpt` of Zenodo record 15147513, 622 MB, CC-BY-4.0, of which
 the encoder and its two heads are 5.5 MB; the rest is the frozen video and text towers of CLIP.
@@ -39,28 +39,28 @@ _NAMES = {
     "mmcl_head.weight": "mmcl_head.weight",
     "mmcl_head.bias": "mmcl_head.bias",
 }
-"""Names of the published weights, without their prefix, and ours."""
+"""Names of the published weights, without their prefix, and of Otolith's."""
 
 
 def import_primus(source: Path, out: Path, *, sha256: str | None = PRIMUS_SHA256) -> checkpoint.Checkpoint:
-    """Turns the authors' checkpoint into one of Otolith's: encoder `primus`, heads `ssl_head` and `mmcl_head`.
+    """Convert the authors' checkpoint: encoder `primus`, heads `ssl_head` and `mmcl_head`.
 
-    Both heads are Linear 512 -> 512; `mmcl_head` leads into the space of the authors' CLIP ViT-B/32, for words and pictures
-    alike. Windows are 5 s at 50 Hz of accelerometer and gyroscope, in this order; the first layer normalises each sensor, so
-    that it does not matter that the authors' acceleration was in m/s^2.
+    Both heads are Linear 512 -> 512; `mmcl_head` projects into the space of the authors' CLIP ViT-B/32, for text and
+    images alike. Windows are 5 s at 50 Hz of accelerometer and gyroscope, in this order. The first layer normalises each
+    sensor, so it does not matter that the authors' acceleration was in m/s^2.
 
     Args:
         source: `best_model.ckpt`.
-        out: the checkpoint to write, atomically; by custom `*.safetensors`.
-        sha256: hash that `source` must have; None: any, for weights of one's own in the same layout.
+        out: the checkpoint to write, atomically; by convention `*.safetensors`.
+        sha256: hash that `source` must have; None: any hash, for other weights in the same layout.
 
     Returns:
         The checkpoint, read back.
 
     Raises:
         FileNotFoundError: there is no file.
-        ValueError: the file has another hash, is no checkpoint, or its encoder has missing or unexpected weights, others
-            than finite numbers, or of another shape. Nothing is written then.
+        ValueError: the file has another hash or is no checkpoint, or its encoder has missing or unexpected weights, or
+            weights of another shape or that are not finite. Nothing is written then.
     """
     if not source.is_file():
         raise FileNotFoundError(f"no file at '{source}'; expected best_model.ckpt of {PRIMUS_RECORD}")

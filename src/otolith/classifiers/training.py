@@ -18,7 +18,7 @@ from otolith.data.sampling import Batch
 from otolith.data.windows import Windows
 from otolith.encoders import Encoder
 from otolith.objectives import OBJECTIVES, Objective
-from otolith.pretrain import warmup_cosine
+from otolith.pretraining import warmup_cosine
 
 _BATCH = 1024  # windows per forward pass of a validation
 

@@ -102,7 +102,7 @@ def study(
             notes.print(f"[bold]{number + 1}/{len(runs)}[/] {escape(job.folder.name)}", highlight=False)
             pretrain_run(job)
             evaluate_run(job, jobs)
-            if job.searchable:
+            if job.can_retrieve:
                 retrieve_run(job)
     target = page or run / "study.md"
     rows, planned = read_table(read) if read else studies.study_rows(runs)

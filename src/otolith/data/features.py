@@ -6,7 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from otolith.data.windows import Windows
+
 _BINS = 11  # of the spectrum, from frequency 0
+_SAMPLE = 8192  # windows whose statistics stand for all
 
 
 def simple_features(x: Float[Tensor, "windows channels time"]) -> Float[Tensor, "windows features"]:
@@ -31,3 +34,10 @@ def log_features(x: Float[Tensor, "windows channels time"]) -> Float[Tensor, "wi
 def feature_count(channels: int, steps: int) -> int:
     """How many simple features a window has."""
     return (channels + channels // 3) * (5 + min(_BINS, steps // 2 + 1))
+
+
+def feature_statistics(windows: Windows) -> dict[str, list[float]]:
+    """Return mean and standard deviation of `log_features` over at most 8192 evenly spaced windows, (features,) each."""
+    sample = windows.gather(torch.linspace(0, len(windows) - 1, min(len(windows), _SAMPLE)).long())
+    features = log_features(sample.cpu().double())
+    return {"mean": features.mean(dim=0).tolist(), "std": features.std(dim=0).clamp_min(1e-3).tolist()}

@@ -1,5 +1,6 @@
 """Official files -> recordings; one file a corpus, its docstring the corpus's card. No windows and no torch here."""
 
+from otolith import plugins
 from otolith.datasets import (
     aria,
     capture24,
@@ -46,4 +47,14 @@ DATASETS: dict[str, Dataset] = {
 }
 """Every corpus by name. A new one is one file, one line here and one small test."""
 
-__all__ = ["DATASETS", "Dataset"]
+
+def find_dataset(name: str) -> Dataset:
+    """Return a corpus by name: one of `DATASETS`, or one that another package adds (see `plugins`).
+
+    Raises:
+        ValueError: there is none of this name, or it cannot be loaded.
+    """
+    return plugins.find(name, DATASETS, "dataset", Dataset)
+
+
+__all__ = ["DATASETS", "Dataset", "find_dataset"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from otolith.data.prepare import PrepareProgress, prepare_iter
-from otolith.datasets import DATASETS
+from otolith.datasets import find_dataset
 from otolith.storage.files import fingerprint, listing, unnested
 
 
@@ -26,7 +26,7 @@ def prepare_dataset(
     Interrupted, it goes on where it stopped if the official files, by names, sizes and times, are still the same. Arguments
     and errors as `Dataset.listed` and `store.prepare`.
     """
-    dataset = DATASETS[name]
+    dataset = find_dataset(name)
     placement, subset = placement or dataset.placements[0], subset or dataset.subsets[0]
     about = {"title": dataset.title, "licence": dataset.licence, "origin": dataset.origin, "cite": dataset.cite}
     usual = (placement, subset) == (dataset.placements[0], dataset.subsets[0])

@@ -1,5 +1,6 @@
 """Encoders: (batch, channels, time) -> (batch, dim). They know no corpus and no objective."""
 
+from otolith import plugins
 from otolith.encoders.contract import Encoder
 from otolith.encoders.cpc import CPC
 from otolith.encoders.deepconvlstm import DeepConvLSTM
@@ -21,4 +22,24 @@ ENCODERS: dict[str, type[Encoder]] = {
 """Every encoder by name. A new encoder is one file and one line here; the contract tests include it automatically."""
 
 
-__all__ = ["CPC", "ENCODERS", "TPN", "DeepConvLSTM", "Encoder", "Primus", "ResNet", "Strided", "Transformer"]
+def find_encoder(name: str) -> type[Encoder]:
+    """Return an encoder's class by name: one of `ENCODERS`, or one that another package adds (see `plugins`).
+
+    Raises:
+        ValueError: there is none of this name, or it cannot be loaded.
+    """
+    return plugins.find(name, ENCODERS, "encoder", Encoder)
+
+
+__all__ = [
+    "CPC",
+    "ENCODERS",
+    "TPN",
+    "DeepConvLSTM",
+    "Encoder",
+    "Primus",
+    "ResNet",
+    "Strided",
+    "Transformer",
+    "find_encoder",
+]

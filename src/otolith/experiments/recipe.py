@@ -31,34 +31,26 @@ TOML has no word for nothing, so the strings "none" and "all" stand for Python's
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import inspect
+import re
 import sys
-import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-
-from otolith.classifiers.heads import HEADS
 from otolith.classifiers.prompts import check_prompts
-from otolith.classifiers.settings import FineTuning, Training
-from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.cutting import cut
-from otolith.data.features import log_features
-from otolith.data.sampling import seeded
-from otolith.data.windows import Windows
-from otolith.datasets import DATASETS
-from otolith.encoders import ENCODERS, Encoder
-from otolith.evaluation.arms import MODES, arm_arguments
+from otolith.encoders import ENCODERS, find_encoder
+from otolith.evaluation.arms import arm_arguments
 from otolith.evaluation.plan import fold_seeds, planned_rows
+from otolith.experiments.checks import check_member, check_names, check_table
+from otolith.experiments.search_table import check_search, with_dotted_keys
 from otolith.experiments.shipped import find_shipped
-from otolith.experiments.toml import Table, _apply, _as_toml, _merged, _nones, _read
-from otolith.objectives import OBJECTIVES, Objective
+from otolith.experiments.toml import Table, apply_change, as_toml, merged, read_recipe, with_nones
+from otolith.experiments.transfer_table import check_transfer
+from otolith.objectives import OBJECTIVES, find_objective
 from otolith.paired.attach import attach
-from otolith.pretrain import pretrain
+from otolith.pretraining import pretrain
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -66,14 +58,16 @@ else:
     import tomli as tomllib
 
 
-_GIVEN = {
+GIVEN = {
     "encoder": ("channels", "mean", "std"),
     "objective": ("encoder", "paired", "mean", "std"),
-    "pretrain": ("objective", "train", "validation", "seed", "resume"),
+    "pretrain": ("objective", "train", "validation", "seed", "runtime.resume"),
 }
-"""Arguments that no recipe sets, as they follow from the run."""
+"""Arguments that no recipe sets, as they follow from the run, by section."""
 
-_SAMPLE = 8192  # training windows whose statistics stand for all
+GIVEN_WINDOWS = ("store", "starts")
+GIVEN_PROTOCOL = ("windows", "plan", "encoders", "transfer", "overrides", "prompts", "allow_seen")
+GIVEN_CLASSIFIER = ("encoder", "seed", "prompts")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,35 +97,9 @@ class Recipe:
         return arm_arguments(arm, self.transfer, self.overrides, self.prompts)
 
     @property
-    def pairs(self) -> bool:
-        """Whether the objective takes paired vectors: others are pretrained on the same windows without them."""
-        return "paired" in inspect.signature(OBJECTIVES[self.objective["name"]]).parameters
-
-    def build_encoder(self, train: Windows, seed: int) -> Encoder:
-        """The encoder with initial weights from `seed`, standardising by the training windows' statistics where it does
-        not normalise each window by itself."""
-        kind = ENCODERS[self.encoder["name"]]
-        arguments = {key: value for key, value in self.encoder.items() if key != "name"}
-        if not kind.normalises_itself:
-            arguments |= train.statistics()
-        with seeded(seed):
-            return kind(channels=train.shape[1], **arguments)
-
-    def build_objective(self, encoder: Encoder, train: Windows, seed: int) -> Objective:
-        """The objective on that encoder; its heads' initial weights come from `seed`, and their sizes from the pairs."""
-        kind = OBJECTIVES[self.objective["name"]]
-        arguments = {key: value for key, value in self.objective.items() if key != "name"}
-        if "steps" in inspect.signature(kind).parameters:
-            arguments.setdefault("steps", train.shape[2])
-        if "mean" in inspect.signature(kind).parameters:
-            sample = train.gather(torch.linspace(0, len(train) - 1, min(len(train), _SAMPLE)).long())
-            features = log_features(sample.cpu().double())
-            arguments["mean"] = features.mean(dim=0).tolist()
-            arguments["std"] = features.std(dim=0).clamp_min(1e-3).tolist()
-        if self.pairs:
-            arguments["paired"] = {name: vectors.shape[1] for name, vectors in train.paired.items()}
-        with seeded(seed + 1):
-            return kind(encoder, **arguments)
+    def takes_pairs(self) -> bool:
+        """Whether the objective takes paired embeddings; others are pretrained on the same windows without them."""
+        return "paired" in inspect.signature(find_objective(self.objective["name"])).parameters
 
 
 def load(path: str | Path, changes: Sequence[str] = (), seed: int | None = None, variant: str | None = None) -> Recipe:
@@ -148,18 +116,18 @@ def load(path: str | Path, changes: Sequence[str] = (), seed: int | None = None,
         ValueError: not TOML, an unknown section or key (the nearest one is named), or a value of the wrong type.
     """
     path = find_shipped(path)
-    tree = _read(path)
+    tree = read_recipe(path)
     try:
         found = tree.pop("variants", {})
         if variant is not None:
-            _known([variant], found, "variants")
+            check_names([variant], found, "variants")
             tree["name"] = f"{tree.get('name', path.stem)}-{variant}"
-            tree = _merged(tree, found[variant])
+            tree = merged(tree, found[variant])
         for change in changes:
-            _apply(tree, change)
+            apply_change(tree, change)
         if seed is not None:
             tree["seed"] = seed
-        return _check(_nones(tree), default_name=path.stem)
+        return _check(with_nones(tree), default_name=path.stem)
     except ValueError as error:
         raise ValueError(f"recipe '{path}': {error}") from error
 
@@ -176,14 +144,17 @@ def changed(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
         if name != tree[section]["name"]:
             tree[section] = {"name": name}
     for key, value in settings.items():
-        section, _, name = key.partition(".")
-        tree.setdefault(section, {})[name] = value
-    return _check(_nones(tree), recipe.name)
+        *path, name = key.split(".")
+        table = tree
+        for part in path:
+            table = table.setdefault(part, {})
+        table[name] = value
+    return _check(with_nones(tree), recipe.name)
 
 
 def variants(path: str | Path) -> list[str]:
     """Names of a recipe's variants, in the file's order; empty if it has none. Errors as `load`."""
-    found = _read(find_shipped(path)).get("variants", {})
+    found = read_recipe(find_shipped(path)).get("variants", {})
     if not isinstance(found, dict) or not all(isinstance(table, dict) for table in found.values()):
         raise ValueError(f"recipe '{path}': variants are tables, [variants.NAME.SECTION]")
     return list(found)
@@ -192,24 +163,27 @@ def variants(path: str | Path) -> list[str]:
 def _check(tree: Table, default_name: str) -> Recipe:
     tree = dict(tree)
     if isinstance(tree.get("search"), dict):
-        tree["search"] = _dotted(tree["search"])
-    text = _as_toml(tree)
+        tree["search"] = with_dotted_keys(tree["search"])
+    text = as_toml(tree)
     sections = (
         "windows", "unlabelled", "paired", "prompts", "encoder", "objective", "pretrain", "protocol", "transfer", "search",
     )  # fmt: skip
-    _known(tree, ["name", "setting", "dataset", "pretrain_on", "seed", *sections], "the top level")
+    check_names(tree, ["name", "setting", "dataset", "pretrain_on", "seed", *sections], "the top level")
     for section in sections:
         if not isinstance(tree.setdefault(section, {}), dict):
             raise ValueError(f"'{section}' is a value; expected a section [{section}]")
     if "dataset" not in tree:
-        raise ValueError(f'no dataset named; add: dataset = "...", one of {", ".join(DATASETS)}')
-    _known([tree["dataset"]], DATASETS, "dataset")
+        raise ValueError('no dataset named; add: dataset = "NAME", a corpus such as spar or a prepared one of your own')
     corpora = tree.get("pretrain_on", [tree["dataset"]])
     if not isinstance(corpora, list) or not corpora or len(set(map(str, corpora))) < len(corpora):
         raise ValueError(f"pretrain_on is {corpora!r}; expected a list of corpora, each once")
-    _known(corpora, DATASETS, "pretrain_on")
-    transfer, overrides = _transfer(tree["transfer"])
-    windows = _typed(tree["windows"], [cut], "windows", skip=("store", "starts"))
+    for name in (tree["dataset"], *corpora):
+        if not isinstance(name, str) or not re.fullmatch(r"[^./\\][^/\\]*", name):
+            raise ValueError(
+                f"the corpus {name!r} is not the name of a folder of prepared data; expected a name such as spar"
+            )
+    transfer, overrides = check_transfer(tree["transfer"])
+    windows = check_table(tree["windows"], [cut], "windows", skip=GIVEN_WINDOWS)
     try:
         prompts = check_prompts(tree["prompts"]) or None
     except ValueError as error:
@@ -223,91 +197,32 @@ def _check(tree: Table, default_name: str) -> Recipe:
         windows=windows,
         unlabelled={
             **windows,
-            **_typed(tree["unlabelled"], [cut], "unlabelled", skip=("store", "label", "starts")),
+            **check_table(tree["unlabelled"], [cut], "unlabelled", skip=("label", *GIVEN_WINDOWS)),
             "label": None,
         },
         paired=_pairs(tree["paired"]),
         prompts=prompts,
-        encoder=_member(tree["encoder"], ENCODERS, "encoder", skip=_GIVEN["encoder"]),
-        objective=_member(tree["objective"], OBJECTIVES, "objective", skip=_GIVEN["objective"]),
-        pretrain=_typed(tree["pretrain"], [pretrain], "pretrain", skip=_GIVEN["pretrain"]),
-        protocol=_typed(
+        encoder=check_member(tree["encoder"], find_encoder, ENCODERS, "encoder", GIVEN["encoder"]),
+        objective=check_member(tree["objective"], find_objective, OBJECTIVES, "objective", GIVEN["objective"]),
+        pretrain=check_table(tree["pretrain"], [pretrain], "pretrain", skip=GIVEN["pretrain"]),
+        protocol=check_table(
             tree["protocol"],
             [fold_seeds, planned_rows],
             "protocol",
-            skip=("windows", "plan", "encoders", "transfer", "overrides", "prompts", "allow_seen"),
+            skip=GIVEN_PROTOCOL,
         ),
         transfer=transfer,
         overrides=overrides,
-        search=_searched(tree["search"], tree["encoder"]["name"], tree["objective"]["name"]),
+        search=check_search(tree["search"], tree["encoder"]["name"], tree["objective"]["name"], GIVEN),
         text=text,
     )
-
-
-def _known(names: Iterable[str], allowed: Iterable[str], what: str) -> None:
-    allowed = list(allowed)
-    for name in names:
-        if name not in allowed:
-            near = difflib.get_close_matches(str(name), allowed, n=1, cutoff=0.5)
-            hint = f"did you mean '{near[0]}'?" if near else "known: " + ", ".join(allowed)
-            raise ValueError(f"unknown name '{name}' in {what}; {hint}")
-
-
-def _member(table: Table, family: Mapping[str, Callable[..., Any]], what: str, skip: Sequence[str]) -> Table:
-    if "name" not in table:
-        raise ValueError(f"[{what}] has no name; one of {', '.join(family)}")
-    name = table["name"]
-    _known([name], family, what)
-    rest = {key: value for key, value in table.items() if key != "name"}
-    return {"name": name, **_typed(rest, [family[name]], what, skip=skip)}
-
-
-def _transfer(table: Table) -> tuple[Table, dict[str, Table]]:
-    """The section [transfer]: arguments of `TransferClassifier` for all arms, and further ones by arm."""
-    own = ("head", "training")
-    arms = {key: value for key, value in table.items() if isinstance(value, dict) and key not in own}
-    shared = {key: value for key, value in table.items() if key not in arms}
-    for arm, settings in arms.items():
-        _known([settings.get("mode", arm)], MODES, f"[transfer.{arm}], whose mode is none of these")
-    transfer = _classifier(shared, "transfer", None, skip=("encoder", "mode", "seed"))
-    head = transfer.get("head", {}).get("name")
-    overrides = {arm: _classifier(each, f"transfer.{arm}", head, ("encoder", "seed")) for arm, each in arms.items()}
-    return transfer, overrides
-
-
-def _classifier(table: Table, what: str, head: str | None, skip: Sequence[str]) -> Table:
-    """Arguments of `TransferClassifier`, of which `head` and `training` are tables. A head without a name is `head`, or the
-    default one."""
-    tables = {key: table.get(key, {}) for key in ("head", "training")}
-    _known(table, [name for name in inspect.signature(TransferClassifier).parameters if name not in skip], f"[{what}]")
-    for key, value in tables.items():
-        if not isinstance(value, dict):
-            example = '{ name = "logistic" }' if key == "head" else "{ steps = 400 }"
-            raise ValueError(f"[{what}] {key} = {value!r}; expected a table, such as {key} = {example}")
-    rest = {key: value for key, value in table.items() if key not in tables}
-    checked = _typed(rest, [TransferClassifier], what, skip=(*skip, *tables))
-    if "head" in table:
-        named = {"name": head or "logistic", **table["head"]}
-        found = _member(named, HEADS, f"{what}.head", skip=("prompts",))
-        checked["head"] = {key: value for key, value in found.items() if key in table["head"]}
-    if "training" in table:
-        given = dict(table["training"])
-        tuning = given.pop("finetuning", {})
-        if not isinstance(tuning, dict):
-            example = "{ layer_decay = 0.5 }"
-            raise ValueError(f"[{what}.training] finetuning = {tuning!r}; expected a table, such as {example}")
-        _known(given, inspect.signature(Training).parameters, f"[{what}.training]")
-        checked["training"] = _typed(given, [Training], f"{what}.training", skip=("finetuning",))
-        if tuning:
-            checked["training"]["finetuning"] = _typed(tuning, [FineTuning], f"{what}.training.finetuning", skip=())
-    return checked
 
 
 def _pairs(table: Table) -> Table:
     """The section [paired]: names of modalities, and arguments of `windows.attach`."""
     rest = {key: value for key, value in table.items() if key != "modalities"}
     skip = [name for name in inspect.signature(attach).parameters if name != "fraction"]
-    checked = _typed(rest, [attach], "paired", skip=skip) if rest else {}
+    checked = check_table(rest, [attach], "paired", skip=skip) if rest else {}
     if not table:
         return {}
     names = table.get("modalities")
@@ -316,73 +231,3 @@ def _pairs(table: Table) -> Table:
     ):
         raise ValueError(f'[paired] modalities is {names!r}; expected a list such as ["text", "video"], each once')
     return {"modalities": names, **checked}
-
-
-def _dotted(table: Table) -> Table:
-    """`{"pretrain": {"lr": ...}}`, as TOML reads dots without quotes around them, -> `{"pretrain.lr": ...}`."""
-    flat: Table = {}
-    for key, value in table.items():
-        if "." not in key and isinstance(value, dict):
-            flat |= {f"{key}.{name}": inner for name, inner in value.items()}
-        else:
-            flat[key] = value
-    return flat
-
-
-def _searched(table: Table, encoder: str, objective: str) -> Table:
-    """Choices (a list) and ranges (low, high, log) by setting, each checked against the signatures of whatever may be
-    chosen to have it."""
-    families: dict[str, Mapping[str, Callable[..., Any]]] = {"encoder": ENCODERS, "objective": OBJECTIVES}
-    own = {"encoder": encoder, "objective": objective}
-    space: Table = {}
-    for key in sorted(table, key=lambda key: not key.endswith(".name")):  # names first: the rest depends on them
-        what = table[key]
-        section, _, name = key.partition(".")
-        _known([section], _GIVEN, "[search]")
-        limits = isinstance(what, dict)
-        if limits:
-            _known(what, ("low", "high", "log"), f"[search] {key}")
-        if not (limits and {"low", "high"} <= set(what)) and not (isinstance(what, list) and what):
-            raise ValueError(
-                f"[search] {key} is {what!r}; expected a list of choices, or a range such as {{ low = 1e-4, high = 1e-2, "
-                "log = true }"
-            )
-        values = [what["low"], what["high"]] if limits else what
-        if name == "name" and section in families:
-            _known(values, families[section], f"[search] {key}")
-        else:
-            functions: list[Callable[..., Any]] = [pretrain]
-            if section in families:
-                functions = [families[section][member] for member in space.get(f"{section}.name", [own[section]])]
-            values = [_typed({name: value}, functions, f"search.{section}", _GIVEN[section])[name] for value in values]
-        if len(set(map(str, values))) < len(values):
-            raise ValueError(f"[search] {key} names a value twice: {values}")
-        space[key] = values
-        if limits:
-            low, high = values
-            log = what.get("log", False)
-            numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-            if not numbers or not low < high or not isinstance(log, bool) or (log and low <= 0):
-                raise ValueError(f"[search] {key} is {what!r}; expected numbers with low < high, and low > 0 for log")
-            space[key] = {"low": low, "high": high, "log": log}
-    return space
-
-
-def _typed(table: Table, functions: Sequence[Callable[..., Any]], what: str, skip: Sequence[str]) -> Table:
-    """The table with its values checked against the functions' annotations."""
-    hints: dict[str, Any] = {}
-    for function in functions:
-        of = function.__init__ if inspect.isclass(function) else function
-        annotations = typing.get_type_hints(of)
-        for name in inspect.signature(function).parameters:
-            if name not in skip:
-                hints[name] = annotations[name]
-    _known(table, hints, f"[{what}]")
-    checked = {}
-    for name, value in table.items():
-        try:
-            checked[name] = TypeAdapter(hints[name], config=ConfigDict(strict=False)).validate_python(value)
-        except ValidationError as error:
-            problem = error.errors()[0]
-            raise ValueError(f"[{what}] {name} = {value!r}: {problem['msg']}") from None
-    return checked

@@ -28,24 +28,32 @@ from otolith.checkpoints import checkpoint
 from otolith.classifiers.features import embed
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.cutting import cut
-from otolith.data.joining import join
-from otolith.data.splits import by_subject, draw_shots
-from otolith.data.store import Store, open_store
+from otolith.data.splits import draw_shots
 from otolith.data.windows import Windows
-from otolith.datasets import DATASETS
 from otolith.evaluation.plan import FoldSeed, PlannedRow, fold_seeds, planned_rows
 from otolith.evaluation.protocol import collect_rows, evaluate
 from otolith.evaluation.recalls import Recall, recalls
 from otolith.evaluation.rows import Row
+from otolith.experiments.build import build_encoder, build_objective, given_settings, made_from, pretrain_arguments
+from otolith.experiments.corpora import card, has_pairs, open_corpus, pairs_of
 from otolith.experiments.recipe import Recipe
+from otolith.experiments.subjects import encoder_label, pretraining_windows
+from otolith.objectives import Objective
 from otolith.paired.attach import attach
-from otolith.pretrain import Step, pretrain
+from otolith.pretraining import Runtime, Step, pretrain
 from otolith.reports import figures, findings, page
 from otolith.storage.files import fingerprint, write_text
 
 
-class Encoding(NamedTuple):
-    """One pretraining of a run: number `number` of `of`, and its latest step."""
+class PretrainProgress(NamedTuple):
+    """One pretraining of a run.
+
+    Attributes:
+        number: of the encoder, from 1.
+        of: number of encoders.
+        name: of the encoder's file, without its suffix.
+        step: the latest record.
+    """
 
     number: int
     of: int
@@ -54,7 +62,15 @@ class Encoding(NamedTuple):
 
 
 class Pretraining(NamedTuple):
-    """One encoder to be: where it will lie, what it learns from and what stops it, its seed, and a hash of all that."""
+    """What an encoder is pretrained on.
+
+    Attributes:
+        path: where the encoder lies, or will.
+        train: windows to learn from.
+        validation: windows that stop training, or None.
+        seed: of initial weights and training.
+        made_from: a hash of all that decides the encoder's weights; the file's name ends in it.
+    """
 
     path: Path
     train: Windows
@@ -80,48 +96,62 @@ class Run:
     shared: Path | None = None
 
     def windows(self) -> Windows:
-        """The labelled windows of the recipe's corpus."""
-        return cut(open_store(self.data / self.recipe.dataset), **self.recipe.windows)
+        """Return the labelled windows of the recipe's corpus.
+
+        Raises:
+            FileNotFoundError: the corpus is not prepared.
+            ValueError: the corpus has no labels, or cannot be cut as the recipe says.
+        """
+        store = open_corpus(self.data, self.recipe.dataset)
+        if not store.labels:
+            raise ValueError(
+                f"'{self.recipe.dataset}' has no labels, so nothing can be fitted or scored on it; prepare it with labels. "
+                "Without them, otolith pretrain and otolith retrieve work"
+            )
+        return cut(store, **self.recipe.windows)
+
+    def subject_windows(self) -> Windows:
+        """Return the windows whose subjects are divided into folds: `windows`, or all of a corpus without labels.
+
+        Raises:
+            FileNotFoundError: the corpus is not prepared.
+        """
+        store = open_corpus(self.data, self.recipe.dataset)
+        return self.windows() if store.labels else cut(store, **{**self.recipe.windows, "label": None})
 
     @functools.cached_property
     def unlabelled(self) -> dict[str, Windows]:
         """The windows that pretraining draws from, by corpus, with their pairs where the objective takes any.
 
+        Corpora without pairs contribute windows of motion alone.
+
         Raises:
-            FileNotFoundError: a corpus is not prepared, or no corpus has vectors of a modality that the recipe names.
+            FileNotFoundError: a corpus is not prepared, or no corpus has embeddings of a modality that the recipe names.
         """
+        for name in self._modalities:
+            if not any(has_pairs(self.data, corpus, name) for corpus in self.recipe.pretrain_on):
+                first = self.recipe.pretrain_on[0]
+                raise FileNotFoundError(
+                    f"no paired embeddings at '{paired.folder_of(self.data, first) / name}.safetensors'; run first: "
+                    f"otolith pair {first} --source DIR, or leave {name} out of the recipe's [paired] modalities"
+                )
         found = {}
         for corpus in self.recipe.pretrain_on:
-            store = open_store(self.data / corpus, verify=False)
+            store = open_corpus(self.data, corpus, verify=False)
             windows = cut(store, **self.recipe.unlabelled)
-            if vectors := self._vectors(store, corpus):
+            if embeddings := pairs_of(self.data, corpus, self._modalities, store):
                 options = {key: value for key, value in self.recipe.paired.items() if key != "modalities"}
-                windows = attach(windows, store, vectors, seed=self.recipe.seed, **options)
+                windows = attach(windows, store, embeddings, seed=self.recipe.seed, **options)
             found[corpus] = windows
         return found
 
-    def pairs_of(self, corpus: str) -> Path:
-        """The folder of a corpus's paired vectors."""
-        return paired.folder_of(self.data, corpus)
-
-    def _vectors(self, store: Store, corpus: str) -> dict[str, paired.PairedEmbeddings]:
-        """A corpus's paired vectors by modality, in the recipe's order; empty where the objective takes none.
-
-        Corpora without pairs go along as windows of motion alone, as long as one corpus has each modality.
-        """
-        wanted = self.recipe.paired.get("modalities", ()) if self.recipe.pairs else ()
-        for name in wanted:
-            if not any((self.pairs_of(each) / f"{name}.safetensors").is_file() for each in self.recipe.pretrain_on):
-                place = self.pairs_of(self.recipe.pretrain_on[0]) / f"{name}.safetensors"
-                raise FileNotFoundError(
-                    f"no paired vectors at '{place}'; run first: otolith pair {self.recipe.pretrain_on[0]} --source DIR, or "
-                    f"leave {name} out of the recipe's [paired] modalities"
-                )
-        there = [name for name in wanted if (self.pairs_of(corpus) / f"{name}.safetensors").is_file()]
-        return {name: paired.load(self.pairs_of(corpus), name, store) for name in there}
+    @property
+    def _modalities(self) -> tuple[str, ...]:
+        """The modalities that pretraining is given."""
+        return tuple(self.recipe.paired.get("modalities", ())) if self.recipe.takes_pairs else ()
 
     def plan(self, windows: Windows) -> list[FoldSeed]:
-        """Folds and seeds; the recipe's one seed moves all of them."""
+        """Return the folds and seeds; the recipe's one seed moves all of them."""
         names = inspect.signature(fold_seeds).parameters
         settings = {key: value for key, value in self.recipe.protocol.items() if key in names}
         if "seeds" in settings:
@@ -131,40 +161,28 @@ class Run:
         return fold_seeds(windows, **settings)
 
     def pretraining(self, unit: FoldSeed | None) -> Pretraining:
-        """What the encoder for a unit is pretrained on; None: the one that sees everybody.
+        """Return what the encoder for a fold and seed is pretrained on; None: the one that sees every subject.
 
-        Of the recipe's own corpus, a fold's training and validation people; of any other, all people, a fifth of whom
-        validate. An encoder that sees other corpora alone serves all folds of a seed.
+        Of the recipe's own corpus, these are the fold's training and validation subjects; of any other, all subjects, a
+        fifth of whom validate. An encoder that sees other corpora alone serves all folds of a seed.
         """
-        own = self.recipe.dataset in self.recipe.pretrain_on
-        if unit is None:
-            name, seed = "everyone", self.recipe.seed
-        elif own:
-            name, seed = f"folds{unit.fold_seed}-fold{unit.split.fold}", unit.fold_seed
-        else:
-            name, seed = f"seed{unit.seed}", unit.seed
-        train, held = [], []
-        for corpus, windows in self.unlabelled.items():
-            sides: tuple[Sequence[str], Sequence[str]] = windows.subject_names, ()
-            if unit is not None and corpus == self.recipe.dataset:
-                sides = unit.split.train, unit.split.validation
-            elif unit is not None and len(windows.subject_names) > 1:
-                people = windows.subject_names
-                split = by_subject(people, folds=min(5, len(people)), validation=0.0, seed=seed)[0]
-                sides = split.train, split.test
-            train.append(windows.for_subjects(sides[0]))
-            held.append(windows.for_subjects(sides[1]))
-        validation = join([windows for windows in held if len(windows)]) if any(map(len, held)) else None
-        recipe = self.recipe
-        made_from = fingerprint(
-            [
-                [windows.unlabelled().content_hash for windows in (*train, *held)],
-                [recipe.encoder, recipe.objective, recipe.pretrain, seed],
-                *([recipe.paired] if recipe.pairs else ()),
-            ]
-        )
-        path = self.encoders / f"{recipe.objective['name']}-{name}-{made_from[:12]}.safetensors"
-        return Pretraining(path, join(train), validation, seed, made_from)
+        label, seed = encoder_label(self.recipe, unit)
+        train, validation = self.pretraining_windows(unit)
+        key = (label, None if unit is None else unit.split)
+        if key not in self._hashes:
+            self._hashes[key] = fingerprint(made_from(self.recipe, train, validation, seed))
+        path = self.encoders / f"{self.recipe.objective['name']}-{label}-{self._hashes[key][:12]}.safetensors"
+        return Pretraining(path, train, validation, seed, self._hashes[key])
+
+    def pretraining_windows(self, unit: FoldSeed | None) -> tuple[Windows, Windows | None]:
+        """Return the windows that the encoder for a fold and seed learns from, and those that stop its training or None."""
+        _, seed = encoder_label(self.recipe, unit)
+        return pretraining_windows(self.unlabelled, self.recipe.dataset, unit, seed)
+
+    @functools.cached_property
+    def _hashes(self) -> dict[Any, str]:
+        """`Pretraining.made_from` of those that were asked for."""
+        return {}
 
     @property
     def encoders(self) -> Path:
@@ -177,66 +195,66 @@ class Run:
         return (self.shared or self.folder) / "rows"
 
     def encoder_path(self, unit: FoldSeed | None) -> Path:
-        """Where the encoder for a unit lies."""
+        """Return where the encoder for a fold and seed lies, or will."""
         return self.pretraining(unit).path
 
-    def pretrain(self, *, everyone: bool = False, of: Sequence[FoldSeed | None] | None = None) -> Iterator[Encoding]:
-        """Pretrains what is not there yet: an encoder for each group of training people, or one on everybody.
+    def pretrain(
+        self, *, everyone: bool = False, of: Sequence[FoldSeed | None] | None = None
+    ) -> Iterator[PretrainProgress]:
+        """Pretrain what is not there yet: an encoder for each group of training subjects, or one on every subject.
 
         Args:
-            everyone: the one on everybody.
-            of: the encoders for these units alone.
+            everyone: the one on every subject.
+            of: the encoders for these folds and seeds only.
         """
         if of is None:
-            of = [None] if everyone else self.plan(self.windows())
+            of = [None] if everyone else self.plan(self.subject_windows())
         wanted = {job.path: job for job in map(self.pretraining, of)}
         self._keep_recipe()
         for index, (path, job) in enumerate(wanted.items()):
             if path.exists():
                 continue
-            encoder = self.recipe.build_encoder(job.train, job.seed)
-            objective = self.recipe.build_objective(encoder, job.train, job.seed)
+            encoder = build_encoder(self.recipe, job.train, job.seed)
+            objective = build_objective(self.recipe, encoder, job.train, job.seed)
+            arguments = pretrain_arguments(self.recipe)
             state = path.with_suffix(".state")
+            arguments["runtime"] = dataclasses.replace(arguments.get("runtime", Runtime()), resume=state)
             history: Sequence[Any] = ()
-            for step in pretrain(
-                objective, job.train, job.validation, seed=job.seed, resume=state, **self.recipe.pretrain
-            ):
+            for step in pretrain(objective, job.train, job.validation, seed=job.seed, **arguments):
                 history = step.history
-                yield Encoding(index + 1, len(wanted), path.stem, step)
-            held = [] if job.validation is None else job.validation.people
-            checkpoint.save(
-                path,
-                encoder,
-                job.train.contract,
-                about={
-                    "objective": self.recipe.objective["name"],
-                    "objective_arguments": objective.arguments(),
-                    "encoder": self.recipe.encoder["name"],
-                    "pretrained_on": "+".join(self.recipe.pretrain_on),
-                    "subjects": sorted(job.train.people + held),
-                    "windows": len(job.train),
-                    "settings": {
-                        "encoder": self.recipe.encoder,
-                        "objective": self.recipe.objective,
-                        "pretrain": self.recipe.pretrain,
-                        "seed": job.seed,
-                        **({"paired": self.recipe.paired} if self.recipe.pairs else {}),
-                    },
-                    "paired": self._paired_by(),
-                    "made_from": job.made_from,
-                    "recipe": self.recipe.text,
-                    "history": history,
-                },
-                heads={name: getattr(objective, name) for name in objective.kept},
-            )
+                yield PretrainProgress(index + 1, len(wanted), path.stem, step)
+            self._save(job, objective, history)
             state.unlink(missing_ok=True)
 
+    def _save(self, job: Pretraining, objective: Objective, history: Sequence[Any]) -> None:
+        held_out = [] if job.validation is None else job.validation.people
+        checkpoint.save(
+            job.path,
+            objective.encoder,
+            job.train.contract,
+            about={
+                "objective": self.recipe.objective["name"],
+                "objective_arguments": objective.arguments(),
+                "encoder": self.recipe.encoder["name"],
+                "pretrained_on": "+".join(self.recipe.pretrain_on),
+                "subjects": sorted(job.train.people + held_out),
+                "windows": len(job.train),
+                "settings": given_settings(self.recipe, job.seed),
+                "paired": self._paired_by(),
+                "made_from": job.made_from,
+                "recipe": self.recipe.text,
+                "history": history,
+            },
+            heads={name: getattr(objective, name) for name in objective.kept},
+        )
+
     def _paired_by(self) -> dict[str, Any]:
-        """What made the vectors of each modality, as their files say: of the first corpus that has them."""
+        """What made the embeddings of each modality, as their files say: of the first corpus that has them."""
         facts: dict[str, Any] = {}
-        for corpus in self.recipe.pretrain_on:
-            for name, vectors in self._vectors(open_store(self.data / corpus, verify=False), corpus).items():
-                facts.setdefault(name, vectors.about)
+        for corpus in self.recipe.pretrain_on if self._modalities else ():
+            store = open_corpus(self.data, corpus, verify=False)
+            for name, embeddings in pairs_of(self.data, corpus, self._modalities, store).items():
+                facts.setdefault(name, embeddings.about)
         return facts
 
     def _require_encoders(self, plan: Sequence[FoldSeed]) -> None:
@@ -276,45 +294,42 @@ class Run:
         return len(planned), evaluate(windows, planned, folder=self.rows, jobs=jobs)
 
     @property
-    def searchable(self) -> bool:
+    def can_retrieve(self) -> bool:
         """Whether the recipe's own corpus has pairs that its encoder was pretrained to find."""
-        return self.recipe.pairs and any(
-            (self.pairs_of(self.recipe.dataset) / f"{name}.safetensors").is_file()
-            for name in self.recipe.paired.get("modalities", ())
-        )
+        return any(has_pairs(self.data, self.recipe.dataset, name) for name in self._modalities)
 
     def retrieve(self, *, allow_seen: bool = False, only_there: bool = False) -> Iterator[Recall]:
-        """Searches test people's windows in the other modalities and back, with every encoder of the plan.
+        """Find test subjects' windows in the other modalities and back, with every encoder of the plan.
+
+        The corpus needs no labels.
 
         Args:
-            allow_seen: also with encoders that saw test people.
-            only_there: compute nothing.
+            allow_seen: also with encoders that saw test subjects.
+            only_there: yield what was computed before; compute nothing.
 
         Raises:
             FileNotFoundError: an encoder or the pairs of the recipe's corpus are missing.
-            ValueError: the objective takes no pairs; further as `evaluate.recalls`.
+            ValueError: the objective takes no pairs; and as `evaluation.recalls.recalls`.
         """
-        if not self.recipe.pairs or not self.recipe.paired:
+        dataset, names = self.recipe.dataset, self._modalities
+        if not names:
             raise ValueError(
                 f"the recipe's objective '{self.recipe.objective['name']}' is trained on motion alone, so it finds nothing "
                 "in other modalities; choose one that takes pairs (primus) and a section [paired]"
             )
-        windows = self.windows()
-        store = open_store(self.data / self.recipe.dataset, verify=False)
-        folder, names = self.pairs_of(self.recipe.dataset), self.recipe.paired["modalities"]
-        vectors = {
-            name: paired.load(folder, name, store) for name in names if (folder / f"{name}.safetensors").is_file()
-        }
-        if not vectors:
+        windows = self.subject_windows()
+        store = open_corpus(self.data, dataset, verify=False)
+        embeddings = pairs_of(self.data, dataset, names, store)
+        if not embeddings:
             raise FileNotFoundError(
-                f"'{folder}' holds no vectors of {', '.join(names)}; run first: otolith pair {self.recipe.dataset} "
-                "--source DIR"
+                f"'{paired.folder_of(self.data, dataset)}' holds no embeddings of {', '.join(names)}; run first: "
+                f"otolith pair {dataset} --source DIR"
             )
         plan = self.plan(windows)
         if not only_there:
             self._require_encoders(plan)
         yield from recalls(
-            attach(windows, store, vectors),
+            attach(windows, store, embeddings),
             plan,
             self.encoder_path,
             folder=(self.shared or self.folder) / "recalls",
@@ -353,7 +368,11 @@ class Run:
         return out
 
     def report(self, *, picture: bytes | None = None) -> tuple[Path, pd.DataFrame]:
-        """Gathers the rows into `rows.csv` and writes `report.html` and `report.md`; the page's path and the rows."""
+        """Collect the rows into `rows.csv`; write `report.html` and `report.md`; return the page's path and the rows.
+
+        Args:
+            picture: SVG of a labelled recording, for the page.
+        """
         windows = self.windows()
         rows = collect_rows(self.rows, self.planned_rows(windows, allow_seen=True))
         write_text(self.folder / "rows.csv", rows.to_csv(index=False, lineterminator="\n"))
@@ -361,12 +380,13 @@ class Run:
         unit = self.plan(windows)[0]
         loaded = checkpoint.load(self.encoder_path(unit))
         unseen = windows.for_subjects(unit.split.test)
+        facts = card(self.recipe.dataset, open_corpus(self.data, self.recipe.dataset, verify=False))
         out = self.folder / "report.html"
         page.write(
             out,
             rows,
-            title=f"{DATASETS[self.recipe.dataset].title}: {self.recipe.name}",
-            card=DATASETS[self.recipe.dataset],
+            title=f"{facts.title}: {self.recipe.name}",
+            card=facts,
             recipe=self.recipe.text,
             embedding=figures.Embedding.of(embed(loaded.encoder, unseen), unseen),
             history=loaded.about.get("history", ()),

@@ -11,26 +11,23 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from otolith.data.windows import Windows
-from otolith.evaluation.plan import FoldSeed
 from otolith.experiments.recipe import changed
-from otolith.experiments.run import Run
-from otolith.experiments.search_space import CHANCE, _settings
+from otolith.experiments.search_space import CHANCE, drawn_settings
+from otolith.experiments.trials import Task
 from otolith.reports.style import STYLE
 from otolith.storage.files import replacing, write_text
 
 
-def _write(
-    study: Any,
-    job: Run,
-    unit: FoldSeed,
-    found: Mapping[str, Any],
-    people: list[str],
-    windows: Windows | None,
-    *,
-    picture: bool,
-) -> None:
-    """`search.csv`, `recipe-best.toml` and `search.png`, which takes longest, of the trials so far."""
+def write_search(study: Any, task: Task, people: list[str], *, picture: bool) -> None:
+    """Write `search.csv`, `recipe-best.toml` and the figure `search.png` of the trials so far.
+
+    Args:
+        study: of Optuna, with a complete trial.
+        task: what all trials share.
+        people: subjects that trials learn from or validate on, as `corpus:person`.
+        picture: whether to draw the figure, which takes longest.
+    """
+    folder, found, windows = task.job.folder, task.found, task.windows
     told = [trial for trial in study.trials if trial.state.name != "WAITING"]
     table = pd.DataFrame(
         [
@@ -38,54 +35,68 @@ def _write(
                 "number": trial.number,
                 "state": trial.state.name.lower(),
                 "value": trial.value,
-                **{key: _settings(found, trial.params).get(key) for key in found},
+                **{key: drawn_settings(found, trial.params).get(key) for key in found},
                 **{name: trial.user_attrs.get(name) for name in ("epochs", "seconds", "why")},
             }
             for trial in told
         ]
     )
-    write_text(job.folder / "search.csv", table.to_csv(index=False, lineterminator="\n"))
-    best = study.best_trial
-    recipe = changed(job.recipe, _settings(found, best.params))
+    write_text(folder / "search.csv", table.to_csv(index=False, lineterminator="\n"))
+    recipe = changed(task.job.recipe, drawn_settings(found, study.best_trial.params))
     contrastive = recipe.objective["name"] in CHANCE
-    score, label = f"macro F1 {best.value:.4f}", "macro F1"
-    if windows is None:
-        score = f"validation loss {best.value:.4f}" + (" nats from guessing in its batches" if contrastive else "")
-        label = "validation loss" + (" - guessing, nats" if contrastive else "")
-    else:
-        score += f" of a logistic regression on frozen features of {windows.dataset}, 10 windows a class"
     if picture:
-        with replacing(job.folder / "search.png") as part:
-            _figure(table, found, label, lower=windows is None).savefig(part, format="png", dpi=120)
+        label = "validation loss" + (" - chance level, nats" if contrastive else "") if windows is None else "macro F1"
+        with replacing(folder / "search.png") as part:
+            search_figure(table, found, label, lower=windows is None).savefig(part, format="png", dpi=120)
+    about = _comment(study, task, table, people, contrastive)
+    comment = "".join(f"# {line}\n" for text in about for line in textwrap.wrap(text, 118))
+    write_text(folder / "recipe-best.toml", f"{comment}{recipe.text}\n")
+
+
+def _comment(study: Any, task: Task, table: pd.DataFrame, people: list[str], contrastive: bool) -> list[str]:
+    """Sentences on how the best settings were found, and on whose recordings."""
+    best, own, windows = study.best_trial, task.job.recipe.dataset, task.windows
+    if windows is None:
+        score = f"validation loss {best.value:.4f}" + (" nats from chance level in its batches" if contrastive else "")
+    else:
+        score = f"macro F1 {best.value:.4f} of a logistic regression on frozen features of {windows.dataset}"
+        score += ", 10 windows per class"
     states = table["state"].value_counts()
     counts = ", ".join(f"{states[name]} {name}" for name in ("complete", "pruned", "fail", "running") if name in states)
-    own, others = job.recipe.dataset, dict[str, int]()
-    mine = []
+    mine, others = [], dict[str, int]()
     for person in people + ([] if windows is None else windows.people):
         corpus, _, name = person.partition(":")
         if corpus == own:
             mine.append(name)
         else:
             others[corpus] = others.get(corpus, 0) + 1
-    say = [f"{count} people of {corpus}" for corpus, count in others.items()]
-    say.append(f"of {own} {', '.join(mine) or 'nobody'}")
+    used = [f"{count} of {corpus}" for corpus, count in others.items()]
+    used.append(f"of {own} {', '.join(mine) or 'none'}")
     about = [
-        f"Chosen by otolith search: trial {best.number} of {len(table)} ({counts}), {score}.",
-        f"Whose recordings had a say: {'; '.join(say)}.",
+        f"Selected by otolith search: trial {best.number} of {len(table)} ({counts}), {score}.",
+        f"Subjects used for model selection: {'; '.join(used)}.",
     ]
     if mine:
         about.append(
-            f"They are tested in other folds, after settings that they had a say in; {', '.join(unit.split.test)}, the test "
-            "people of the first fold, had none."
+            "The latter are tested in other folds, with settings that were selected on them; "
+            f"{', '.join(task.unit.split.test)}, the test subjects of the first fold, were not used."
         )
-    if windows is None and not job.recipe.search:
-        about.append("Settings that change what the loss measures are the recipe's own; they are searched by transfer.")
-    comment = "".join(f"# {line}\n" for text in about for line in textwrap.wrap(text, 118))
-    write_text(job.folder / "recipe-best.toml", f"{comment}{recipe.text}\n")
+    if windows is None and not task.job.recipe.search:
+        about.append(
+            "Settings that change what the loss measures are those of the recipe; they are searched by transfer."
+        )
+    return about
 
 
-def _figure(table: pd.DataFrame, found: Mapping[str, Any], label: str, *, lower: bool) -> Figure:
-    """Value by trial with the best so far, and by each setting that took several values; crosses were pruned."""
+def search_figure(table: pd.DataFrame, found: Mapping[str, Any], label: str, *, lower: bool) -> Figure:
+    """Draw the value by trial, with the best so far, and by each setting that took several values; crosses were pruned.
+
+    Args:
+        table: of the trials, as in `search.csv`.
+        found: the settings to search.
+        label: of the value.
+        lower: whether lower values are better.
+    """
     told = table[table["value"].notna() & table["state"].isin(["complete", "pruned"])]
     keys = [key for key in found if told[key].astype(str).nunique() > 1]
     columns = min(3, 1 + len(keys))

@@ -16,7 +16,7 @@ from otolith.experiments.run import Run
 
 
 def study(recipes: Sequence[Path], folder: Path, data: Path, changes: Sequence[str] = ()) -> list[Run]:
-    """A run for every variant of these recipes, or for the recipe itself where it has none; they share encoders and rows."""
+    """Return a run for every variant of these recipes, or for a recipe without variants; they share encoders and rows."""
     runs = []
     for path in recipes:
         names: list[str | None] = [*variants(path)]
@@ -27,11 +27,12 @@ def study(recipes: Sequence[Path], folder: Path, data: Path, changes: Sequence[s
 
 
 def study_rows(runs: Sequence[Run]) -> tuple[pd.DataFrame, dict[tuple[str, str], int]]:
-    """The rows of a study that are there, of the whole plan or of a part of it; and how many are planned, by corpus and
-    variant. A recipe's `setting` stands for the corpus, as one corpus may be asked several questions.
+    """Return the rows of a study that were computed so far, and the number of planned ones by setting and variant.
+
+    The column `dataset` holds a recipe's `setting`, as one corpus may be used in several settings.
 
     Raises:
-        FileNotFoundError: there are none.
+        FileNotFoundError: there are no rows.
     """
     parts, counts = [], {}
     for run in runs:
@@ -47,7 +48,7 @@ def study_rows(runs: Sequence[Run]) -> tuple[pd.DataFrame, dict[tuple[str, str],
         protocol |= run.recipe.protocol
         folds = protocol["folds"] if protocol["test"] is None else 1
         kinds = [run.recipe.overrides.get(mode, {}).get("mode", mode) for mode in protocol["modes"]]
-        zero = kinds.count("zero-shot")  # one row whatever the shots
+        zero = kinds.count("zero-shot")  # one row for all shots
         rows = folds * len(protocol["seeds"]) * (len(protocol["shots"]) * (len(kinds) - zero) + zero)
         counts[setting, variant] = rows
         if there:
@@ -58,10 +59,10 @@ def study_rows(runs: Sequence[Run]) -> tuple[pd.DataFrame, dict[tuple[str, str],
 
 
 def study_recalls(runs: Sequence[Run]) -> pd.DataFrame:
-    """The recalls of a study that are there, with columns `setting` and `variant`; empty where there are none."""
+    """Return the recalls of a study that were computed so far, with columns `setting` and `variant`; it may be empty."""
     found = []
     for run in runs:
-        if run.searchable:
+        if run.can_retrieve:
             variant = run.folder.name.removeprefix(f"{run.recipe.setting}-")
             found += [
                 {"setting": run.recipe.setting, "variant": variant, **dataclasses.asdict(recall)}

@@ -1,4 +1,4 @@
-"""Read, merge and write TOML."""
+"""Read, merge, change and write recipes as TOML."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ else:
 Table = dict[str, Any]
 
 
-def _read(path: Path) -> Table:
+def read_recipe(path: Path) -> Table:
+    """Return a recipe's tables, with the recipe that it extends and with its prompts read in.
+
+    Raises:
+        FileNotFoundError: there is no file.
+        ValueError: the file is not TOML, or extends itself.
+    """
     try:
         tree: Table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -28,36 +34,40 @@ def _read(path: Path) -> Table:
         if isinstance(part, dict) and isinstance(part.get("prompts"), str):
             part["prompts"] = read_prompts(
                 locate(part["prompts"], path.parent)
-            )  # a kept recipe is then whole by itself
+            )  # the copy in the run's folder is then complete
     if base := tree.pop("extends", None):
         extended = find_shipped(str(base), path.parent)
         if path.resolve() == extended.resolve():
             raise ValueError(f"recipe '{path}' extends itself")
-        tree = _merged(_read(extended), tree)
+        tree = merged(read_recipe(extended), tree)
     return tree
 
 
-def _merged(tree: Table, over: Table) -> Table:
-    """`tree` with the values of `over`, table by table; one with a name (an encoder, an objective) replaces its own, and so
-    do prompts."""
-    merged = dict(tree)
+def merged(tree: Table, over: Table) -> Table:
+    """Return `tree` with the values of `over`, table by table; prompts, and a table with a name (an encoder), replace the
+    whole table."""
+    result = dict(tree)
     for key, value in over.items():
         whole = (
             key == "prompts" or not isinstance(value, dict) or "name" in value or not isinstance(tree.get(key), dict)
         )
-        merged[key] = value if whole else _merged(tree[key], value)
-    return merged
+        result[key] = value if whole else merged(tree[key], value)
+    return result
 
 
-def _apply(tree: Table, change: str) -> None:
-    """Puts one `section.key=value` into the tree."""
+def apply_change(tree: Table, change: str) -> None:
+    """Put one `section.key=value` into the tree.
+
+    Raises:
+        ValueError: the change cannot be read, or its section is a value.
+    """
     where, equals, text = change.partition("=")
     if not equals or not where.strip():
         raise ValueError(f"cannot read the change '{change}'; expected section.key=value, such as pretrain.epochs=5")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        value = text.strip()  # a bare word is meant as a string
+        value = text.strip()  # a word without quotes is a string
     *path, key = where.strip().split(".")
     for name in path:
         tree = tree.setdefault(name, {})
@@ -66,20 +76,26 @@ def _apply(tree: Table, change: str) -> None:
     tree[key] = value
 
 
-def _nones(value: Any) -> Any:
+def with_nones(value: Any) -> Any:
+    """Return the value with None for the strings `none` and `all`, since TOML has no word for it."""
     if isinstance(value, dict):
-        return {key: _nones(inner) for key, inner in value.items()}
+        return {key: with_nones(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_nones(inner) for inner in value]
+        return [with_nones(inner) for inner in value]
     return None if value in ("none", "all") else value
 
 
-def _as_toml(tree: Table, path: str = "") -> str:
-    """The recipe as it was run, changes and all."""
+def as_toml(tree: Table, path: str = "") -> str:
+    """Return the tables as TOML.
+
+    Args:
+        tree: what `read_recipe` returns.
+        path: names of the tables around it, each followed by a dot.
+    """
     lines = [f"{_key(key)} = {_value(value)}" for key, value in tree.items() if not isinstance(value, dict)]
     for key, value in tree.items():
         if isinstance(value, dict):
-            lines += ["", f"[{path}{_key(key)}]", _as_toml(value, f"{path}{_key(key)}.")]
+            lines += ["", f"[{path}{_key(key)}]", as_toml(value, f"{path}{_key(key)}.")]
     return "\n".join(lines)
 
 

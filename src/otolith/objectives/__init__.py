@@ -1,5 +1,6 @@
 """Objectives: Batch -> named losses. An objective owns its heads, queues and views, and pretrains any suitable encoder."""
 
+from otolith import plugins
 from otolith.objectives.contract import Objective
 from otolith.objectives.cpc import CPC
 from otolith.objectives.cpc_reconstruction import CPCReconstruction
@@ -21,6 +22,15 @@ OBJECTIVES: dict[str, type[Objective]] = {
 """Every objective by name. A new objective is one file and one line here; the contract tests include it automatically."""
 
 
+def find_objective(name: str) -> type[Objective]:
+    """Return an objective's class by name: one of `OBJECTIVES`, or one that another package adds (see `plugins`).
+
+    Raises:
+        ValueError: there is none of this name, or it cannot be loaded.
+    """
+    return plugins.find(name, OBJECTIVES, "objective", Objective)
+
+
 __all__ = [
     "CPC",
     "OBJECTIVES",
@@ -31,4 +41,5 @@ __all__ = [
     "Reconstruction",
     "SimCLR",
     "TransformDiscrimination",
+    "find_objective",
 ]

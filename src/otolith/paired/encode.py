@@ -17,9 +17,9 @@ from safetensors.numpy import save_file
 from otolith.data.multimodal import MultimodalData, Narration, SensorStream, VideoStream
 from otolith.data.store import Store, open_store
 from otolith.datasets.card import Dataset
+from otolith.paired.embeddings import PairedEmbeddings, _microseconds, _save, folder_of
 from otolith.paired.image import ImageEncoder
 from otolith.paired.text import TextEncoder, clean_narration
-from otolith.paired.embeddings import PairedEmbeddings, _microseconds, _save, folder_of
 from otolith.storage.files import claimed, fingerprint, replacing, unnested
 
 _CHUNK = 600  # pictures that are encoded and kept at a time: a minute of them

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,13 +21,13 @@ from otolith.data.store import Store, open_store
 from otolith.data.windows import Windows
 from otolith.encoders import Strided
 from otolith.objectives import Objective, Reconstruction, SimCLR
-from otolith.pretrain import Step, pretrain, warmup_cosine
+from otolith.pretraining import DivergenceError, Runtime, Sampling, Step, pretrain, warmup_cosine
 
 BATCH = 24
 PER_EPOCH = 3  # 76 windows in batches of 24
 
 # Stops in its third epoch, as its second was the best; draws windows, views and dropout.
-SETTINGS: dict = {"epochs": 6, "batch_size": BATCH, "patience": 1, "lr": 0.002, "seed": 1, "accelerator": "cpu"}
+SETTINGS: dict = {"epochs": 6, "batch_size": BATCH, "patience": 1, "lr": 0.002, "seed": 1}
 
 
 def split(windows: Windows) -> tuple[Windows, Windows]:
@@ -44,8 +45,17 @@ def reconstruction(seed: int = 0) -> Reconstruction:
     return Reconstruction(Strided(6, dropout=0.1))
 
 
-def run(objective: Objective, train: Windows, validation: Windows | None = None, **other: object) -> list[Step]:
-    return list(pretrain(objective, train, validation, **{**SETTINGS, **other}))
+def settings(**other: Any) -> dict[str, Any]:
+    """`SETTINGS` and other arguments of `pretrain`; those of its groups are given without their group."""
+    flat = {**SETTINGS, **other}
+    for name, group, always in (("sampling", Sampling, {}), ("runtime", Runtime, {"accelerator": "cpu"})):
+        own = {field.name: flat.pop(field.name) for field in dataclasses.fields(group) if field.name in flat}
+        flat[name] = group(**always, **own)
+    return flat
+
+
+def run(objective: Objective, train: Windows, validation: Windows | None = None, **other: Any) -> list[Step]:
+    return list(pretrain(objective, train, validation, **settings(**other)))
 
 
 def weights(objective: Objective) -> dict[str, Tensor]:
@@ -149,7 +159,7 @@ def test_the_callers_randomness_and_the_runs_leave_each_other_alone(
     sides: tuple[Windows, Windows], unbroken: tuple[dict[str, Tensor], list[Step]]
 ) -> None:
     objective = contrastive()
-    steps = pretrain(objective, *sides, **SETTINGS, report_every=1)
+    steps = pretrain(objective, *sides, **settings(report_every=1))
     for number in range(1000):
         torch.manual_seed(number)  # and so differs from what the run itself would have gone on with
         torch.rand(number)
@@ -179,7 +189,7 @@ def test_how_often_it_reports_and_saves_changes_nothing(
 
 
 def test_a_person_on_both_sides_is_refused(windows: Windows) -> None:
-    with pytest.raises(ValueError, match="subject synthetic:3 is in training and in validation"):
+    with pytest.raises(ValueError, match="subject synthetic:3 is in train and in validation"):
         run(reconstruction(), windows.for_subjects(["1", "2", "3"]), windows.for_subjects(["3", "4"]))
 
 
@@ -190,27 +200,20 @@ def test_the_rate_warms_up_and_falls_and_a_resumed_run_follows_it(
     sides: tuple[Windows, Windows], tmp_path: Path
 ) -> None:
     train, _ = sides
-    settings = {
-        **SETTINGS,
-        "epochs": 8,
-        "schedule": "warmup-cosine",
-        "report_every": 1,
-        "save_every_s": 0.0,
-        "patience": None,
-    }
+    how = {"epochs": 8, "schedule": "warmup-cosine", "report_every": 1, "save_every_s": 0.0, "patience": None}
     whole = reconstruction()
-    steps = run(whole, train, **settings)
+    steps = run(whole, train, **how)
     total = steps[-1].of
     assert [step.lr for step in steps] == pytest.approx([0.002 * warmup_cosine(k, total) for k in range(total)])
     state, again = tmp_path / "state", reconstruction()
-    interrupted = pretrain(reconstruction(), train, resume=state, **settings)
+    interrupted = pretrain(reconstruction(), train, **settings(resume=state, **how))
     for _ in range(5):
         next(interrupted)
     interrupted.close()
-    run(again, train, resume=state, **settings)
+    run(again, train, resume=state, **how)
     assert same(weights(again), weights(whole))
     other = reconstruction()
-    run(other, train, **{**settings, "schedule": "constant"})
+    run(other, train, **{**how, "schedule": "constant"})
     assert not same(weights(other), weights(whole))
 
 
@@ -237,19 +240,17 @@ def test_early_stopping_keeps_the_best_weights(sides: tuple[Windows, Windows]) -
 def test_the_history_is_the_same_however_often_it_was_interrupted(
     sides: tuple[Windows, Windows], tmp_path: Path, records: int
 ) -> None:
-    settings = {**SETTINGS, "epochs": 3, "report_every": 1, "save_every_s": 0.0, "patience": None}
+    how = {"epochs": 3, "report_every": 1, "save_every_s": 0.0, "patience": None}
     train, validation = sides
-    whole = run(reconstruction(), train, validation, **settings)[-1].history
+    whole = run(reconstruction(), train, validation, **how)[-1].history
     assert [epoch for epoch, _, _ in whole] == [1, 2, 3]
     state = tmp_path / "state"
-    interrupted = pretrain(reconstruction(), train, validation, resume=state, **settings)
+    interrupted = pretrain(reconstruction(), train, validation, **settings(resume=state, **how))
     for _ in range(records):
         next(interrupted)
     interrupted.close()
-    assert run(reconstruction(), train, validation, resume=state, **settings)[-1].history == whole
-    assert (
-        run(reconstruction(), train, validation, resume=state, **settings)[-1].history == whole
-    )  # done, taken up again
+    assert run(reconstruction(), train, validation, resume=state, **how)[-1].history == whole
+    assert run(reconstruction(), train, validation, resume=state, **how)[-1].history == whole  # done, taken up again
 
 
 def test_without_validation_or_patience_it_runs_to_the_end(sides: tuple[Windows, Windows]) -> None:
@@ -289,7 +290,7 @@ def test_one_moving_window_is_too_little_to_draw_by_variance(tmp_path: Path) -> 
     )
     windows = cut(prepare(corpus, tmp_path / "still", dataset="still"), label=None)
     objective = Reconstruction(Strided(3))
-    with pytest.raises(ValueError, match="1 windows drawn an epoch"):
+    with pytest.raises(ValueError, match="1 windows drawn per epoch"):
         run(objective, windows, draw="variance")
     with pytest.raises(ValueError, match="no signal moves"):
         run(objective, windows[:2], draw="variance")
@@ -302,14 +303,14 @@ def test_a_loss_that_is_not_finite_ends_with_advice(cause: str, sides: tuple[Win
         lr = 1e6
     else:
         train = dataclasses.replace(train, values=(train.values[0] * 1e30,))
-    with pytest.raises(ValueError, match=r"the loss 'reconstruction' is (inf|nan) at step \d+: .* lower lr \(now"):
+    with pytest.raises(DivergenceError, match=r"the loss 'reconstruction' is (inf|nan) at step \d+: .* lower lr \(now"):
         run(reconstruction(), train, lr=lr)
 
 
 def test_a_validation_loss_that_is_not_finite_is_named(sides: tuple[Windows, Windows]) -> None:
     train, validation = sides
     absurd = dataclasses.replace(validation, values=(validation.values[0] * 1e30,))
-    with pytest.raises(ValueError, match=r"the loss 'validation' is (inf|nan) at step 3"):
+    with pytest.raises(DivergenceError, match=r"the loss 'validation' is (inf|nan) at step 3"):
         run(reconstruction(), train, absurd)
 
 
@@ -328,7 +329,7 @@ def test_stopped_anywhere_and_taken_up_again_it_ends_with_the_same_bits(
     records: int, sides: tuple[Windows, Windows], unbroken: tuple[dict[str, Tensor], list[Step]], tmp_path: Path
 ) -> None:
     state = tmp_path / "state.safetensors"
-    steps = pretrain(contrastive(), *sides, **SETTINGS, report_every=1, save_every_s=0.0, resume=state)
+    steps = pretrain(contrastive(), *sides, **settings(report_every=1, save_every_s=0.0, resume=state))
     for _ in range(records):
         next(steps)
     steps.close()
@@ -374,9 +375,8 @@ def _to_be_killed(folder: str, state: str, result: str, how: str) -> None:
         module.save_file = torn
     objective = contrastive()
     sides = split(cut(open_store(Path(folder))))
-    for number, _ in enumerate(
-        pretrain(objective, *sides, **SETTINGS, report_every=1, save_every_s=0.0, resume=Path(state)), 1
-    ):
+    often = settings(report_every=1, save_every_s=0.0, resume=Path(state))
+    for number, _ in enumerate(pretrain(objective, *sides, **often), 1):
         if how == "training" and number == 5:
             die()
     torch.save(objective.state_dict(), result)
@@ -396,7 +396,7 @@ def test_resumed_after_its_end_it_only_reports_that_it_is_done(
 def state(sides: tuple[Windows, Windows], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The state of a run that got through its first epoch."""
     path = tmp_path_factory.mktemp("state") / "state.safetensors"
-    steps = pretrain(contrastive(), *sides, **SETTINGS, resume=path)
+    steps = pretrain(contrastive(), *sides, **settings(resume=path))
     next(steps)
     steps.close()
     return path
@@ -421,7 +421,7 @@ def test_the_state_of_another_run_is_refused(change: str, state: Path, sides: tu
         train = dataclasses.replace(train, offset=train.offset + 1)
     else:
         validation = None
-    with pytest.raises(ValueError, match="belongs to other arguments or other data; remove it to start afresh"):
+    with pytest.raises(ValueError, match="belongs to other arguments or other data; remove it to start again"):
         run(objective, train, validation, resume=state, **other)
 
 
@@ -436,7 +436,7 @@ def test_a_damaged_state_is_refused(damage: str, state: Path, sides: tuple[Windo
         save_file({"weight": torch.zeros(2)}, path)
     else:
         path.write_bytes(torn[damage])
-    with pytest.raises(ValueError, match=r"the training state '.*' is damaged: .*remove it to start afresh"):
+    with pytest.raises(ValueError, match=r"the training state '.*' is damaged: .*remove it to start again"):
         run(contrastive(), *sides, resume=path)
 
 

@@ -1,0 +1,50 @@
+"""Which subjects an encoder is pretrained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from otolith.data.joining import join
+from otolith.data.splits import by_subject
+from otolith.data.windows import Windows
+from otolith.evaluation.plan import FoldSeed
+from otolith.experiments.recipe import Recipe
+
+
+def encoder_label(recipe: Recipe, unit: FoldSeed | None) -> tuple[str, int]:
+    """Return what the name of an encoder's file says of its subjects, and its seed.
+
+    Args:
+        recipe: the experiment.
+        unit: the fold and seed that the encoder is for; None: it sees every subject.
+    """
+    if unit is None:
+        return "everyone", recipe.seed
+    if recipe.dataset in recipe.pretrain_on:
+        return f"folds{unit.fold_seed}-fold{unit.split.fold}", unit.fold_seed
+    return f"seed{unit.seed}", unit.seed
+
+
+def pretraining_windows(
+    unlabelled: Mapping[str, Windows], dataset: str, unit: FoldSeed | None, seed: int
+) -> tuple[Windows, Windows | None]:
+    """Return the windows that an encoder learns from, and those that stop its training or None.
+
+    Args:
+        unlabelled: the windows of each corpus.
+        dataset: the corpus that is divided into folds: a fold's training and validation subjects take part.
+        unit: the fold and seed; None: every subject is learned from.
+        seed: of any other corpus's split: a fifth of its subjects validate.
+    """
+    train, held_out = [], []
+    for corpus, windows in unlabelled.items():
+        subjects = windows.subject_names
+        sides: tuple[Sequence[str], Sequence[str]] = subjects, ()
+        if unit is not None and corpus == dataset:
+            sides = unit.split.train, unit.split.validation
+        elif unit is not None and len(subjects) > 1:
+            split = by_subject(subjects, folds=min(5, len(subjects)), validation=0.0, seed=seed)[0]
+            sides = split.train, split.test
+        train.append(windows.for_subjects(sides[0]))
+        held_out.append(windows.for_subjects(sides[1]))
+    return join(train), join([windows for windows in held_out if len(windows)]) if any(map(len, held_out)) else None
