@@ -8,59 +8,62 @@ from typing import Annotated
 import typer
 
 from otolith.cli.command import command
-from otolith.cli.console import notes, out
+from otolith.cli.console import escape, notes, out
 from otolith.cli.evaluate import evaluate_run, report_run
-from otolith.cli.options import JobsOption
+from otolith.cli.options import JobsOption, RecordingOptions
 from otolith.cli.train import pretrain_run
+from otolith.cli.use import adapt_and_show, show_labelled
 
 
 @command
 def demo(
-    run: Annotated[Path, typer.Option("--out", help="Folder for everything the demo writes.")] = Path("runs/demo"),
+    folder: Annotated[Path, typer.Option("--out", help="Folder for everything the demo writes.")] = Path("runs/demo"),
     seed: Annotated[int | None, typer.Option("--seed", help="Random seed; overrides the recipe.")] = None,
     jobs: JobsOption = 0,
 ) -> None:
-    """Run the main job on real data: pretrain, compare, report, and label the recording of a person never seen.
+    """Run the whole method on real recordings: pretrain, compare, adapt, label a held-out person's recording, report.
 
-    SPAR: 10 people, 7 shoulder exercises, a smartwatch; it ships in the package seglearn. A few minutes on two cores.
+    The recordings are SPAR (10 people, 7 shoulder exercises, a smartwatch), which ships in the package seglearn. It takes a
+    few minutes on two cores.
 
     [bold]Example:[/] otolith demo
     """
     from otolith.apps import label
-    from otolith.apps.demo import held_out_session
-    from otolith.datasets import prepare
-    from otolith.experiments import recipe
-    from otolith.experiments import run as runs
-    from otolith.formats import table
+    from otolith.apps.demo import write_files
+    from otolith.datasets.prepare import prepare_dataset
+    from otolith.experiments.recipe import load
+    from otolith.experiments.run import Run
 
-    data = run / "data"
-    notes.print("[bold]1/5[/] prepare SPAR: 10 people, 7 shoulder exercises, wrist, 50 Hz", highlight=False)
-    for _ in prepare.prepare_dataset("spar", None, data):
+    data = folder / "data"
+    _step(1, "prepare SPAR: 10 people, 7 shoulder exercises, wrist, 50 Hz")
+    for _ in prepare_dataset("spar", None, data):
         pass
-    job = runs.Run(recipe.load("demo", seed=seed), run, data)
-    notes.print("[bold]2/5[/] pretrain without labels, once per fold, never on its test people", highlight=False)
+    job = Run(load("demo", seed=seed), folder, data)
+    _step(2, "pretrain without labels, once per fold, never on its test people")
     pretrain_run(job)
-    notes.print(
-        "[bold]3/5[/] compare the few-shot head, frozen, fine-tuned, from scratch and a random forest on held-out people",
-        highlight=False,
-    )
+    _step(3, "compare on held-out people, with few labelled windows per class")
     evaluate_run(job, jobs)
-    notes.print(
-        "[bold]4/5[/] fit a classifier with 50 windows per class; label a recording of a held-out person",
-        highlight=False,
-    )
-    model = job.transfer(shots=50, fold=0)
-    file, truth = held_out_session(job, fold=0)
-    labelled = label.label_file(model, file, run, columns=table.Columns(), truth=truth)
-    for note in labelled.read.notes:
-        notes.print(f"    {note}", highlight=False)
-    notes.print("[bold]5/5[/] report", highlight=False)
-    report_run(job, picture=label.picture(labelled, truth=truth))
+    _step(4, "adapt: recordings and a labels file become a model, with an estimate for new people")
+    files = write_files(job, fold=0)
+    encoder = job.encoder_path(next(planned for planned in job.plan(job.windows()) if planned.split.fold == 0))
+    command_line = f"otolith adapt {encoder} --recordings {files.recordings} --labels {files.labels} --out {folder}"
+    notes.print(f"    {escape(command_line)}", highlight=False, soft_wrap=True)
+    model = adapt_and_show(encoder, files.recordings, files.labels, folder, seed=seed or 0, jobs=jobs)
+    _step(5, "label the recording of a person whom neither the encoder nor the labels know; report")
+    notes.print(f"    otolith label {model} {files.held_out}", highlight=False, markup=False, soft_wrap=True)
+    columns = RecordingOptions().columns()
+    labelled = label.label_file(model, files.held_out, folder, columns=columns, truth=files.truth)
+    show_labelled(labelled, files.held_out, folder)
+    report_run(job, picture=label.picture(labelled, truth=files.truth))
     out.print(
-        f"\n[bold]model[/]   {model}\n[bold]labels[/]  {run / file.stem}.timeline.csv, .png\n\n"
-        "[bold]What to try next[/]\n"
-        f"  your own recording (a CSV with time, x, y, z):  otolith label {model} YOUR.csv\n"
-        "  a larger corpus, MotionSense (24 people):       otolith prepare motionsense --source DIR\n"
-        "                                                  otolith pretrain motionsense-simclr",
+        "\n[bold]What to try next[/]\n"
+        f"  a recording of your own (CSV with time, x, y, z):  otolith label {model} YOUR.csv\n"
+        "  labels of your own:                                otolith adapt --help\n"
+        "  a larger corpus, MotionSense (24 people):          otolith prepare motionsense --source DIR\n"
+        "                                                     otolith pretrain motionsense-simclr",
         highlight=False,
     )
+
+
+def _step(number: int, text: str) -> None:
+    notes.print(f"[bold]{number}/5[/] {escape(text)}", highlight=False)

@@ -78,34 +78,9 @@ def adapt(
 
     [bold]Example:[/] otolith adapt encoder.safetensors --recordings recordings --labels labels.csv
     """
-    from otolith.apps.adapt import adapt as adapting
-    from otolith.experiments.shipped import find_shipped
-
-    material, fits = adapting.adapt_recordings(
-        encoder,
-        recordings,
-        labels,
-        folder,
-        columns=recording.columns(),
-        recipe=None if recipe is None else find_shipped(recipe),
-        seed=seed,
-        jobs=jobs_of(jobs),
+    adapt_and_show(
+        encoder, recordings, labels, folder, recipe=recipe, seed=seed, jobs=jobs, recording=recording, as_json=as_json
     )
-    for note in material.notes:
-        notes.print(note, highlight=False, markup=False)
-    for warning in material.warnings:
-        warn(warning)
-    choice = None
-    with progress("fitting") as bar:
-        for fit in fits:
-            choice = fit.choice
-            bar.update(fit.what, fit.done, fit.of)
-    assert choice is not None
-    model = folder / "model.safetensors"
-    files = [model, *(folder / name for name in adapting.FILES)] if choice.estimates else [model]
-    if as_json:
-        put_json(_adapted_document(material, choice, files))
-    _show_adapted(material, choice, files, as_json=as_json)
 
 
 @command
@@ -150,6 +125,50 @@ def zeroshot(
     columns = recording.columns()
     found = zeroshot_file(model, file, target, names, prompts=sentences, text=text, columns=columns)
     show_labelled(found, file, target, as_json=as_json)
+
+
+def adapt_and_show(
+    encoder: Path,
+    recordings: Path,
+    labels: Path,
+    folder: Path,
+    *,
+    recipe: str | None = None,
+    seed: int = 0,
+    jobs: int = 0,
+    recording: RecordingOptions | None = None,
+    as_json: bool = False,
+) -> Path:
+    """Adapt an encoder as `otolith adapt` does, with a progress bar; show the estimate and return the model's path."""
+    from otolith.apps.adapt import adapt as adapting
+    from otolith.experiments.shipped import find_shipped
+
+    material, fits = adapting.adapt_recordings(
+        encoder,
+        recordings,
+        labels,
+        folder,
+        columns=(recording or RecordingOptions()).columns(),
+        recipe=None if recipe is None else find_shipped(recipe),
+        seed=seed,
+        jobs=jobs_of(jobs),
+    )
+    for note in material.notes:
+        notes.print(note, highlight=False, markup=False)
+    for warning in material.warnings:
+        warn(warning)
+    choice = None
+    with progress("fitting") as bar:
+        for fit in fits:
+            choice = fit.choice
+            bar.update(fit.what, fit.done, fit.of)
+    assert choice is not None
+    model = folder / "model.safetensors"
+    files = [model, *(folder / name for name in adapting.FILES)] if choice.estimates else [model]
+    if as_json:
+        put_json(_adapted_document(material, choice, files))
+    _show_adapted(material, choice, files, as_json=as_json)
+    return model
 
 
 def show_labelled(labelled: Labelled, file: Path, target: Path, *, as_json: bool = False) -> None:
