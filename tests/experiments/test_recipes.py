@@ -33,7 +33,7 @@ PEOPLE = range(1, 7)
 SHORT = [
     "pretrain.epochs=1",
     "pretrain.batch_size=32",
-    "pretrain.share=0.5",
+    "pretrain.sampling.share=0.5",
     "protocol.folds=2",
     "protocol.seeds=[0]",
     "protocol.shots=[2]",
@@ -238,7 +238,7 @@ def test_every_recipe_runs(
     assert loaded.dataset in DATASETS
     more = {"objective.future_steps=8"} if "future_steps" in loaded.objective else set()
     if loaded.encoder["name"] == "primus":  # two test people of six, and a recurrence of a fifth of the width
-        more |= {"encoder.width=32", "transfer.training.steps=1", "pretrain.share=0.05"}
+        more |= {"encoder.width=32", "transfer.training.steps=1", "pretrain.sampling.share=0.05"}
         more |= {'protocol.test=["2", "4"]'} if "test" in loaded.protocol else set()
     if "subjects" in loaded.windows:  # the made corpus has fewer people
         more |= {f"windows.subjects={json.dumps(open_store(data / loaded.dataset).subjects[:5])}"}
