@@ -304,7 +304,7 @@ class Run:
         The corpus needs no labels.
 
         Args:
-            allow_seen: also with encoders that saw test subjects.
+            allow_seen: also with encoders that saw test subjects; where the folds have none, with the one on every subject.
             only_there: yield what was computed before; compute nothing.
 
         Raises:
@@ -325,13 +325,15 @@ class Run:
                 f"'{paired.folder_of(self.data, dataset)}' holds no embeddings of {', '.join(names)}; run first: "
                 f"otolith pair {dataset} --source DIR"
             )
-        plan = self.plan(windows)
-        if not only_there:
+        plan, everyone = self.plan(windows), self.encoder_path(None)
+        folds_missing = any(not self.encoder_path(unit).exists() for unit in plan)
+        only_everyone = allow_seen and folds_missing and everyone.exists()
+        if not only_there and not only_everyone:
             self._require_encoders(plan)
         yield from recalls(
             attach(windows, store, embeddings),
             plan,
-            self.encoder_path,
+            (lambda _: everyone) if only_everyone else self.encoder_path,
             folder=(self.shared or self.folder) / "recalls",
             allow_seen=allow_seen,
             existing_only=only_there,
