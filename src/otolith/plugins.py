@@ -20,6 +20,8 @@ from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
 
+_WORDS = {"dataset": "corpus"}  # what messages call a family's members, where it is another word
+
 
 def find(name: str, own: Mapping[str, T], kind: str, expected: type) -> T:
     """Return the member of a family by its name.
@@ -36,14 +38,15 @@ def find(name: str, own: Mapping[str, T], kind: str, expected: type) -> T:
     """
     if name in own:
         return own[name]
+    word = _WORDS.get(kind, kind)
     found = metadata.entry_points(group=f"otolith.{kind}s", name=str(name))
     if not found:
         known = names(own, kind)
         near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
         hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
-        raise ValueError(f"unknown {kind} '{name}'; {hint}")
+        raise ValueError(f"unknown {word} '{name}'; {hint}")
     (entry, *_) = found
-    source = f"the {kind} '{name}' ({entry.value}) of the package {entry.dist.name if entry.dist else '?'}"
+    source = f"the {word} '{name}' ({entry.value}) of the package {entry.dist.name if entry.dist else '?'}"
     try:
         member: Any = entry.load()
     except Exception as error:

@@ -122,7 +122,7 @@ def test_a_study_runs_every_variant_and_writes_its_page(here: Path, otolith: Cal
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["prepare", "pamap"], "unknown corpus 'pamap'; known: aria, capture24, "),
+        (["prepare", "pamap"], "unknown corpus 'pamap'; did you mean 'pamap2'?"),
         (["prepare", "motionsense"], "pass --source DIR"),
         (["prepare", "motionsense", "--source", "absent"], "nothing at '"),
         (["prepare", "motionsense", "--source", "."], "MotionSense not found in '"),

@@ -357,6 +357,11 @@ def test_retrieval_needs_no_labels(with_own: Path, tmp_path: Path) -> None:
     found = list(job.retrieve())
     assert [(recall.modality, recall.test_subjects) for recall in found] == [("text", "1 2"), ("skeleton", "1 2")]
     assert found[0].n_windows == len(job.subject_windows().for_subjects(["1", "2"])) and found[0].n_keys <= 4
+    other = paired_run(with_own, tmp_path / "everyone", dataset="bare", corpora='["bare"]')
+    list(other.pretrain(everyone=True))
+    with pytest.raises(FileNotFoundError, match="run first: otolith pretrain"):
+        list(other.retrieve())
+    assert [recall.test_seen_in_pretraining for recall in other.retrieve(allow_seen=True)] == [True, True]
 
 
 def paired_run(data: Path, folder: Path, variant: str | None = None, shared: Path | None = None, **what: object) -> Run:

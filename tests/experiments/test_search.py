@@ -419,7 +419,7 @@ def test_the_targets_test_people_have_no_say(data: Path, tmp_path: Path) -> None
     assert len(list(job.encoders.iterdir())) == 1, "one fold's encoder, where runs share theirs"
     head = " ".join(line[2:] for line in (job.folder / "recipe-best.toml").read_text().splitlines() if line[0:1] == "#")
     say = sorted(unit.split.train + unit.split.validation)
-    assert f"of synthetic {', '.join(say)}." in head and f"{', '.join(unit.split.test)}, the test people" in head
+    assert f"of synthetic {', '.join(say)}." in head and f"{', '.join(unit.split.test)}, the test subjects" in head
 
 
 def test_bad_trials_end_early(data: Path, tmp_path: Path) -> None:

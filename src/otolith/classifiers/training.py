@@ -17,7 +17,7 @@ from otolith.classifiers.settings import Training
 from otolith.data.sampling import Batch
 from otolith.data.windows import Windows
 from otolith.encoders import Encoder
-from otolith.objectives import OBJECTIVES, Objective
+from otolith.objectives import Objective, find_objective
 from otolith.pretraining import warmup_cosine
 
 _BATCH = 1024  # windows per forward pass of a validation
@@ -280,11 +280,11 @@ def continued_objective(
         ValueError: the encoder comes from no checkpoint, or one without an objective.
     """
     name, arguments = about.get("objective"), about.get("objective_arguments")
-    if name not in OBJECTIVES or arguments is None:
+    if not isinstance(name, str) or arguments is None:
         raise ValueError(
             "auxiliary_objective_weight needs a pretrained checkpoint, whose objective is continued; this encoder has none"
         )
-    objective = OBJECTIVES[name](encoder, **arguments)
+    objective = find_objective(name)(encoder, **arguments)
     for head in objective.kept:
         module, state = getattr(objective, head), heads.get(head, {})
         checkpoint.check_fit(module, state, what=f"'{head}' of the objective {name}")

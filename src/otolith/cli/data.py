@@ -133,10 +133,9 @@ def pair(
 
     [bold]Example:[/] otolith pair utd-mhad --source downloads/utd-mhad
     """
-    from otolith.datasets import DATASETS
+    from otolith.datasets import find_dataset
 
-    if name not in DATASETS:
-        raise ValueError(f"unknown corpus '{name}'; known: {', '.join(DATASETS)}")
+    dataset = find_dataset(name)
     import torch
 
     from otolith import paired
@@ -148,7 +147,7 @@ def pair(
     pictures = None if image == "none" else paired.image_encoder(image, device=device)
     selection: dict[str, Any] = {"fps": fps, "near_s": near, "placement": placement, "subset": subset}
     with progress(f"embedding {name}") as bar:
-        for at in paired.pair(DATASETS[name], source, data, text=words, image=pictures, **selection):
+        for at in paired.pair(dataset, source, data, text=words, image=pictures, **selection):
             bar.update(f"embedding {name}: {at.recording}, {at.made:,} computed, {at.kept:,} kept", at.done, at.of)
     folder = paired.folder_of(data, name)
     for modality in paired.modalities(folder):
@@ -165,13 +164,12 @@ def prepare_corpus(
     name: str, source: Path | None, data: Path, jobs: int, download: DownloadOptions, **selection: Any
 ) -> None:
     """Prepare a corpus, with a progress bar, and say what the store holds."""
-    from otolith.datasets import DATASETS
+    from otolith.datasets import find_dataset
 
-    if name not in DATASETS:
-        raise ValueError(f"unknown corpus '{name}'; known: {', '.join(DATASETS)}")
+    dataset = find_dataset(name)
     if download.download:
         source = source or data / ".downloads" / name
-        _download(DATASETS[name], source, download.accept_licence)
+        _download(dataset, source, download.accept_licence)
     from otolith.data.store import open_store
     from otolith.datasets.prepare import prepare_dataset
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from otolith import plugins
 from otolith.data.store import MANIFEST, Store, open_store
-from otolith.datasets import DATASETS
+from otolith.datasets import DATASETS, find_dataset
 from otolith.datasets.download import fetch
 from otolith.datasets.prepare import prepare_dataset
 
@@ -23,7 +24,8 @@ def load_dataset(
     """Return a prepared corpus; prepare it from its official files if it is not prepared yet.
 
     Args:
-        name: a corpus of `DATASETS`, a corpus in `data`, or the folder of a prepared store.
+        name: a corpus of `DATASETS` or of another package (see `plugins`), a corpus in `data`, or the folder of a prepared
+            store.
         data: the folder of the prepared corpora.
         source: the folder (or zip) with the official files of a corpus that is not prepared; `spar` and `synthetic` need
             none.
@@ -38,15 +40,16 @@ def load_dataset(
     for folder in (Path(data) / name, Path(name)):
         if (folder / MANIFEST).is_file():
             return _as_prepared(open_store(folder), settings)
-    known = ", ".join(DATASETS)
-    if str(name) not in DATASETS:
+    names = plugins.names(DATASETS, "dataset")
+    known = ", ".join(names)
+    if str(name) not in names:
         raise FileNotFoundError(
             f"no prepared corpus at '{Path(data) / name}' or '{name}', and none is named so; known: {known}"
         )
     files = None if source is None else Path(source)
     if download:
         files = files or Path(data) / ".downloads" / name
-        for _ in fetch(DATASETS[str(name)], files, accept=accept_licence):
+        for _ in fetch(find_dataset(str(name)), files, accept=accept_licence):
             pass
     for _ in prepare_dataset(str(name), files, Path(data), **settings):
         pass

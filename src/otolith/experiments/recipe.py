@@ -1,20 +1,23 @@
-"""A recipe file -> typed constructor arguments. Its keys are those arguments; there is no second list of settings.
+"""Read a recipe file: its keys are constructor arguments, checked against their signatures.
 
-    extends = "dont-freeze.toml"     # another recipe beside this one, which this one changes
+    extends = "dont-freeze.toml"     # another recipe, which this one changes
     name = "motionsense-simclr"      # of the run
-    dataset = "motionsense"          # a prepared corpus with labels
-    pretrain_on = ["capture24"]      # prepared corpora to pretrain on; default: the training people of that one alone
-    setting = "unseen actions"       # what a study calls this target; default: the dataset
-    prompts = "prompts/mine.toml"    # sentences by label, beside this file, for heads of words; or a section [prompts]
+    dataset = "motionsense"          # a prepared corpus: the name of any store below --data; with labels, for evaluation
+    pretrain_on = ["capture24"]      # prepared corpora to pretrain on; default: the training subjects of the dataset only
+    setting = "unseen actions"       # what a study calls this dataset and its windows; default: the dataset's name
+    prompts = "prompts/mine.toml"    # sentences by label, for text heads: a file, or a section [prompts]
     seed = 0
 
-    [windows]                        # arguments of windows.cut, for windows with labels
+    [windows]                        # arguments of data.cutting.cut, for windows with labels
     [unlabelled]                     # what differs for the windows of pretraining, for example overlap = 0.0
-    [paired]                         # pairs for pretraining: modalities = ["text", "video"], and arguments of windows.attach
+    [paired]                         # pairs for pretraining: modalities = ["text", "video"], and fraction of paired.attach
     [encoder]                        # name, and arguments of that encoder
     [objective]                      # name, and arguments of that objective
-    [pretrain]                       # arguments of pretrain.pretrain
-    [protocol]                       # arguments of plan.fold_seeds and plan.planned_rows
+    [pretrain]                       # arguments of pretraining.pretrain:
+    epochs = 50
+    sampling = { share = 0.1 }       # arguments of Sampling: draw, share, replacement
+    runtime = { precision = "bf16-mixed" }  # arguments of Runtime: precision, accelerator, report_every, save_every_s
+    [protocol]                       # arguments of evaluation.plan: fold_seeds and planned_rows
     [transfer]                       # arguments of TransferClassifier for all modes:
     head = { name = "mlp" }          # the head's name and its arguments; default: LogisticHead
     training = { steps = 400 }       # arguments of Training; finetuning = {...} in it holds those of FineTuning
@@ -23,9 +26,9 @@
     [search]                         # what `otolith search` may change: ranges and choices, by setting
     "pretrain.lr" = { low = 5e-5, high = 5e-3, log = true }
     "encoder.name" = ["tpn", "resnet"]
-    [variants.cpc.objective]         # what differs in a variant of the experiment; a section with a name replaces its own
+    [variants.cpc.objective]         # what differs in a variant; a table with a name replaces the recipe's own
 
-TOML has no word for nothing, so the strings "none" and "all" stand for Python's None.
+TOML has no null value, so the strings "none" and "all" stand for Python's None.
 """
 
 from __future__ import annotations
@@ -72,7 +75,7 @@ GIVEN_CLASSIFIER = ("encoder", "seed", "prompts")
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """An experiment, checked against the signatures it will be passed to. See the module's docstring for its parts."""
+    """An experiment, checked against the signatures that it is passed to. The module's docstring explains its parts."""
 
     name: str
     setting: str
@@ -103,12 +106,12 @@ class Recipe:
 
 
 def load(path: str | Path, changes: Sequence[str] = (), seed: int | None = None, variant: str | None = None) -> Recipe:
-    """Reads and checks a recipe.
+    """Read and check a recipe.
 
     Args:
         path: the TOML file, or the name of a recipe that ships.
-        changes: `section.key=value`, with the value as TOML writes it; they win over the file.
-        seed: wins over the file's.
+        changes: `section.key=value`, with the value as TOML writes it; they override the file.
+        seed: overrides the file's.
         variant: one of the file's `variants`; the recipe's name ends in its name. None: the recipe as it stands.
 
     Raises:
@@ -133,7 +136,7 @@ def load(path: str | Path, changes: Sequence[str] = (), seed: int | None = None,
 
 
 def changed(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
-    """The recipe with other settings, such as `{"pretrain.lr": 1e-4}`, checked as in a file, and without its `search`.
+    """Return the recipe with other settings, such as `{"pretrain.lr": 1e-4}`, checked as in a file, without its `search`.
 
     Another encoder or objective starts from its own defaults.
     """
@@ -153,7 +156,7 @@ def changed(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
 
 
 def variants(path: str | Path) -> list[str]:
-    """Names of a recipe's variants, in the file's order; empty if it has none. Errors as `load`."""
+    """Return the names of a recipe's variants, in the file's order; empty if it has none. Errors as `load`."""
     found = read_recipe(find_shipped(path)).get("variants", {})
     if not isinstance(found, dict) or not all(isinstance(table, dict) for table in found.values()):
         raise ValueError(f"recipe '{path}': variants are tables, [variants.NAME.SECTION]")
@@ -173,7 +176,7 @@ def _check(tree: Table, default_name: str) -> Recipe:
         if not isinstance(tree.setdefault(section, {}), dict):
             raise ValueError(f"'{section}' is a value; expected a section [{section}]")
     if "dataset" not in tree:
-        raise ValueError('no dataset named; add: dataset = "NAME", a corpus such as spar or a prepared one of your own')
+        raise ValueError('no dataset named; add: dataset = "NAME", the name of a prepared corpus such as spar')
     corpora = tree.get("pretrain_on", [tree["dataset"]])
     if not isinstance(corpora, list) or not corpora or len(set(map(str, corpora))) < len(corpora):
         raise ValueError(f"pretrain_on is {corpora!r}; expected a list of corpora, each once")
@@ -205,12 +208,7 @@ def _check(tree: Table, default_name: str) -> Recipe:
         encoder=check_member(tree["encoder"], find_encoder, ENCODERS, "encoder", GIVEN["encoder"]),
         objective=check_member(tree["objective"], find_objective, OBJECTIVES, "objective", GIVEN["objective"]),
         pretrain=check_table(tree["pretrain"], [pretrain], "pretrain", skip=GIVEN["pretrain"]),
-        protocol=check_table(
-            tree["protocol"],
-            [fold_seeds, planned_rows],
-            "protocol",
-            skip=GIVEN_PROTOCOL,
-        ),
+        protocol=check_table(tree["protocol"], [fold_seeds, planned_rows], "protocol", skip=GIVEN_PROTOCOL),
         transfer=transfer,
         overrides=overrides,
         search=check_search(tree["search"], tree["encoder"]["name"], tree["objective"]["name"], GIVEN),
@@ -219,7 +217,7 @@ def _check(tree: Table, default_name: str) -> Recipe:
 
 
 def _pairs(table: Table) -> Table:
-    """The section [paired]: names of modalities, and arguments of `windows.attach`."""
+    """The section [paired]: names of modalities, and the fraction of `paired.attach`."""
     rest = {key: value for key, value in table.items() if key != "modalities"}
     skip = [name for name in inspect.signature(attach).parameters if name != "fraction"]
     checked = check_table(rest, [attach], "paired", skip=skip) if rest else {}

@@ -1,15 +1,14 @@
-"""The stages of a run, each a function or a generator of what happens: the CLI draws bars of it, Python code need not.
+"""The stages of a run: functions and generators of records; the command line draws progress from them.
 
-<data>/<dataset>/                      a prepared corpus (store.py)
-<data>/.paired/<dataset>/              vectors of what lies beside its recordings (paired)
-<data>/.downloads/<dataset>/           official files that were downloaded (download.py)
+<data>/<dataset>/                      a prepared corpus (data.store)
+<data>/.paired/<dataset>/              its paired embeddings (paired)
+<data>/.downloads/<dataset>/           its official files, where they were downloaded (datasets.download)
 <run>/recipe.toml                      the recipe as it was run
-<run>/encoders/<hash>.safetensors      pretrained encoders, one for each group of training people
+<run>/encoders/<name>-<hash>.safetensors   pretrained encoders, one for each group of training subjects
 <run>/rows/<fingerprint>.json          result rows
-<run>/recalls/<fingerprint>.json       recalls of searches in other modalities
-<run>/rows.csv, report.html, report.md what `report` makes of them
+<run>/recalls/<fingerprint>.json       results of retrieval
+<run>/rows.csv, report.html, report.md written by `report`
 <run>/model.safetensors                a classifier for `otolith label`
-<out>/estimate.csv, estimate.png       what `adapt` found with people left out; its model.safetensors lies beside them
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ from otolith.evaluation.rows import Row
 from otolith.experiments.build import build_encoder, build_objective, given_settings, made_from, pretrain_arguments
 from otolith.experiments.corpora import card, has_pairs, open_corpus, pairs_of
 from otolith.experiments.recipe import Recipe
-from otolith.experiments.subjects import encoder_label, pretraining_windows
+from otolith.experiments.subjects import Pretraining, encoder_label, pretraining_windows
 from otolith.objectives import Objective
 from otolith.paired.attach import attach
 from otolith.pretraining import Runtime, Step, pretrain
@@ -61,33 +60,15 @@ class PretrainProgress(NamedTuple):
     step: Step
 
 
-class Pretraining(NamedTuple):
-    """What an encoder is pretrained on.
-
-    Attributes:
-        path: where the encoder lies, or will.
-        train: windows to learn from.
-        validation: windows that stop training, or None.
-        seed: of initial weights and training.
-        made_from: a hash of all that decides the encoder's weights; the file's name ends in it.
-    """
-
-    path: Path
-    train: Windows
-    validation: Windows | None
-    seed: int
-    made_from: str
-
-
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A recipe, applied to a prepared corpus, with a folder for what comes of it.
+    """A recipe, applied to prepared corpora, with a folder for the results.
 
     Args:
         recipe: the experiment.
-        folder: of the run.
+        folder: for the results.
         data: folder of the prepared corpora.
-        shared: where several runs keep their encoders and rows together, so that none is made twice; None: in `folder`.
+        shared: folder where several runs keep their encoders and rows, so that none is computed twice; None: `folder`.
     """
 
     recipe: Recipe
@@ -266,7 +247,7 @@ class Run:
             )
 
     def planned_rows(self, windows: Windows, *, allow_seen: bool = False) -> list[PlannedRow]:
-        """The rows of the protocol, planned.
+        """Return the planned rows of the protocol.
 
         Raises:
             FileNotFoundError: an encoder is not pretrained yet.
@@ -287,7 +268,7 @@ class Run:
         )
 
     def evaluate(self, *, jobs: int = 1, allow_seen: bool = False) -> tuple[int, Iterator[Row]]:
-        """The number of rows of the protocol, and the rows as they get ready."""
+        """Return the number of rows of the protocol, and an iterator over the rows as they are computed."""
         windows = self.windows()
         planned = self.planned_rows(windows, allow_seen=allow_seen)
         self._keep_recipe()
@@ -298,14 +279,14 @@ class Run:
         """Whether the recipe's own corpus has pairs that its encoder was pretrained to find."""
         return any(has_pairs(self.data, self.recipe.dataset, name) for name in self._modalities)
 
-    def retrieve(self, *, allow_seen: bool = False, only_there: bool = False) -> Iterator[Recall]:
+    def retrieve(self, *, allow_seen: bool = False, existing_only: bool = False) -> Iterator[Recall]:
         """Find test subjects' windows in the other modalities and back, with every encoder of the plan.
 
         The corpus needs no labels.
 
         Args:
-            allow_seen: also with encoders that saw test subjects.
-            only_there: yield what was computed before; compute nothing.
+            allow_seen: also with encoders that saw test subjects; where the folds have none, with the one on every subject.
+            existing_only: yield what was computed before; compute nothing.
 
         Raises:
             FileNotFoundError: an encoder or the pairs of the recipe's corpus are missing.
@@ -325,26 +306,32 @@ class Run:
                 f"'{paired.folder_of(self.data, dataset)}' holds no embeddings of {', '.join(names)}; run first: "
                 f"otolith pair {dataset} --source DIR"
             )
-        plan = self.plan(windows)
-        if not only_there:
+        plan, everyone = self.plan(windows), self.encoder_path(None)
+        folds_missing = any(not self.encoder_path(unit).exists() for unit in plan)
+        only_everyone = allow_seen and folds_missing and everyone.exists()
+        if not existing_only and not only_everyone:
             self._require_encoders(plan)
         yield from recalls(
             attach(windows, store, embeddings),
             plan,
-            self.encoder_path,
+            (lambda _: everyone) if only_everyone else self.encoder_path,
             folder=(self.shared or self.folder) / "recalls",
             allow_seen=allow_seen,
-            existing_only=only_there,
+            existing_only=existing_only,
         )
 
     def transfer(self, *, mode: str = "finetune", shots: int | None = None, fold: int | None = None) -> Path:
-        """Fits a classifier and writes `model.safetensors`.
+        """Fit a classifier, write `model.safetensors`, and return its path.
 
         Args:
             mode: of `TransferClassifier`, or an arm of the recipe.
-            shots: windows a class; None: all.
-            fold: train on this fold's training people with its encoder, so that its test people stay unseen; None: on
-                everybody, with the encoder that saw everybody.
+            shots: windows per class; None: all.
+            fold: train on this fold's training subjects with its encoder, so that its test subjects stay unseen; None: on
+                every subject, with the encoder that saw every subject.
+
+        Raises:
+            FileNotFoundError: the encoder is not pretrained yet.
+            ValueError: the recipe has no such fold.
         """
         windows = self.windows()
         unit = None if fold is None else next((u for u in self.plan(windows) if u.split.fold == fold), None)

@@ -66,7 +66,7 @@ def study_recalls(runs: Sequence[Run]) -> pd.DataFrame:
             variant = run.folder.name.removeprefix(f"{run.recipe.setting}-")
             found += [
                 {"setting": run.recipe.setting, "variant": variant, **dataclasses.asdict(recall)}
-                for recall in run.retrieve(allow_seen=True, only_there=True)
+                for recall in run.retrieve(allow_seen=True, existing_only=True)
             ]
     table: pd.DataFrame = pd.DataFrame(found)
     return table

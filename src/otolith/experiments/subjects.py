@@ -1,14 +1,34 @@
-"""Which subjects an encoder is pretrained on."""
+"""What an encoder is pretrained on: which subjects of which corpora."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 from otolith.data.joining import join
 from otolith.data.splits import by_subject
 from otolith.data.windows import Windows
 from otolith.evaluation.plan import FoldSeed
 from otolith.experiments.recipe import Recipe
+
+
+class Pretraining(NamedTuple):
+    """What an encoder is pretrained on.
+
+    Attributes:
+        path: where the encoder lies, or will.
+        train: windows to learn from.
+        validation: windows that stop training, or None.
+        seed: of initial weights and training.
+        made_from: a hash of all that decides the encoder's weights; the file's name ends in it.
+    """
+
+    path: Path
+    train: Windows
+    validation: Windows | None
+    seed: int
+    made_from: str
 
 
 def encoder_label(recipe: Recipe, unit: FoldSeed | None) -> tuple[str, int]:

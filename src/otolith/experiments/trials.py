@@ -18,8 +18,9 @@ from otolith.data.windows import Windows
 from otolith.evaluation.plan import FoldSeed, fold_seeds, planned_rows
 from otolith.evaluation.protocol import evaluate
 from otolith.experiments.recipe import Recipe, changed
-from otolith.experiments.run import Pretraining, Run
+from otolith.experiments.run import Run
 from otolith.experiments.search_space import chance_loss, drawn_settings, has_setting, in_words, pretrain_setting
+from otolith.experiments.subjects import Pretraining
 from otolith.pretraining import DivergenceError, Step
 
 _SILENCE_S = 1800.0  # seconds without a heartbeat until a trial is stale
