@@ -144,24 +144,34 @@ class Primus(Objective):
         Raises:
             ValueError: embeddings have another dimension than in `paired`, or there are fewer than 2 windows.
         """
-        vectors, present = self._vectors(batch)
+        embeddings, present = self._embeddings(batch)
         x = batch.x
         if self.alpha > 0:  # one call for both views is faster for recurrent layers
             embedded, again = self.encoder(torch.cat([x, augment(x, self.augmentations)])).chunk(2)
         else:
             embedded = again = self.encoder(x)
-        with torch.autocast(
-            x.device.type, enabled=False
-        ):  # similarities in bfloat16 are too coarse for a temperature of 0.1
-            return self._losses(embedded.float(), again.float(), vectors, present)
+        # Similarities in bfloat16 are too coarse for a temperature of 0.1.
+        with torch.autocast(x.device.type, enabled=False):
+            return self.losses(embedded.float(), again.float(), embeddings, present)
 
-    def _losses(
+    def losses(
         self,
         embedded: Float[Tensor, "batch dim"],
         again: Float[Tensor, "batch dim"],
-        vectors: dict[str, Tensor],
+        embeddings: dict[str, Tensor],
         present: dict[str, Tensor],
     ) -> dict[str, Float[Tensor, ""]]:
+        """Return the terms of `forward` from the encoder's outputs, and update the queues in train mode.
+
+        Args:
+            embedded: features of the windows.
+            again: features of their augmented views.
+            embeddings: embeddings of every modality of `modalities`, (batch, dim) each.
+            present: which rows have such an embedding, (batch,) each.
+
+        Raises:
+            ValueError: there are fewer than 2 windows.
+        """
         names = self.modalities
         ssl = self.ssl_head(embedded)
         queries: dict[str, Tensor] = {"ssl": ssl}
@@ -169,10 +179,10 @@ class Primus(Objective):
             queries |= {name: self.mmcl_head[name](embedded) for name in names}
         elif names:
             queries |= dict.fromkeys(names, self.mmcl_head(embedded))
-        keys = {"ssl": self.ssl_head(again), **vectors}
+        keys = {"ssl": self.ssl_head(again), **embeddings}
         exists = {"ssl": torch.ones(len(ssl), dtype=torch.bool, device=ssl.device), **present}
         if self.nearest > 0:
-            place, similarity = self._look_up(ssl.detach(), vectors, present)
+            place, similarity = self.look_up(ssl.detach(), embeddings, present)
             used = similarity > -2 if self.min_similarity is None else similarity >= self.min_similarity
             near = {name: self.get_buffer(f"queue_{name}")[place] for name in keys}  # (batch, neighbours, dim) each
         # One exchange between devices for all tensors; queries that modalities share are sent once.
@@ -205,13 +215,13 @@ class Primus(Objective):
                 self._enqueue(rows, torch.stack([exists[name] for name in rows]).all(dim=0))
         return losses
 
-    def _vectors(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def _embeddings(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return each modality's embeddings (batch, dim) and which rows have one (batch,); zeros if the batch has none."""
-        vectors, present = {}, {}
+        embeddings, present = {}, {}
         for name in self.modalities:
             dim = self.paired[name]
             if name not in batch.paired:
-                vectors[name] = batch.x.new_zeros(len(batch.x), dim)
+                embeddings[name] = batch.x.new_zeros(len(batch.x), dim)
                 present[name] = torch.zeros(len(batch.x), dtype=torch.bool, device=batch.x.device)
                 continue
             given = batch.paired[name]
@@ -220,14 +230,20 @@ class Primus(Objective):
                     f"embeddings of '{name}' have the shape {tuple(given.shape)} in a batch of {len(batch.x)}; expected "
                     f"({len(batch.x)}, {dim}), by the objective's argument paired"
                 )
-            vectors[name], present[name] = given.float(), batch.present[name]
-        return vectors, present
+            embeddings[name], present[name] = given.float(), batch.present[name]
+        return embeddings, present
 
     @torch.no_grad()
-    def _look_up(
-        self, ssl: Float[Tensor, "batch width"], vectors: dict[str, Tensor], present: dict[str, Tensor]
+    def look_up(
+        self, ssl: Float[Tensor, "batch width"], embeddings: dict[str, Tensor], present: dict[str, Tensor]
     ) -> tuple[Int[Tensor, "batch neighbours"], Float[Tensor, "batch neighbours"]]:
-        """Return the places in the queue of each row's neighbours, the nearest first, and their cosines; -2 means none."""
+        """Return the places in the queues of each row's neighbours, the nearest first, and their cosines; -2 means none.
+
+        Args:
+            ssl: projections `g_ss f(x)` of the windows.
+            embeddings: embeddings of every modality of `modalities`, (batch, dim) each.
+            present: which rows have such an embedding, (batch,) each.
+        """
         shape = (len(ssl), self.neighbours)
         place = torch.zeros(shape, dtype=torch.long, device=ssl.device)
         similarity = ssl.new_full(shape, -2.0)
@@ -235,7 +251,7 @@ class Primus(Objective):
         if count == 0:
             return place, similarity
         left = torch.ones(len(ssl), dtype=torch.bool, device=ssl.device)
-        spaces = [(name, vectors[name], present[name]) for name in self.lookup if name in self.modalities]
+        spaces = [(name, embeddings[name], present[name]) for name in self.lookup if name in self.modalities]
         for name, given, has in [*spaces, ("ssl", ssl, left)]:
             rows = (left & has).nonzero()[:, 0]
             left = left & ~has
