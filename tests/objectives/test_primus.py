@@ -219,13 +219,13 @@ class Slow:
             n: [[None] * len(rows) for _ in range(o.neighbours)] for n in queries
         }
         for row in rows:
-            space = next((n for n in o.lookup if n in names and has(row, n)), "ssl")
+            space = next((n for n in o.lookup["order"] if n in names and has(row, n)), "ssl")
             asked = ssl[row] if space == "ssl" else batch.paired[space][row]
             ranked = sorted(self.memory, key=lambda old: -cosine(asked, old[space]))
-            if o.max_similarity is not None:
-                ranked = [old for old in ranked if cosine(asked, old[space]) < o.max_similarity]
+            if (most := o.lookup["max_similarity"]) is not None:
+                ranked = [old for old in ranked if cosine(asked, old[space]) < most]
             for place, old in enumerate(ranked[: o.neighbours]):
-                if o.min_similarity is None or cosine(asked, old[space]) >= o.min_similarity:
+                if (least := o.lookup["min_similarity"]) is None or cosine(asked, old[space]) >= least:
                     for n in queries:
                         near[n][place][row] = old[n]
         found = {}
@@ -249,10 +249,10 @@ SETTINGS = [
     {"alpha": 0.0},
     {"nearest": 0.0},
     {"neighbours": 3},
-    {"neighbours": 4, "min_similarity": 0.3},
-    {"max_similarity": 0.2, "neighbours": 2},
-    {"lookup": ["sound"]},
-    {"lookup": []},
+    {"neighbours": 4, "lookup": {"min_similarity": 0.3}},
+    {"lookup": {"max_similarity": 0.2}, "neighbours": 2},
+    {"lookup": {"order": ["sound"]}},
+    {"lookup": {"order": []}},
     {"queue": 3},
     {"paired": {"text": 8, "video": 8}, "heads": "shared"},
     {"paired": {}, "alpha": 1.0, "heads": "shared"},
@@ -373,7 +373,7 @@ def test_any_number_of_channels_and_modalities_works() -> None:
     torch.manual_seed(0)
     sizes = {"text": 4, "video": 5, "skeleton": 6, "audio": 3}
     objective = Primus(encoders.Primus(8, width=16), paired=sizes, heads="own", width=8, queue=16)
-    assert objective.lookup == ["video", "text", "skeleton", "audio"]
+    assert objective.lookup["order"] == ["video", "text", "skeleton", "audio"]
     batch = drawn(sizes=sizes)._replace(x=torch.randn(6, 8, 130))
     for _ in range(2):
         found = losses(objective, batch)
@@ -489,8 +489,8 @@ def test_the_queue_is_saved_with_the_rest() -> None:
 def with_pairs(windows: Windows) -> tuple[Windows, Windows]:
     """Windows of three subjects and of one; three quarters have text and half have sound."""
     sides = []
-    for people in (["1", "2", "3"], ["4"]):
-        own = windows.for_subjects(people)[::4]
+    for subjects in (["1", "2", "3"], ["4"]):
+        own = windows.for_subjects(subjects)[::4]
         generator = torch.Generator().manual_seed(len(own))
         paired = {name: torch.randn(len(own), dim, generator=generator) for name, dim in SIZES.items()}
         present = {
@@ -601,15 +601,16 @@ def test_training_lowers_the_multimodal_loss(pairs: tuple[Windows, Windows]) -> 
         ({"temperature": 0.0}, "temperature is 0.0; expected at least 0.01"),
         ({"neighbours": 0}, "neighbours is 0; expected 1 .. 10"),
         ({"neighbours": 11}, "neighbours is 11; expected 1 .. 10, the size of the queue"),
-        ({"min_similarity": 1.5}, "min_similarity is 1.5; expected a cosine in -1 .. 1"),
-        ({"max_similarity": -1.5}, "max_similarity is -1.5; expected a cosine"),
+        ({"lookup": {"min_similarity": 1.5}}, "min_similarity is 1.5; expected a cosine in -1 .. 1"),
+        ({"lookup": {"max_similarity": -1.5}}, "max_similarity is -1.5; expected a cosine"),
         ({"paired": {}}, r"alpha is 0.5, but no modality is paired; run otolith pair"),
         ({"paired": {"ssl": 4}}, "paired has 'ssl' with dimension 4; expected a name"),
         ({"paired": {"a.b": 4}}, r"paired has 'a\.b' with dimension 4"),
         ({"paired": {"text": 0}}, "paired has 'text' with dimension 0"),
         ({"heads": "shared"}, r"a shared head with 8 outputs does not fit .*\(text 7, sound 9\); set heads to own"),
-        ({"lookup": ["text", "video"]}, "expected names of text, sound, each once"),
-        ({"lookup": ["text", "text"]}, "each once"),
+        ({"lookup": {"order": ["text", "video"]}}, "expected names of text, sound, each at most once"),
+        ({"lookup": {"order": ["text", "text"]}}, "each at most once"),
+        ({"lookup": {"limit": 0.9}}, "lookup has no 'limit'; expected some of order, min_similarity, max_similarity"),
         ({"augmentations": [{"name": "tilt"}]}, "unknown augmentation 'tilt'"),
     ],
 )
