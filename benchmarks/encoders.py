@@ -1,9 +1,9 @@
-"""Size and speed of every encoder, side by side, for windows of 3 channels x 100 time steps, or of the least that an encoder
-takes: the table of docs/encoders.md.
+"""Measure size and speed of every encoder: the table of docs/encoders.md.
 
-Speed is per second of processor time on one thread, which other programs on the machine disturb least; encoders take turns,
-and the fastest of the rounds counts. Training is forward, backward and a step of Adam on the sum of squares of its
-vector, without any objective. Usage: python benchmarks/encoders.py
+Windows have 3 channels x 100 time steps, or the least number of steps that an encoder accepts. Speed is windows per
+second of processor time on one thread, which other programs on the machine disturb least. The encoders are measured
+alternately, and the fastest round counts. Training is forward, backward and a step of Adam on the sum of squares of
+the feature vector, without an objective. Usage: python benchmarks/encoders.py
 """
 
 import time
@@ -19,7 +19,7 @@ BATCH, ROUNDS = 128, 5
 
 
 def multiply_adds(encoder: Encoder, x: torch.Tensor) -> int:
-    """Of one window. Fused kernels of LSTM and attention, which the counter does not know, are switched off."""
+    """Return the multiply-adds of one window. Fused kernels, which the counter cannot count, are disabled."""
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), torch.backends.mkldnn.flags(enabled=False), sdpa_kernel(SDPBackend.MATH), counter:
         encoder(x[:1])
@@ -53,7 +53,7 @@ def main() -> None:
         for name in built:
             for what, run in (("use", use), ("train", train)):
                 taken = seconds(lambda run=run, name=name: run(name))
-                if turn:  # the first only warms up
+                if turn:  # the first round is a warm-up
                     times[name, what].append(taken)
     print(f"one thread, batches of {BATCH}, best of {ROUNDS} rounds, torch {torch.__version__}\n")
     print("| encoder | parameters | multiply-adds | features | least steps | windows/s | windows/s in training |")

@@ -1,15 +1,14 @@
-"""Speed of PRIMUS: windows a second by batch, where a step's time goes, and the look-up of nearest neighbours.
+"""Measure the speed of PRIMUS: windows per second by batch size, the parts of a step, and the nearest-neighbour look-up.
 
-A row is a batch size: 6 channels x 250 time steps, text and video of 512 numbers, a full queue of 8,192. Three things take
-turns in one run, and the best round of each counts:
+A row of the table is a batch size. Windows have 6 channels x 250 time steps, text and video 512 dimensions, and the
+queue is full with 8,192 rows. Three measurements alternate in one run, and the best round of each counts:
 
-    step        a training step as the loop does it: augment, encode two views, all terms, backward, Adam
-    outside     what of it is not the encoder forward and backward: augment, heads, look-up, terms, their backward, Adam
-    broadcast   the same step with the look-up by `cosine_similarity` of a (batch, 1, 512) and a (1, 8192, 512) tensor; up to
-                a batch of 62
+    step        a training step: augment, encode two views, all terms, backward, Adam
+    outside     a step without forward and backward of the encoder: augment, heads, look-up, terms, their backward, Adam
+    broadcast   a step whose look-up is `cosine_similarity` of (batch, 1, 512) and (1, 8192, 512); up to batch 62
 
-On one thread, time is that of the processor, which other programs on the machine disturb least; on several, it is that of
-the wall. Usage: python benchmarks/primus.py [THREADS] [ROUNDS]
+On one thread, time is processor time, which other programs on the machine disturb least; on several threads, it is
+wall-clock time. Usage: python benchmarks/primus.py [THREADS] [ROUNDS]
 """
 
 import os
@@ -56,13 +55,13 @@ def built() -> Primus:
 
 
 def broadcast(query: Tensor, queue: Tensor) -> Tensor:
-    """The nearest row of each query. All at once would take 16 MB a query: eight at a time."""
+    """Return the nearest row of each query. A query needs 16 MB, so that eight are computed at a time."""
     parts = [F.cosine_similarity(part[:, None], queue[None], dim=2).max(dim=1).indices for part in query.split(8)]
     return torch.cat(parts)
 
 
 def look_up_by_broadcast(self: Primus, _: Tensor, vectors: dict[str, Tensor], __: object) -> tuple[Tensor, Tensor]:
-    """What `Primus._look_up` finds, the slow way."""
+    """Return the result of `Primus.look_up`, computed by broadcast."""
     place = broadcast(vectors["video"], self.queued("video"))[:, None]
     return place, torch.ones(place.shape)
 
@@ -70,7 +69,7 @@ def look_up_by_broadcast(self: Primus, _: Tensor, vectors: dict[str, Tensor], __
 def main() -> None:
     torch.set_num_threads(THREADS)
     print(f"{THREADS} threads, best of {ROUNDS} rounds, torch {torch.__version__}, load {os.getloadavg()[0]:.1f}\n")
-    print("| batch | windows/s | ms a step | outside the encoder | windows/s by broadcast | ratio |")
+    print("| batch | windows/s | ms per step | outside the encoder | windows/s by broadcast | ratio |")
     print("|---|---|---|---|---|---|")
     for count in BATCHES:
         objective, batch = built(), drawn(count)
@@ -92,18 +91,18 @@ def main() -> None:
             embedded: Tensor = embedded,
         ) -> None:
             augment(batch.x, objective.augmentations)
-            losses = objective._losses(*embedded, batch.paired, batch.present)
+            losses = objective.losses(*embedded, batch.paired, batch.present)
             torch.stack(list(losses.values())).sum().backward()
-            optimiser.step()  # of the encoder's weights too, whose gradients are those of the step before
+            optimiser.step()  # updates the encoder too, with the gradients of the step before
 
         times: dict[str, list[float]] = {"step": [], "outside": [], "broadcast": []}
         for turn in range(ROUNDS + 1):
             for name, run in (("step", step), ("outside", outside)):
                 times[name].append(seconds(run))
             if count <= 62:
-                with mock.patch.object(Primus, "_look_up", look_up_by_broadcast):
+                with mock.patch.object(Primus, "look_up", look_up_by_broadcast):
                     times["broadcast"].append(seconds(step))
-            if not turn:  # the first only warms up
+            if not turn:  # the first round is a warm-up
                 times = {name: [] for name in times}
         best = {name: min(values) for name, values in times.items() if values}
         columns = [f"{count:,}", f"{count / best['step']:,.0f}", f"{1e3 * best['step']:,.0f}"]
@@ -118,7 +117,7 @@ def main() -> None:
     product = torch.empty(256, QUEUE)
     times = {"look-up": [], "its matrix product alone": [], "broadcast": []}
     for _ in range(5 * ROUNDS):
-        times["look-up"].append(seconds(lambda: objective._look_up(query, vectors, present)))
+        times["look-up"].append(seconds(lambda: objective.look_up(query, vectors, present)))
         times["its matrix product alone"].append(seconds(lambda: torch.mm(query, queue.T, out=product)))
     times["broadcast"] = [seconds(lambda: broadcast(query, queue)) for _ in range(2)]
     print("\n256 queries in a queue of 8,192 x 512 (2.1 GFLOP):")

@@ -1,17 +1,17 @@
-"""What PRIMUS costs, term by term: time and memory of pretraining and of fine-tuning at 1, 3 and 10 times the windows.
+"""Measure the time and memory of PRIMUS by term, in pretraining and fine-tuning, with 1, 3 and 10 times the windows.
 
-The arms and settings are those of `recipes/primus.toml` on a prepared and paired UTD-MHAD: `simclr`; the self-supervised
-term (`ssl`), the multimodal one, both, and both with the nearest neighbour (`primus`); all people train, nobody validates.
-The corpus is small, so more windows are the same ones again: as many rows, and as many paired vectors in memory, as if they
-were others. Fine-tuning, with the recipe's settings and a head of words, is the same network whatever pretrained it, and is
-measured once.
+The arms and settings are those of the recipe `primus` on a prepared and paired UTD-MHAD: `simclr`, the self-supervised
+term (`ssl`), the multimodal term, both terms, and both with nearest neighbours (`primus`). All subjects
+train, and none validates. The corpus is small, so that larger corpora repeat its windows: the number of rows, and of
+embeddings in memory, is that of a corpus of this size. Fine-tuning with the recipe's settings and a text head does
+not depend on the pretraining, and is measured once.
 
-Every line is a process of its own. An epoch's time is that of its windows at the speed of up to `--steps` steps after the
-first, which warms up (0: all steps of an epoch); the queue of neighbours is then as full as after so many steps. On one
-thread it is time of the processor, which other programs disturb least; on several, of the wall. Memory is the most that was
-resident (`ru_maxrss`), the program, its libraries, the signal's memory map and the text encoder (fine-tuning) included;
-`nothing trained` is what windows and pairs take. Ratios are to the same arm at the first of `--times`, and to `ssl` at the
-same times.
+Every line is measured in a new process. The time of an epoch is extrapolated from the speed of up to `--steps` steps
+after the first, which is a warm-up (0: all steps of an epoch). The queue of neighbours is as full as after this many
+steps. On one thread, time is processor time, which other programs disturb least; on several threads, it is wall-clock
+time. Memory is the highest resident size (`ru_maxrss`), including the program, its libraries, the memory map of the
+signal and the text encoder (fine-tuning). `nothing trained` is the memory of windows and pairs. Ratios are to the
+same arm at the first of `--times`, and to `ssl` at the same times.
 
 Usage: python benchmarks/primus_cost.py [--data data] [--times 1,3,10] [--steps 20] [--threads 1]
 """
@@ -34,8 +34,11 @@ ARMS = ("simclr", "ssl", "multimodal", "ssl-multimodal", "primus", TUNED)
 
 
 def child(arm: str, data: Path, times: int, limit: int, threads: int) -> None:
-    """Prints windows, steps done, windows a second and MB. What is heavy is imported here alone: the parent must stay small,
-    as the most that a process held before it became another program counts for that one too."""
+    """Print windows, steps, windows per second and MB.
+
+    Heavy modules are imported here only. The parent process must stay small, because the highest resident size of a process
+    includes its time before it executes another program.
+    """
     import numpy as np
     import torch
 
@@ -55,10 +58,10 @@ def child(arm: str, data: Path, times: int, limit: int, threads: int) -> None:
     steps, speed = 0, 0.0
     if arm == TUNED:
         arguments = settings.classifier_arguments("finetune")
-        batch = arguments["training"]["batch_size"]
+        batch = TransferClassifier.from_arguments(arguments).training.batch_size
         steps = min(limit or len(windows), -(-len(windows) // batch))
         ends = []
-        for count in (1, 1, steps):  # the first loads the words; what comes before the first step is in both others
+        for count in (1, 1, steps):  # a warm-up that loads the text encoder; the time before the second step; all steps
             model = TransferClassifier.from_arguments(arguments, encoder)
             started = clock()
             model.set_params(training__steps=count).fit(windows)
@@ -86,13 +89,13 @@ def main() -> None:
         "--data", type=Path, default=Path("data"), help="folder of the prepared corpora and their pairs"
     )
     parser.add_argument("--times", default="1,3,10", help="how often the windows are repeated")
-    parser.add_argument("--steps", type=int, default=20, help="at most, of each run; 0: an epoch")
+    parser.add_argument("--steps", type=int, default=20, help="most steps per run; 0: an epoch")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--arms", default=",".join(ARMS))
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.steps == 1:
-        parser.error("--steps 1: the first step only warms up; expected at least 2, or 0 for an epoch")
+        parser.error("--steps 1: the first step is a warm-up; expected at least 2, or 0 for an epoch")
     if given.child:
         child(given.child[0], given.data, int(given.child[1]), given.steps, given.threads)
         return
@@ -104,9 +107,9 @@ def main() -> None:
         windows, steps, speed, peak = json.loads(done.stdout.splitlines()[-1])
         return windows, steps, speed, peak
 
-    what = "time of the processor" if given.threads == 1 else "time of the wall"
+    what = "processor time" if given.threads == 1 else "wall-clock time"
     print(f"{given.threads} threads, {what}, at most {given.steps or 'all'} steps, load {os.getloadavg()[0]:.1f}\n")
-    print("| arm | times | windows | steps | windows/s | s an epoch | to 1x | to ssl | MB at most | to 1x | to ssl |")
+    print("| arm | times | windows | steps | windows/s | s per epoch | to 1x | to ssl | highest MB | to 1x | to ssl |")
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     found: dict[tuple[str, int], tuple[float, float]] = {}
     repeats = [int(text) for text in given.times.split(",")]

@@ -72,7 +72,7 @@ def with_pairs(windows: Windows) -> Windows:
 def primus(rank: int, world: int) -> list[dict]:
     """Losses, gradients and queue of PRIMUS after each of four steps, on this process's share of joint batches of 8."""
     torch.manual_seed(0)
-    settings = {"heads": "own", "width": 6, "queue": 12, "neighbours": 2, "min_similarity": 0.0}
+    settings = {"heads": "own", "width": 6, "queue": 12, "neighbours": 2, "lookup": {"min_similarity": 0.0}}
     views = [{"name": "negation"}]
     objective, results = objectives.Primus(Strided(3), paired=PAIRED, augmentations=views, **settings), []
     for number in range(4):

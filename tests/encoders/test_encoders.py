@@ -1,4 +1,4 @@
-"""Every encoder keeps the contract; each is built to the sizes that its source gives."""
+"""Every encoder fulfils the contract and has the sizes of its source."""
 
 import importlib
 import json
@@ -29,14 +29,14 @@ def signal(channels: int = 3, time: int = TIME, seed: int = 1) -> Tensor:
 
 
 def fitting(name: str, channels: int = 3, time: int = TIME) -> Tensor:
-    """A signal of so many time steps, or more where this encoder needs more."""
+    """A signal of `time` time steps, or of more if the encoder needs more."""
     return signal(channels, max(time, ENCODERS[name].min_steps + 2))
 
 
 @every_encoder
 @pytest.mark.parametrize("channels", [3, 6])
 @pytest.mark.parametrize("time", [TIME, 151])
-def test_a_window_becomes_a_vector_by_way_of_its_features(name: str, channels: int, time: int) -> None:
+def test_the_feature_vector_is_the_pool_of_the_features(name: str, channels: int, time: int) -> None:
     encoder, x = build(name, channels).eval(), fitting(name, channels, time)
     features = encoder.features(x)
     assert features.ndim == 3 and len(features) == BATCH and 1 < features.shape[1] <= x.shape[2]
@@ -93,7 +93,7 @@ def test_nothing_is_drawn_in_eval_mode(name: str) -> None:
 
 
 @every_encoder
-def test_dropout_acts_in_train_mode_alone(name: str) -> None:
+def test_dropout_acts_in_train_mode_only(name: str) -> None:
     encoder = build(name, dropout=0.5)
     assert not torch.equal(encoder(fitting(name)), encoder(fitting(name)))
     encoder = build(name, dropout=0.0)
@@ -135,13 +135,13 @@ def test_input_is_standardised_by_mean_and_std(name: str) -> None:
         ({"mean": [0.0, float("inf"), 0.0]}, "expected finite numbers"),
     ],
 )
-def test_a_mean_or_std_that_cannot_be_is_refused(name: str, arguments: dict, message: str) -> None:
+def test_an_invalid_mean_or_std_is_refused(name: str, arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build(name, **arguments)
 
 
 @every_encoder
-def test_arguments_build_it_again_even_through_json(name: str) -> None:
+def test_arguments_survive_json_and_build_the_encoder_again(name: str) -> None:
     encoder = build(name, 6, mean=[0.25] * 6, std=[2.0] * 6, dropout=0.3).eval()
     again = ENCODERS[name](**json.loads(json.dumps(encoder.arguments())))
     again.load_state_dict(encoder.state_dict(), strict=True)
@@ -212,7 +212,7 @@ def test_features_have_the_steps_and_width_of_the_source(name: str, steps: int, 
         ("transformer", lambda encoder, features: encoder.project(features.mean(dim=1))),
     ],
 )
-def test_features_are_summed_up_as_the_source_says(name: str, expected: Callable[..., Tensor]) -> None:
+def test_features_are_pooled_as_in_the_source(name: str, expected: Callable[..., Tensor]) -> None:
     encoder = build(name).eval()
     features = encoder.features(fitting(name))
     assert torch.equal(encoder.pool(features), expected(encoder, features))
@@ -258,7 +258,7 @@ def test_context_does_not_see_the_future(name: str, step: int) -> None:
 
 
 @pytest.mark.parametrize("kernel", [1, 5, 11])
-def test_any_odd_kernel_of_cpc_keeps_one_feature_a_step(kernel: int) -> None:
+def test_any_odd_kernel_of_cpc_keeps_one_feature_per_step(kernel: int) -> None:
     encoder = build("cpc", kernel=kernel)
     assert encoder.features(signal(time=encoder.min_steps)).shape == (BATCH, encoder.min_steps, 128)
 
@@ -272,9 +272,9 @@ def test_a_kernel_of_cpc_that_would_shift_time_is_refused(kernel: int) -> None:
 # deepconvlstm
 
 
-def test_deepconvlstm_convolves_over_time_alone_as_the_source_writes_it() -> None:
+def test_deepconvlstm_convolves_over_time_only() -> None:
     encoder, x = build("deepconvlstm", 6).eval(), signal(6)
-    maps = x.transpose(1, 2)[:, None]  # the source: one picture of time x channels, kernels 5 x 1
+    maps = x.transpose(1, 2)[:, None]  # the source: one image of time x channels, kernels 5 x 1
     for layer in list(encoder.convolutions)[::2]:
         maps = F.conv2d(maps, layer.weight[..., None], layer.bias).relu()
     assert maps.shape == (BATCH, 64, TIME - 16, 6)
@@ -286,8 +286,8 @@ def test_deepconvlstm_drops_before_each_layer_of_the_lstm() -> None:
     encoder, given = build("deepconvlstm"), list[Tensor]()
     encoder.lstm.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
     ones = torch.ones(BATCH, 40, 3 * 64)
-    for summed_up in (encoder.context, encoder.pool):
-        summed_up(ones)
+    for reduce in (encoder.context, encoder.pool):
+        reduce(ones)
         assert set(given[-1].unique().tolist()) == {0.0, 2.0}
         assert given[-1].mean().item() == pytest.approx(1, abs=0.05)
     assert encoder.lstm.dropout == encoder.dropout == 0.5 and encoder.lstm.num_layers == 2
@@ -322,7 +322,7 @@ def test_resnet_normalises_and_activates_before_it_convolves(train: bool) -> Non
         torch.testing.assert_close(encoder.features(x), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_resnet_leaves_its_running_averages_alone_in_eval_mode() -> None:
+def test_resnet_does_not_change_its_running_averages_in_eval_mode() -> None:
     encoder = build("resnet").eval()
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     encoder(signal())

@@ -1,4 +1,4 @@
-"""Every objective keeps the contract, and each loss is the one that its source defines."""
+"""Every objective fulfils the contract, and each loss is the one that its source defines."""
 
 import importlib
 import inspect
@@ -44,7 +44,7 @@ def build(
 
 @pytest.fixture(scope="module")
 def batch(windows: Windows) -> Batch:
-    """5 windows of 2 s (100 time steps), 6 channels, with two vectors beside each."""
+    """5 windows of 2 s (100 time steps) and 6 channels, each with two paired embeddings."""
     rows = torch.arange(0, len(windows), len(windows) // 5)[:5]
     generator = torch.Generator().manual_seed(0)
     paired = {name: torch.randn(5, 512, generator=generator) for name in ("video", "text")}
@@ -53,7 +53,7 @@ def batch(windows: Windows) -> Batch:
 
 
 def fitting(batch: Batch, encoder: str) -> Batch:
-    """The batch, its windows there and back where this encoder needs longer ones."""
+    """The batch, with windows extended by their mirror image if the encoder needs longer ones."""
     if ENCODERS[encoder].min_steps <= batch.x.shape[2]:
         return batch
     return batch._replace(x=torch.cat([batch.x, batch.x.flip(2)], dim=2)[:, :, :LONG])
@@ -100,7 +100,7 @@ def test_same_seed_same_loss(name: str, encoder: str, batch: Batch) -> None:
     ],
 )
 def test_training_lowers_the_loss(name: str, encoder: str, batch: Batch) -> None:
-    # neighbours remembered from the step before would be a further term that the first step has not
+    # neighbours from the step before would add a term that the first step lacks
     objective, batch = build(name, encoder, **({"nearest": 0.0} if name == "primus" else {})), fitting(batch, encoder)
     optimiser = torch.optim.Adam(objective.parameters(), lr=1e-3)
     before = total(objective, batch).item()
@@ -112,7 +112,7 @@ def test_training_lowers_the_loss(name: str, encoder: str, batch: Batch) -> None
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_arguments_build_it_again_even_through_json(name: str, batch: Batch) -> None:
+def test_arguments_survive_json_and_build_the_objective_again(name: str, batch: Batch) -> None:
     objective = build(name)
     again = OBJECTIVES[name](objective.encoder, **json.loads(json.dumps(objective.arguments())))
     again.load_state_dict(objective.state_dict(), strict=True)
@@ -125,7 +125,7 @@ def test_everything_but_the_encoder_is_kept(name: str) -> None:
     assert sorted(objective.kept) == sorted({name for name, _ in objective.named_children()} - {"encoder"})
 
 
-def test_a_batch_has_no_place_for_labels() -> None:
+def test_a_batch_has_no_field_for_labels() -> None:
     assert Batch._fields == ("x", "subject", "paired", "present")
 
 
@@ -138,7 +138,7 @@ def test_every_objective_of_the_folder_is_in_the_dictionary() -> None:
 
 
 @pytest.mark.parametrize("name", ["cpc", "cpc_reconstruction", "gravity_aware", "primus", "simclr"])
-def test_one_window_has_nothing_to_be_told_apart_from(name: str) -> None:
+def test_contrastive_objectives_need_two_windows(name: str) -> None:
     with pytest.raises(ValueError, match="at least 2 windows"):
         build(name)(noise_batch(1, 100))
 
@@ -188,7 +188,7 @@ def test_cpc_starts_near_log_of_the_batch(encoder: str) -> None:
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
-def test_transform_discrimination_starts_near_log_2_a_task(encoder: str) -> None:
+def test_transform_discrimination_starts_near_log_2_per_task(encoder: str) -> None:
     objective, batch = build("transform_discrimination", encoder), noise_batch(16, LONG)
     losses = [loss.item() for loss in objective(batch).values()]
     assert losses == pytest.approx([math.log(2)] * 8, abs=0.1)
@@ -223,11 +223,11 @@ def spar(tmp_path_factory: pytest.TempPathFactory) -> Windows:
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_pretraining_lowers_the_loss_on_real_people_never_seen(name: str, spar: Windows) -> None:
+def test_pretraining_lowers_the_loss_on_held_out_subjects(name: str, spar: Windows) -> None:
     torch.manual_seed(0)
     train, held = spar.for_subjects(["1", "2", "3", "4"])[::8], spar.for_subjects(["5", "6"])[::10]
     encoder = ENCODERS["cpc" if name in ENCODERS_OF else "strided"](3, dropout=0.0, **train.statistics())
-    smaller = {"future_steps": 12, "steps": 50, "nearest": 0.0}  # neighbours: see above
+    smaller = {"future_steps": 12, "steps": 50, "nearest": 0.0}  # without neighbours: see above
     takes = inspect.signature(OBJECTIVES[name]).parameters
     objective = OBJECTIVES[name](encoder, **{key: value for key, value in smaller.items() if key in takes})
     everyone = Batch(held.array(), torch.from_numpy(held.subject), {}, {})
@@ -247,7 +247,7 @@ def test_pretraining_lowers_the_loss_on_real_people_never_seen(name: str, spar: 
 @pytest.mark.parametrize(("encoder", "steps", "width"), [("cpc", 100, 128), ("deepconvlstm", 84, 6 * 64)])
 def test_cpc_equals_a_loop_over_windows_and_future_steps(encoder: str, steps: int, width: int, batch: Batch) -> None:
     objective = build("cpc", encoder, future_steps=5).eval().requires_grad_(False)
-    objective.predict.weight.mul_(100)  # else all scores are as good as equal
+    objective.predict.weight.mul_(100)  # otherwise all scores are almost equal
     x = batch.x[:4]
     z = objective.encoder.features(x)
     start = (steps - 5 - 1) // 2
@@ -285,7 +285,7 @@ def test_cpc_names_the_encoders_to_use_where_one_has_no_context(name: str, encod
 
 
 @pytest.mark.parametrize("name", ["cpc", "cpc_reconstruction"])
-def test_cpc_must_predict_something(name: str) -> None:
+def test_cpc_needs_a_future_step(name: str) -> None:
     with pytest.raises(ValueError, match="future_steps is 0"):
         build(name, future_steps=0)
 
@@ -294,7 +294,7 @@ def test_cpc_must_predict_something(name: str) -> None:
 
 
 @pytest.mark.parametrize("steps", [48, 97, 98, 99, 100, 101])
-def test_the_decoder_draws_windows_of_any_length(steps: int) -> None:
+def test_the_decoder_gives_windows_of_any_length(steps: int) -> None:
     objective, batch = build("reconstruction", steps=steps, mask_steps=7), noise_batch(3, steps)
     assert objective.decoder(objective.encoder(batch.x)).shape == (3, 6, math.ceil(steps / 4) * 4)
     loss = total(objective, batch)
@@ -314,7 +314,7 @@ def test_reconstruction_is_the_mean_squared_error_of_the_standardised_window(win
 
 
 @pytest.mark.parametrize(("mask", "hidden_blocks"), [(0.3, 3), (0.01, 1)])
-def test_masked_reconstruction_sees_the_mean_and_counts_hidden_steps_only(
+def test_masked_reconstruction_gets_the_mean_and_counts_masked_steps_only(
     mask: float, hidden_blocks: int, batch: Batch
 ) -> None:
     mean, std = [0.5, 1.0, -1.0, 2.0, 0.0, 3.0], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
@@ -345,7 +345,7 @@ def test_reconstruction_refuses_windows_of_another_length(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["reconstruction", "cpc_reconstruction"])
 @pytest.mark.parametrize("arguments", [{"mask": 1.0}, {"mask": -0.1}, {"mask_steps": 0}, {"mask_steps": 101}])
-def test_a_mask_that_cannot_be_is_refused(name: str, arguments: dict) -> None:
+def test_an_invalid_mask_is_refused(name: str, arguments: dict) -> None:
     with pytest.raises(ValueError, match=r"expected 0 <= mask < 1 and mask_steps within 1 \.\. 100"):
         build(name, **arguments)
 
@@ -405,7 +405,7 @@ def test_transform_discrimination_equals_a_loop_over_tasks_and_windows(batch: Ba
         assert losses[step["name"]].item() == pytest.approx(sum(terms) / (2 * len(batch.x)), rel=1e-6)
 
 
-def test_the_eight_transforms_are_as_strong_as_the_paper_says() -> None:
+def test_the_eight_transforms_have_the_strengths_of_the_paper() -> None:
     assert build("transform_discrimination").transforms == [
         {"name": "noise", "sd": 0.05},
         {"name": "scaling", "sd": 0.1},
@@ -441,7 +441,7 @@ def test_originals_and_transformed_windows_are_normalised_together(batch: Batch)
         ([{"name": "tilt"}], "unknown augmentation 'tilt'"),
     ],
 )
-def test_transforms_that_make_no_tasks_are_refused(transforms: list, message: str) -> None:
+def test_invalid_transforms_are_refused(transforms: list, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build("transform_discrimination", transforms=transforms)
 
@@ -449,7 +449,7 @@ def test_transforms_that_make_no_tasks_are_refused(transforms: list, message: st
 # simclr
 
 
-def test_simclr_draws_its_two_views_apart(batch: Batch) -> None:
+def test_simclr_draws_its_two_views_independently(batch: Batch) -> None:
     objective = build("simclr", augmentations=[{"name": "noise", "sd": 1.0}])
     same = build("simclr", augmentations=[])
     one = same.head(same.encoder(batch.x))
@@ -467,7 +467,7 @@ def test_simclr_draws_its_two_views_apart(batch: Batch) -> None:
         ({"temperature": -0.1}, "temperature is -0.1; expected a positive number"),
     ],
 )
-def test_simclr_refuses_what_it_cannot_use(arguments: dict, message: str) -> None:
+def test_simclr_refuses_invalid_arguments(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build("simclr", **arguments)
 
@@ -494,11 +494,11 @@ def test_gravity_aware_predicts_the_statistics_of_the_original_window_from_a_mas
         objective.encoder, augment(batch.x, objective.augmentations), hidden_steps(5, 100, 0.3, 10, batch.x.device)
     )
     assert ((view == 0).all(dim=1).sum(dim=1) == 30).all()  # three stretches of ten at the encoder's mean
-    said, errors = objective.described(objective.encoder(view)), []
+    predicted, errors = objective.described(objective.encoder(view)), []
     for window in range(5):
         for number, (average, deviation) in enumerate(zip(mean, std, strict=True)):
             target = min(max((truth[window, number].item() - average) / deviation, -5), 5)
-            errors.append((said[window, number].item() - target) ** 2)
+            errors.append((predicted[window, number].item() - target) ** 2)
     torch.manual_seed(3)
     losses = objective(batch)
     assert losses.keys() == {"predict_statistics"} and objective.kept == ("described",)

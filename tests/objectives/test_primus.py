@@ -1,4 +1,4 @@
-"""PRIMUS to the numbers of its authors' classes, each loss against a slow loop, and a queue that keeps its promises."""
+"""PRIMUS: equal to the authors' classes and to a slow loop, with a queue that is exact and part of the state."""
 
 import dataclasses
 import math
@@ -27,14 +27,14 @@ SIZES = {"text": 7, "sound": 9}
 
 
 def small(seed: int = 0, **arguments: object) -> Primus:
-    """A small one: two modalities with heads of their own, a queue of 10."""
+    """A small objective: two modalities, each with its own head, and a queue of 10."""
     torch.manual_seed(seed)
     settings = {"paired": SIZES, "heads": "own", "width": 8, "queue": 10, **arguments}
     return Primus(Strided(3), **settings)
 
 
 def drawn(count: int = 6, seed: int = 1, share: float = 0.7, sizes: dict[str, int] = SIZES) -> Batch:
-    """Windows of 32 steps; `share` of them have a modality, and the vectors of the others are rubbish."""
+    """Windows of 32 steps; `share` of them have a modality, and the embeddings of the others are random."""
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(count, 3, 32, generator=generator)
     paired = {name: torch.randn(count, dim, generator=generator) for name, dim in sizes.items()}
@@ -65,7 +65,7 @@ def test_each_layer_has_the_shape_that_was_published() -> None:
 
 
 @pytest.mark.parametrize("over", ["channels", "time"])
-def test_the_recurrence_steps_over_what_its_name_says(over: str) -> None:
+def test_the_gru_steps_over_channels_or_time(over: str) -> None:
     torch.manual_seed(0)
     encoder, x = encoders.Primus(6, over=over).eval(), torch.randn(3, 6, 250)
     maps = encoder.convolutions(x)
@@ -81,7 +81,7 @@ def test_the_recurrence_steps_over_what_its_name_says(over: str) -> None:
     torch.testing.assert_close(encoder(x), hidden, rtol=1e-5, atol=1e-6)
 
 
-def test_weights_fit_both_orders_and_mean_something_else_in_each() -> None:
+def test_weights_fit_both_orders_and_give_different_features() -> None:
     torch.manual_seed(0)
     published, other, x = encoders.Primus(6), encoders.Primus(6, over="time"), torch.randn(3, 6, 250)
     other.load_state_dict(published.state_dict())
@@ -89,7 +89,7 @@ def test_weights_fit_both_orders_and_mean_something_else_in_each() -> None:
     assert (published.arguments()["over"], other.arguments()["over"]) == ("channels", "time")
 
 
-def test_scale_and_offset_of_a_sensor_change_nothing() -> None:
+def test_scale_and_offset_of_a_sensor_have_no_effect() -> None:
     torch.manual_seed(0)
     encoder, x = encoders.Primus(6).eval(), torch.randn(3, 6, 250)
     metric = x.clone()
@@ -117,7 +117,7 @@ def test_channels_are_normalised_by_sensor(channels: int, groups: int | None, ex
         ({"width": 0}, "width is 0"),
     ],
 )
-def test_an_encoder_that_cannot_be_is_refused(arguments: dict, message: str) -> None:
+def test_invalid_arguments_of_the_encoder_are_refused(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         encoders.Primus(6, **arguments)
 
@@ -149,14 +149,14 @@ def test_info_nce_equals_the_authors(temperature: float, mask: list[int] | None,
     )
 
 
-def test_info_nce_of_nothing_is_zero_with_gradient() -> None:
-    query, nobody = torch.randn(4, 8, requires_grad=True), torch.zeros(4, dtype=torch.bool)
-    loss = symmetric_info_nce(query, torch.zeros(4, 8), 0.1, nobody, nobody)
+def test_info_nce_of_no_rows_is_zero_with_gradient() -> None:
+    query, none = torch.randn(4, 8, requires_grad=True), torch.zeros(4, dtype=torch.bool)
+    loss = symmetric_info_nce(query, torch.zeros(4, 8), 0.1, none, none)
     loss.backward()
     assert loss.item() == 0 and torch.equal(query.grad, torch.zeros(4, 8))
 
 
-def test_keys_that_do_not_exist_are_no_negatives() -> None:
+def test_missing_keys_are_no_negatives() -> None:
     torch.manual_seed(0)
     query, key, exists = torch.randn(5, 8), torch.randn(5, 8), torch.tensor([True, True, False, True, False])
     expected = symmetric_info_nce(query, key, 0.1, exists, exists)
@@ -165,7 +165,7 @@ def test_keys_that_do_not_exist_are_no_negatives() -> None:
     assert not torch.isclose(symmetric_info_nce(query, other, 0.1, exists), expected)
 
 
-def test_info_nce_needs_something_to_tell_apart() -> None:
+def test_info_nce_needs_two_windows() -> None:
     with pytest.raises(ValueError, match="at least 2 windows"):
         symmetric_info_nce(torch.ones(1, 4), torch.ones(1, 4), 0.1)
 
@@ -192,7 +192,7 @@ def slow_nce(queries: list[Tensor], keys: list[list[Tensor | None]], temperature
 
 
 class Slow:
-    """PRIMUS row by row: a list of remembered windows, and loops."""
+    """PRIMUS row by row: loops, and a list of past windows as queue."""
 
     def __init__(self, objective: Primus) -> None:
         self.objective, self.memory = objective, list[dict[str, Tensor]]()
@@ -219,13 +219,13 @@ class Slow:
             n: [[None] * len(rows) for _ in range(o.neighbours)] for n in queries
         }
         for row in rows:
-            space = next((n for n in o.lookup if n in names and has(row, n)), "ssl")
+            space = next((n for n in o.lookup["order"] if n in names and has(row, n)), "ssl")
             asked = ssl[row] if space == "ssl" else batch.paired[space][row]
             ranked = sorted(self.memory, key=lambda old: -cosine(asked, old[space]))
-            if o.max_similarity is not None:
-                ranked = [old for old in ranked if cosine(asked, old[space]) < o.max_similarity]
+            if (most := o.lookup["max_similarity"]) is not None:
+                ranked = [old for old in ranked if cosine(asked, old[space]) < most]
             for place, old in enumerate(ranked[: o.neighbours]):
-                if o.min_similarity is None or cosine(asked, old[space]) >= o.min_similarity:
+                if (least := o.lookup["min_similarity"]) is None or cosine(asked, old[space]) >= least:
                     for n in queries:
                         near[n][place][row] = old[n]
         found = {}
@@ -249,10 +249,10 @@ SETTINGS = [
     {"alpha": 0.0},
     {"nearest": 0.0},
     {"neighbours": 3},
-    {"neighbours": 4, "min_similarity": 0.3},
-    {"max_similarity": 0.2, "neighbours": 2},
-    {"lookup": ["sound"]},
-    {"lookup": []},
+    {"neighbours": 4, "lookup": {"min_similarity": 0.3}},
+    {"lookup": {"max_similarity": 0.2}, "neighbours": 2},
+    {"lookup": {"order": ["sound"]}},
+    {"lookup": {"order": []}},
     {"queue": 3},
     {"paired": {"text": 8, "video": 8}, "heads": "shared"},
     {"paired": {}, "alpha": 1.0, "heads": "shared"},
@@ -260,10 +260,10 @@ SETTINGS = [
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
-def test_every_term_equals_a_loop_over_windows_and_over_what_is_remembered(settings: dict) -> None:
+def test_every_term_equals_a_loop_over_windows_and_queue(settings: dict) -> None:
     objective = small(**settings)
     slow = Slow(objective)
-    for number in range(5):  # the queue fills and turns over
+    for number in range(5):  # the queue fills and its rows are replaced
         batch = drawn(6 if number < 4 else 4, seed=number, sizes=objective.paired)
         expected = slow.losses(batch)
         found = losses(objective, batch)
@@ -278,7 +278,7 @@ def test_every_term_equals_a_loop_over_windows_and_over_what_is_remembered(setti
     assert {name: value.item() for name, value in losses(objective, batch).items()} == pytest.approx(expected, rel=1e-4)
 
 
-def test_view_0_is_the_window_as_it_is() -> None:
+def test_only_one_view_is_augmented() -> None:
     objective, given = small(augmentations=[{"name": "negation"}]), []
     objective.encoder.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
     batch = drawn()
@@ -286,11 +286,11 @@ def test_view_0_is_the_window_as_it_is() -> None:
     assert torch.equal(torch.cat(given), torch.cat([batch.x, -batch.x]))  # one call for both
 
 
-def test_its_augmentations_are_the_published_pair() -> None:
+def test_the_default_augmentations_are_the_published_ones() -> None:
     assert small().augmentations == [{"name": "scaling", "sd": 0.25}, {"name": "permutation", "pieces": 5}]
 
 
-def test_each_term_stands_alone() -> None:
+def test_each_term_can_be_used_without_the_others() -> None:
     everything, seen = small(), drawn(share=1.0)
     losses(everything, seen)  # fills the queue
     state, batch = {key: value.clone() for key, value in everything.state_dict().items()}, drawn(seed=2)
@@ -311,18 +311,18 @@ def test_each_term_stands_alone() -> None:
             torch.testing.assert_close(full * found[name], expected[name])
 
 
-@pytest.mark.parametrize(("alpha", "still"), [(1.0, "mmcl"), (0.0, "ssl")])
-def test_what_no_term_depends_on_is_not_trained_and_all_else_is(alpha: float, still: str) -> None:
+@pytest.mark.parametrize(("alpha", "unused"), [(1.0, "mmcl"), (0.0, "ssl")])
+def test_only_parameters_that_a_term_depends_on_are_trained(alpha: float, unused: str) -> None:
     objective = small(alpha=alpha)
     for number in range(2):
         torch.stack(list(losses(objective, drawn(share=1.0, seed=number)).values())).sum().backward()
     untrained = {name for name, value in objective.named_parameters() if not value.requires_grad}
-    assert untrained == {name for name, _ in objective.named_parameters() if name.startswith(still)}
+    assert untrained == {name for name, _ in objective.named_parameters() if name.startswith(unused)}
     assert all(value.grad is not None for value in objective.parameters() if value.requires_grad)
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_a_modality_that_a_whole_batch_lacks_costs_nothing_and_has_a_gradient(named: bool) -> None:
+def test_a_modality_that_a_batch_lacks_has_zero_loss_with_gradient(named: bool) -> None:
     objective, batch = small(), drawn(share=1.0)
     losses(objective, batch)
     if named:
@@ -330,19 +330,21 @@ def test_a_modality_that_a_whole_batch_lacks_costs_nothing_and_has_a_gradient(na
     else:
         del batch.paired["text"], batch.present["text"]
     found = losses(objective, batch)
-    assert found["mm_text"].item() == 0 and found["nn_text"].item() > 0  # its neighbours, found by sound, have words
+    assert (
+        found["mm_text"].item() == 0 and found["nn_text"].item() > 0
+    )  # the neighbours, which are found by sound, have text
     found["mm_text"].backward()
     weight = objective.mmcl_head["text"].weight
     assert weight.grad is not None and not weight.grad.any()
 
 
-def test_vectors_that_are_missing_say_nothing() -> None:
+def test_missing_embeddings_have_no_effect() -> None:
     results = []
     for seed in (5, 6):
         objective, batch = small(), drawn()
         for name, rows in batch.paired.items():
-            rubbish = 100 * torch.randn(rows.shape, generator=torch.Generator().manual_seed(seed))
-            batch.paired[name] = torch.where(batch.present[name][:, None], rows, rubbish)
+            noise = 100 * torch.randn(rows.shape, generator=torch.Generator().manual_seed(seed))
+            batch.paired[name] = torch.where(batch.present[name][:, None], rows, noise)
         for _ in range(2):
             found = losses(objective, batch)
         sum(found.values()).backward()
@@ -352,7 +354,7 @@ def test_vectors_that_are_missing_say_nothing() -> None:
     assert all(torch.equal(one, two) for one, two in zip(results[0][1], results[1][1], strict=True))
 
 
-def test_windows_of_motion_alone_learn_from_neighbours_found_by_motion() -> None:
+def test_windows_without_modalities_learn_from_neighbours_found_by_their_projection() -> None:
     objective, batch = small(nearest=1.0), drawn(share=1.0)
     losses(objective, batch)
     for present in batch.present.values():
@@ -361,24 +363,24 @@ def test_windows_of_motion_alone_learn_from_neighbours_found_by_motion() -> None
     found = losses(objective, batch)
     assert found["mm_text"].item() == found["mm_sound"].item() == 0
     query = objective.ssl_head(objective.encoder(batch.x))
-    torch.testing.assert_close(objective.queued("ssl"), nn.functional.normalize(query))  # each finds itself
-    words = objective.mmcl_head["text"](objective.encoder(batch.x))
-    expected = symmetric_info_nce(words, batch.paired["text"], 0.1)
+    torch.testing.assert_close(objective.queued("ssl"), nn.functional.normalize(query))  # each window finds itself
+    query = objective.mmcl_head["text"](objective.encoder(batch.x))
+    expected = symmetric_info_nce(query, batch.paired["text"], 0.1)
     torch.testing.assert_close(found["nn_text"], 0.5 * expected)
 
 
-def test_any_channels_and_any_modalities_will_do() -> None:
+def test_any_number_of_channels_and_modalities_works() -> None:
     torch.manual_seed(0)
     sizes = {"text": 4, "video": 5, "skeleton": 6, "audio": 3}
     objective = Primus(encoders.Primus(8, width=16), paired=sizes, heads="own", width=8, queue=16)
-    assert objective.lookup == ["video", "text", "skeleton", "audio"]
+    assert objective.lookup["order"] == ["video", "text", "skeleton", "audio"]
     batch = drawn(sizes=sizes)._replace(x=torch.randn(6, 8, 130))
     for _ in range(2):
         found = losses(objective, batch)
     assert len(found) == 2 + 2 * 4 and all(value.isfinite() for value in found.values())
 
 
-def test_temperatures_are_learned_apart_and_stay_positive() -> None:
+def test_temperatures_are_learned_separately_and_stay_positive() -> None:
     objective = small()
     losses(objective, drawn(share=1.0))["mm_text"].backward()
     assert objective.ssl_temperature.grad is None or not objective.ssl_temperature.grad.any()
@@ -405,7 +407,7 @@ def test_half_precision_computes_similarities_in_full() -> None:
 # the queue
 
 
-def test_nothing_is_found_before_something_was_written() -> None:
+def test_an_empty_queue_gives_no_neighbours() -> None:
     objective, batch = small(), drawn(share=1.0)
     first = losses(objective, batch)
     assert [first[f"nn_{name}"].item() for name in ("ssl", "text", "sound")] == [0, 0, 0]
@@ -413,12 +415,12 @@ def test_nothing_is_found_before_something_was_written() -> None:
 
 
 @pytest.mark.parametrize("neighbours", [1, 3, 10])
-def test_no_neighbour_is_ever_a_row_that_was_not_written(neighbours: int) -> None:
+def test_empty_places_of_the_queue_are_never_neighbours(neighbours: int) -> None:
     objective = small(neighbours=neighbours)
     losses(objective, drawn(2, share=1.0))
-    query = -torch.ones(4, 7)  # less like both written rows than like zeros
+    query = -torch.ones(4, 7)  # less similar to both rows in the queue than zeros are
     batch = drawn(4)
-    place, similarity = objective._look_up(torch.randn(4, 8), {**batch.paired, "text": query}, batch.present)
+    place, similarity = objective.look_up(torch.randn(4, 8), {**batch.paired, "text": query}, batch.present)
     assert ((similarity == -2) | (place < 2)).all()
     assert ((similarity > -2).sum(dim=1) == min(neighbours, 2)).all()
 
@@ -428,7 +430,7 @@ def test_a_window_does_not_find_itself_in_its_own_step() -> None:
     losses(objective, batch)
     other = drawn(share=1.0, seed=2)
     before = {name: objective.queued(name).clone() for name in ("text", "sound")}
-    place, similarity = objective._look_up(torch.randn(6, 8), other.paired, other.present)
+    place, similarity = objective.look_up(torch.randn(6, 8), other.paired, other.present)
     expected = nn.functional.normalize(other.paired["text"]) @ before["text"].T
     assert torch.equal(place[:, 0], expected.argmax(dim=1)) and (similarity < 0.999).all()
     found = losses(objective, other)
@@ -437,7 +439,7 @@ def test_a_window_does_not_find_itself_in_its_own_step() -> None:
     torch.testing.assert_close(found["nn_text"], 0.5 * symmetric_info_nce(query, key, 0.1))
 
 
-def test_only_complete_windows_are_remembered_and_in_every_ring_at_one_place() -> None:
+def test_only_complete_windows_are_enqueued_at_the_same_place_in_every_queue() -> None:
     objective, batch = small(), drawn()
     complete = batch.present["text"] & batch.present["sound"]
     assert 0 < complete.sum() < len(complete)
@@ -448,7 +450,7 @@ def test_only_complete_windows_are_remembered_and_in_every_ring_at_one_place() -
         assert not objective.queued(name).requires_grad
 
 
-def test_the_oldest_windows_are_forgotten_first() -> None:
+def test_the_oldest_windows_leave_the_queue_first() -> None:
     objective, vectors = small(queue=10), list[Tensor]()
     for number, count in enumerate((4, 4, 4, 25, 3)):
         batch = drawn(count, share=1.0, seed=number)
@@ -459,7 +461,7 @@ def test_the_oldest_windows_are_forgotten_first() -> None:
         assert len(mine) == min(len(vectors), 10)
 
 
-def test_validation_reads_the_queue_and_leaves_it_alone() -> None:
+def test_validation_reads_the_queue_and_does_not_change_it() -> None:
     objective = small()
     losses(objective, drawn(share=1.0))
     before = {name: value.clone() for name, value in objective.state_dict().items()}
@@ -485,10 +487,10 @@ def test_the_queue_is_saved_with_the_rest() -> None:
 
 
 def with_pairs(windows: Windows) -> tuple[Windows, Windows]:
-    """Windows of three people and of one, three of four with words, half with sound."""
+    """Windows of three subjects and of one; three quarters have text and half have sound."""
     sides = []
-    for people in (["1", "2", "3"], ["4"]):
-        own = windows.for_subjects(people)[::4]
+    for subjects in (["1", "2", "3"], ["4"]):
+        own = windows.for_subjects(subjects)[::4]
         generator = torch.Generator().manual_seed(len(own))
         paired = {name: torch.randn(len(own), dim, generator=generator) for name, dim in SIZES.items()}
         present = {
@@ -518,7 +520,7 @@ def often(resume: Path | None = None) -> Runtime:
 
 
 @pytest.mark.parametrize("records", [2, 4, 5, 7])
-def test_interrupted_and_taken_up_again_it_ends_with_the_same_bits_of_weights_and_queue(
+def test_a_resumed_run_ends_with_the_same_bits_of_weights_and_queue(
     records: int, pairs: tuple[Windows, Windows], tmp_path: Path
 ) -> None:
     whole = in_loop()
@@ -536,7 +538,7 @@ def test_interrupted_and_taken_up_again_it_ends_with_the_same_bits_of_weights_an
     assert len(whole.queued("sound")) == 12
 
 
-def test_killed_amid_a_step_that_its_queue_has_taken_up_it_ends_with_the_same_bits(
+def test_a_run_that_was_killed_between_enqueueing_and_the_optimiser_step_ends_with_the_same_bits(
     store: Store, pairs: tuple[Windows, Windows], tmp_path: Path
 ) -> None:
     state = tmp_path / "state.safetensors"
@@ -557,31 +559,31 @@ def test_killed_amid_a_step_that_its_queue_has_taken_up_it_ends_with_the_same_bi
     assert all(torch.equal(value, whole.state_dict()[name]) for name, value in again.state_dict().items())
 
 
-KILLED_IN = 8  # of 9, the second of the last epoch: the queue has turned over several times
+KILLED_IN = 8  # of 9 steps, the second of the last epoch: the queue has been replaced several times
 
 
 def _to_be_killed(folder: str, state: str) -> None:
-    """What the test above runs as a process of its own: dies by SIGKILL before the optimiser's step."""
+    """Runs in a process that the test above starts: dies by SIGKILL after the forward pass, before the optimiser's step."""
     torch.set_num_threads(1)
-    remember, calls = Primus._enqueue, []
+    objective, calls = in_loop(), list[int]()
 
-    def last(self: Primus, *rows: object) -> None:
-        remember(self, *rows)
-        calls.append(int(self.queue_written))
+    def kill(module: nn.Module, *_: object) -> None:
+        if module.training:
+            calls.append(1)
         if len(calls) == KILLED_IN:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    Primus._enqueue = last
-    list(pretrain(in_loop(), *with_pairs(cut(open_store(Path(folder)))), runtime=often(Path(state)), **LOOP))
+    objective.register_forward_hook(kill)
+    list(pretrain(objective, *with_pairs(cut(open_store(Path(folder)))), runtime=often(Path(state)), **LOOP))
 
 
-def test_motion_alone_needs_no_pairs(windows: Windows) -> None:
+def test_alpha_1_needs_no_pairs(windows: Windows) -> None:
     objective = Primus(Strided(6), paired={}, alpha=1.0, width=8, queue=32)
     (*_, last) = pretrain(objective, windows[::8], epochs=2, batch_size=8, runtime=CPU)
     assert last.losses.keys() == {"ssl", "nn_ssl"} and last.losses["nn_ssl"] > 0
 
 
-def test_it_learns_to_find_its_words(pairs: tuple[Windows, Windows]) -> None:
+def test_training_lowers_the_multimodal_loss(pairs: tuple[Windows, Windows]) -> None:
     objective = in_loop()
     steps = list(pretrain(objective, pairs[0], epochs=12, batch_size=24, lr=3e-3, runtime=CPU))
     assert steps[-1].losses["mm_text"] < 0.8 * steps[0].losses["mm_text"]
@@ -599,24 +601,25 @@ def test_it_learns_to_find_its_words(pairs: tuple[Windows, Windows]) -> None:
         ({"temperature": 0.0}, "temperature is 0.0; expected at least 0.01"),
         ({"neighbours": 0}, "neighbours is 0; expected 1 .. 10"),
         ({"neighbours": 11}, "neighbours is 11; expected 1 .. 10, the size of the queue"),
-        ({"min_similarity": 1.5}, "min_similarity is 1.5; expected a cosine in -1 .. 1"),
-        ({"max_similarity": -1.5}, "max_similarity is -1.5; expected a cosine"),
+        ({"lookup": {"min_similarity": 1.5}}, "min_similarity is 1.5; expected a cosine in -1 .. 1"),
+        ({"lookup": {"max_similarity": -1.5}}, "max_similarity is -1.5; expected a cosine"),
         ({"paired": {}}, r"alpha is 0.5, but no modality is paired; run otolith pair"),
         ({"paired": {"ssl": 4}}, "paired has 'ssl' with dimension 4; expected a name"),
         ({"paired": {"a.b": 4}}, r"paired has 'a\.b' with dimension 4"),
         ({"paired": {"text": 0}}, "paired has 'text' with dimension 0"),
         ({"heads": "shared"}, r"a shared head with 8 outputs does not fit .*\(text 7, sound 9\); set heads to own"),
-        ({"lookup": ["text", "video"]}, "expected names of text, sound, each once"),
-        ({"lookup": ["text", "text"]}, "each once"),
+        ({"lookup": {"order": ["text", "video"]}}, "expected names of text, sound, each at most once"),
+        ({"lookup": {"order": ["text", "text"]}}, "each at most once"),
+        ({"lookup": {"limit": 0.9}}, "lookup has no 'limit'; expected some of order, min_similarity, max_similarity"),
         ({"augmentations": [{"name": "tilt"}]}, "unknown augmentation 'tilt'"),
     ],
 )
-def test_an_objective_that_cannot_be_is_refused(arguments: dict, message: str) -> None:
+def test_invalid_arguments_of_the_objective_are_refused(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         small(**arguments)
 
 
-def test_vectors_of_another_size_are_refused() -> None:
+def test_embeddings_of_another_dimension_are_refused() -> None:
     with pytest.raises(
         ValueError, match=r"embeddings of 'text' have the shape \(6, 4\) in a batch of 6; expected \(6, 7\)"
     ):

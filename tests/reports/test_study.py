@@ -191,11 +191,11 @@ ARMS = {  # variant: mode: macro F1 at 1 and at 20 windows a class; zero-shot ha
 
 
 def primus_rows(settings: tuple[str, ...] = ("utd-mhad", "spar")) -> pd.DataFrame:
-    """Fixed test people, so that intervals must come from people; 3 seeds."""
+    """Fixed test subjects, so that intervals must come from subjects; 3 seeds."""
     random = np.random.default_rng(0)
     made = []
     blank = {field.name: "" for field in dataclasses.fields(Row)}
-    people = ["2", "4", "6", "8"]
+    subjects = ["2", "4", "6", "8"]
     for setting in settings:
         jitter = random.normal(scale=0.03, size=(4, 3))
         for variant, arms in ARMS.items():
@@ -222,8 +222,8 @@ def primus_rows(settings: tuple[str, ...] = ("utd-mhad", "spar")) -> pd.DataFram
                                 "accuracy": score + 0.1,
                                 "macro_f1": float(own.mean()),
                                 "f1_by_class": json.dumps({"wave": 0.5, "clap": 0.5, "walk": 0.5, "jog": 0.5}),
-                                "f1_by_subject": json.dumps(dict(zip(people, own.tolist(), strict=True))),
-                                "test_subjects": " ".join(people),
+                                "f1_by_subject": json.dumps(dict(zip(subjects, own.tolist(), strict=True))),
+                                "test_subjects": " ".join(subjects),
                                 "seconds": 2.0,
                                 "commit": "abc",
                                 "torch": "2",

@@ -34,9 +34,9 @@ class Primus(Objective):
     Neighbours come from queues of past windows: one queue per modality and one of `g_ss f(x)`. Their rows are aligned: row
     i of every queue is the same window. The queues start empty. In train mode, windows that have every modality are
     enqueued after the look-up. The nearest neighbours of a window are found by cosine similarity in the first modality of
-    `lookup` that the window has, or in `g_ss f(x)` if it has none or `alpha` is 1. All queues then give the embeddings of
-    these neighbours. The mean of `mm_NAME` is over the windows that have the modality, and that of `nn_NAME` over those
-    that have a neighbour. A term without any window is 0.
+    `lookup["order"]` that the window has, or in `g_ss f(x)` if it has none or `alpha` is 1. All queues then give the
+    embeddings of these neighbours. The mean of `mm_NAME` is over the windows that have the modality, and that of `nn_NAME`
+    over those that have a neighbour. A term without any window is 0.
 
     The temperatures divide the cosines and are learned: one for `ssl` and `nn_ssl`, one for the other terms. They are
     clamped at 0.01. Validation (eval mode) reads the queues and does not change them.
@@ -59,12 +59,13 @@ class Primus(Objective):
         temperature: initial value of both temperatures.
         learn_temperature: whether the temperatures are learned.
         neighbours: number of neighbours k; each is the positive of a separate task, and the loss is the mean over tasks.
-        min_similarity: neighbours with a lower cosine are not used; None: no limit.
-        max_similarity: windows in the queue with at least this cosine, such as 0.9999, are ignored; None: no limit.
         queue: size of each queue in windows.
         heads: "shared": one linear `g_mm` for all modalities, as published; "own": one per modality, for embeddings of
             different dimensions.
-        lookup: names of modalities in the order of the look-up. None: `video`, `text`, then the others of `paired`.
+        lookup: how neighbours are found: a table with the keys `order` (names of modalities; default `video`, `text`, then
+            the others of `paired`), `min_similarity` (neighbours with a lower cosine are not used; default None: no limit)
+            and `max_similarity` (windows in the queue with at least this cosine, such as 0.9999, are ignored; default None:
+            no limit). A key that is missing has its default.
 
     Raises:
         ValueError: an argument is out of range or contradicts another.
@@ -83,29 +84,17 @@ class Primus(Objective):
         temperature: float = 0.1,
         learn_temperature: bool = True,
         neighbours: int = 1,
-        min_similarity: float | None = None,
-        max_similarity: float | None = None,
         queue: int = 8192,
         heads: Literal["shared", "own"] = "shared",
-        lookup: Sequence[str] | None = None,
+        lookup: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(encoder)
         self.paired = dict(paired)
         _check(self.paired, alpha, nearest, width, temperature, neighbours, queue, heads)
-        for name, limit in (("min_similarity", min_similarity), ("max_similarity", max_similarity)):
-            if limit is not None and not -1 <= limit <= 1:
-                raise ValueError(f"{name} is {limit}; expected a cosine in -1 .. 1")
-        first = [name for name in ("video", "text") if name in self.paired]
-        default = first + [name for name in self.paired if name not in first]
-        self.lookup = default if lookup is None else list(lookup)
-        if set(self.lookup) - set(self.paired) or len(set(self.lookup)) < len(self.lookup):
-            raise ValueError(
-                f"lookup is {self.lookup}; expected names of {', '.join(self.paired) or 'none'}, each once"
-            )
+        self.lookup = _lookup(lookup or {}, self.paired)
         self.alpha, self.nearest, self.augmentations = alpha, nearest, check_transforms(augmentations)
         self.width, self.temperature, self.learn_temperature = width, temperature, learn_temperature
-        self.neighbours, self.min_similarity, self.max_similarity = neighbours, min_similarity, max_similarity
-        self.queue, self.heads = queue, heads
+        self.neighbours, self.queue, self.heads = neighbours, queue, heads
         self.ssl_head = nn.Linear(encoder.dim, width)
         self.mmcl_head: nn.Module
         if heads == "shared":
@@ -144,24 +133,34 @@ class Primus(Objective):
         Raises:
             ValueError: embeddings have another dimension than in `paired`, or there are fewer than 2 windows.
         """
-        vectors, present = self._vectors(batch)
+        embeddings, present = self._embeddings(batch)
         x = batch.x
         if self.alpha > 0:  # one call for both views is faster for recurrent layers
             embedded, again = self.encoder(torch.cat([x, augment(x, self.augmentations)])).chunk(2)
         else:
             embedded = again = self.encoder(x)
-        with torch.autocast(
-            x.device.type, enabled=False
-        ):  # similarities in bfloat16 are too coarse for a temperature of 0.1
-            return self._losses(embedded.float(), again.float(), vectors, present)
+        # Similarities in bfloat16 are too coarse for a temperature of 0.1.
+        with torch.autocast(x.device.type, enabled=False):
+            return self.losses(embedded.float(), again.float(), embeddings, present)
 
-    def _losses(
+    def losses(
         self,
         embedded: Float[Tensor, "batch dim"],
         again: Float[Tensor, "batch dim"],
-        vectors: dict[str, Tensor],
+        embeddings: dict[str, Tensor],
         present: dict[str, Tensor],
     ) -> dict[str, Float[Tensor, ""]]:
+        """Return the terms of `forward` from the encoder's outputs, and update the queues in train mode.
+
+        Args:
+            embedded: features of the windows.
+            again: features of their augmented views.
+            embeddings: embeddings of every modality of `modalities`, (batch, dim) each.
+            present: which rows have such an embedding, (batch,) each.
+
+        Raises:
+            ValueError: there are fewer than 2 windows.
+        """
         names = self.modalities
         ssl = self.ssl_head(embedded)
         queries: dict[str, Tensor] = {"ssl": ssl}
@@ -169,11 +168,12 @@ class Primus(Objective):
             queries |= {name: self.mmcl_head[name](embedded) for name in names}
         elif names:
             queries |= dict.fromkeys(names, self.mmcl_head(embedded))
-        keys = {"ssl": self.ssl_head(again), **vectors}
+        keys = {"ssl": self.ssl_head(again), **embeddings}
         exists = {"ssl": torch.ones(len(ssl), dtype=torch.bool, device=ssl.device), **present}
         if self.nearest > 0:
-            place, similarity = self._look_up(ssl.detach(), vectors, present)
-            used = similarity > -2 if self.min_similarity is None else similarity >= self.min_similarity
+            place, similarity = self.look_up(ssl.detach(), embeddings, present)
+            limit = self.lookup["min_similarity"]
+            used = similarity > -2 if limit is None else similarity >= limit
             near = {name: self.get_buffer(f"queue_{name}")[place] for name in keys}  # (batch, neighbours, dim) each
         # One exchange between devices for all tensors; queries that modalities share are sent once.
         sent: dict[int, Tensor] = {id(query): query for query in queries.values()}
@@ -205,13 +205,13 @@ class Primus(Objective):
                 self._enqueue(rows, torch.stack([exists[name] for name in rows]).all(dim=0))
         return losses
 
-    def _vectors(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def _embeddings(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return each modality's embeddings (batch, dim) and which rows have one (batch,); zeros if the batch has none."""
-        vectors, present = {}, {}
+        embeddings, present = {}, {}
         for name in self.modalities:
             dim = self.paired[name]
             if name not in batch.paired:
-                vectors[name] = batch.x.new_zeros(len(batch.x), dim)
+                embeddings[name] = batch.x.new_zeros(len(batch.x), dim)
                 present[name] = torch.zeros(len(batch.x), dtype=torch.bool, device=batch.x.device)
                 continue
             given = batch.paired[name]
@@ -220,14 +220,20 @@ class Primus(Objective):
                     f"embeddings of '{name}' have the shape {tuple(given.shape)} in a batch of {len(batch.x)}; expected "
                     f"({len(batch.x)}, {dim}), by the objective's argument paired"
                 )
-            vectors[name], present[name] = given.float(), batch.present[name]
-        return vectors, present
+            embeddings[name], present[name] = given.float(), batch.present[name]
+        return embeddings, present
 
     @torch.no_grad()
-    def _look_up(
-        self, ssl: Float[Tensor, "batch width"], vectors: dict[str, Tensor], present: dict[str, Tensor]
+    def look_up(
+        self, ssl: Float[Tensor, "batch width"], embeddings: dict[str, Tensor], present: dict[str, Tensor]
     ) -> tuple[Int[Tensor, "batch neighbours"], Float[Tensor, "batch neighbours"]]:
-        """Return the places in the queue of each row's neighbours, the nearest first, and their cosines; -2 means none."""
+        """Return the places in the queues of each row's neighbours, the nearest first, and their cosines; -2 means none.
+
+        Args:
+            ssl: projections `g_ss f(x)` of the windows.
+            embeddings: embeddings of every modality of `modalities`, (batch, dim) each.
+            present: which rows have such an embedding, (batch,) each.
+        """
         shape = (len(ssl), self.neighbours)
         place = torch.zeros(shape, dtype=torch.long, device=ssl.device)
         similarity = ssl.new_full(shape, -2.0)
@@ -235,14 +241,14 @@ class Primus(Objective):
         if count == 0:
             return place, similarity
         left = torch.ones(len(ssl), dtype=torch.bool, device=ssl.device)
-        spaces = [(name, vectors[name], present[name]) for name in self.lookup if name in self.modalities]
+        spaces = [(name, embeddings[name], present[name]) for name in self.lookup["order"] if name in self.modalities]
         for name, given, has in [*spaces, ("ssl", ssl, left)]:
             rows = (left & has).nonzero()[:, 0]
             left = left & ~has
             if len(rows):
                 cosines = F.normalize(given[rows], dim=1) @ self.queued(name).T
-                if self.max_similarity is not None:
-                    cosines.masked_fill_(cosines >= self.max_similarity, -2.0)
+                if self.lookup["max_similarity"] is not None:
+                    cosines.masked_fill_(cosines >= self.lookup["max_similarity"], -2.0)
                 similarity[rows, :count], place[rows, :count] = cosines.topk(count, dim=1)
         return place, similarity
 
@@ -256,6 +262,28 @@ class Primus(Objective):
             self.get_buffer(f"queue_{name}")[places] = F.normalize(values[chosen].float(), dim=1)
         following.copy_((following + len(chosen)) % self.queue)
         written.copy_((written + len(chosen)).clamp_max(self.queue))
+
+
+def _lookup(given: Mapping[str, Any], paired: Mapping[str, int]) -> dict[str, Any]:
+    """Return the table of the look-up with its defaults filled in, checked."""
+    first = [name for name in ("video", "text") if name in paired]
+    defaults = {
+        "order": first + [name for name in paired if name not in first],
+        "min_similarity": None,
+        "max_similarity": None,
+    }
+    if unknown := given.keys() - defaults.keys():
+        raise ValueError(f"lookup has no '{min(unknown)}'; expected some of {', '.join(defaults)}")
+    lookup = {**defaults, **given}
+    for name in ("min_similarity", "max_similarity"):
+        if lookup[name] is not None and not -1 <= lookup[name] <= 1:
+            raise ValueError(f"{name} is {lookup[name]}; expected a cosine in -1 .. 1")
+    order = lookup["order"] = list(lookup["order"])
+    if set(order) - set(paired) or len(set(order)) < len(order):
+        raise ValueError(
+            f"the order of lookup is {order}; expected names of {', '.join(paired) or 'none'}, each at most once"
+        )
+    return lookup
 
 
 def _check(
