@@ -1,8 +1,8 @@
-"""What the default of `otolith adapt` costs, on real recordings that a dependency ships (SPAR: 7 classes, 10 people): to fit
-and estimate on 10 windows a class, beside the recordings' other windows, with 2 processes; and windows a second in use,
-encoder and head beside the random forest.
+"""Measure the cost of the default of `otolith adapt` on real recordings that a dependency ships (SPAR: 7 classes, 10
+subjects): the time to fit and estimate on 10 windows per class, with the recordings' other windows unlabelled and 2
+processes; and windows per second in use, for encoder and head and for the random forest.
 
-Weights are random, which changes no time. Usage: python benchmarks/adapt.py
+The encoder's weights are random, which does not change the time. Usage: python benchmarks/adapt.py
 """
 
 import tempfile
@@ -45,7 +45,7 @@ def main() -> None:
         print(f"adapt: {len(few)} labelled windows, {known:,} unlabelled, 2 processes: {taken:.1f} s")
 
         torch.set_num_threads(2)
-        model = TransferClassifier(loaded, **adapt.TRANSFER).fit(few, unlabelled=windows.unlabelled())
+        model = TransferClassifier(loaded).fit(few, unlabelled=windows.unlabelled())
         forest = ForestClassifier().fit(few)
         for name, one in (("encoder and head", model), ("random forest", forest)):
             best = np.inf

@@ -54,14 +54,14 @@ def child(arm: str, data: Path, times: int, limit: int, threads: int) -> None:
     encoder = build_encoder(settings, once, 0)
     steps, speed = 0, 0.0
     if arm == TUNED:
-        arguments = {**settings.transfer, **settings.overrides["finetune"]}
-        batch = arguments["batch_size"]
+        arguments = settings.classifier_arguments("finetune")
+        batch = arguments["training"]["batch_size"]
         steps = min(limit or len(windows), -(-len(windows) // batch))
         ends = []
         for count in (1, 1, steps):  # the first loads the words; what comes before the first step is in both others
-            model = TransferClassifier(encoder, mode="finetune", prompts=settings.prompts, **arguments)
+            model = TransferClassifier.from_arguments(arguments, encoder)
             started = clock()
-            model.set_params(steps=count).fit(windows)
+            model.set_params(training__steps=count).fit(windows)
             ends.append(clock() - started)
         speed = (steps - 1) * batch / (ends[2] - ends[1])
     elif arm != NOTHING:

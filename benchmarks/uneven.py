@@ -1,7 +1,7 @@
-"""What the few-shot head is worth where people do different things.
+"""Measure the few-shot head where subjects do different things.
 
-Whitening by people and self-training learn from training people's unlabelled windows, and corpora in which everybody does
-everything flatter them. Here each training person keeps a random half of the classes among those windows (`half`), or of
+Subject whitening and self-training learn from training subjects' unlabelled windows, and corpora in which every subject does
+everything overrate them. Here each training subject keeps a random half of the classes among those windows (`half`), or of
 each class a share between all and a thirtieth (`thinned`).
 
 Macro F1 of the recipe's arms over its folds and seeds, on real recordings; the encoders must be there.
@@ -29,7 +29,7 @@ ARMS = ("few-shot", "without-self-training", "without-people")
 
 
 def kept(windows: Windows, rows: np.ndarray, how: str, seed: int) -> np.ndarray:
-    """The rows that training people keep without labels."""
+    """Return the rows that training subjects keep without labels."""
     assert windows.y is not None
     random, keep, classes = np.random.default_rng(seed), [], np.unique(windows.y[rows])
     for person in np.unique(windows.subject[rows]):
@@ -67,8 +67,8 @@ def main() -> None:
             for how in ("even", "half", "thinned"):
                 others = kept(windows, train, how, 100 * unit.seed + unit.split.fold)
                 for arm in ARMS:
-                    settings = {**run.recipe.transfer, **run.recipe.overrides[arm]}
-                    model = TransferClassifier(encoder, seed=unit.seed, **settings).fit(
+                    settings = {**run.recipe.classifier_arguments(arm), "seed": unit.seed}
+                    model = TransferClassifier.from_arguments(settings, encoder).fit(
                         windows[rows],
                         features=table[rows],
                         unlabelled=windows[others].unlabelled(),
@@ -76,8 +76,8 @@ def main() -> None:
                     )
                     guess = model.predict(windows[test], features=table[test])
                     found[how, shots, arm].append(protocol.scores(windows[test], guess)["macro_f1"])
-    for (how, shots, arm), scores in found.items():
-        print(f"{windows.dataset}, {how:7}, {shots:2} windows a class, {arm:21}: {np.mean(scores):.3f}")
+    for (how, shots, arm), values in found.items():
+        print(f"{windows.dataset}, {how:7}, {shots:2} windows per class, {arm:21}: {np.mean(values):.3f}")
 
 
 if __name__ == "__main__":

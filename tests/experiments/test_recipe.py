@@ -96,7 +96,7 @@ def test_the_kept_text_is_a_recipe_that_loads_to_the_same(tmp_path: Path) -> Non
         (MINIMAL + "[transfer.training]\nfinetuning = 3\n", r"\[transfer.training\] finetuning = 3; expected a table"),
         (
             MINIMAL + "[transfer.training.finetuning]\nlr = 3\n",
-            r"\[transfer.training.finetuning\]; did you mean 'encoder_lr'",
+            r"unknown name 'lr' in \[transfer.training.finetuning\]",
         ),
         (
             MINIMAL + "[transfer]\nhead = 'mlp'\n",
@@ -105,13 +105,10 @@ def test_the_kept_text_is_a_recipe_that_loads_to_the_same(tmp_path: Path) -> Non
         (MINIMAL + "[transfer]\nhead = { name = 'mpl' }\n", r"unknown name 'mpl' in transfer.head; did you mean 'mlp'"),
         (MINIMAL + "[transfer]\nhead = { whitens = 0.1 }\n", r"\[transfer.head\]; did you mean 'whiten'"),
         (
-            MINIMAL + "[transfer.frozen]\nhead = { name = 'mlp', whiten = 0.1 }\n",
-            r"'whiten' in \[transfer.frozen.head\]; known: hidden",
+            MINIMAL + "[transfer.frozen]\nhead = { name = 'mlp', C = 1 }\n",
+            r"'C' in \[transfer.frozen.head\]; known: hidden",
         ),
-        (
-            MINIMAL + "[transfer]\nhead = { name = 'mlp' }\n[transfer.frozen.head]\nC = 1.0\n",
-            r"'C' in \[transfer.frozen.head\]; known: hid",
-        ),
+        (MINIMAL + "[transfer]\nhead = { name = 'mlp' }\n[transfer.frozen.head]\nC = 1\n", r"'C' in .*; known: hidden"),
         ("[encoder]\nname='tpn'", "no dataset named"),
         ("dataset = 'spar'", r"\[encoder\] has no name; one of"),
         ("dataset = 'spar'\nencoder = 'tpn'", "'encoder' is a value; expected a section"),

@@ -53,7 +53,7 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
         self.trees = trees
         self.seed = seed
 
-    def fit(self, X: Examples, y: np.ndarray | None = None) -> ForestClassifier:
+    def fit(self, X: Examples, y: Any = None) -> ForestClassifier:
         """Fit on windows (windows, channels, time) in the store's units.
 
         Raises:
@@ -196,7 +196,7 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):
         self.C = C
         self.seed = seed
 
-    def fit(self, X: Examples, y: np.ndarray | None = None) -> SVMClassifier:
+    def fit(self, X: Examples, y: Any = None) -> SVMClassifier:
         """Fit on windows (windows, channels, time) in the store's units; errors as `ForestClassifier.fit`."""
         windows = check_windows(X)
         self.shape_ = shape_of(windows)

@@ -99,6 +99,8 @@ def check_labels(X: Examples, y: Any = None) -> np.ndarray:
             raise ValueError("no labels: pass y, or windows that carry them")
         y = X.y
     labels = np.asarray(y)
+    if labels.dtype.kind == "U" and labels.ndim == 1 and not isinstance(y, np.ndarray):
+        labels = np.array(list(y), dtype=object)  # a list of names and NaN: asarray makes the name 'nan' of it
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1:
@@ -123,7 +125,7 @@ def check_labels(X: Examples, y: Any = None) -> np.ndarray:
         raise ValueError(
             f"labels are of mixed types: that of window {odd} is {labels[odd]!r}; expected all names or all numbers"
         )
-    return labels
+    return labels.astype(str) if labels.dtype == object and len(labels) and isinstance(labels[0], str) else labels
 
 
 def accuracy(model: Any, X: Examples, y: Any = None, sample_weight: Any = None) -> float:

@@ -44,7 +44,7 @@ class MiniRocketClassifier(ClassifierMixin, BaseEstimator):
         self.features = features
         self.seed = seed
 
-    def fit(self, X: Examples, y: np.ndarray | None = None) -> MiniRocketClassifier:
+    def fit(self, X: Examples, y: Any = None) -> MiniRocketClassifier:
         """Fit on windows (windows, channels, time) in the store's units.
 
         Raises:
