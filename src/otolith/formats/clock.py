@@ -97,13 +97,17 @@ def read_clock(
             return None
         if refused:
             raise refused[0]
-        raise ValueError(f"'{file}': the time stamps in {clocks[0].name if clocks else found[0].name} are constant; pass --rate HZ")
+        raise ValueError(
+            f"'{file}': the time stamps in {clocks[0].name if clocks else found[0].name} are constant; pass --rate HZ"
+        )
     finest = max(time.stamps for time in moving)
     fine = [time for time in moving if time.stamps >= 0.98 * finest]
     best = next((time for time in fine if time.start is not None), fine[0])
     if len(moving) > 1:
         others = ", ".join(time.name for time in moving if time is not best)
-        best = best._replace(facts=(*best.facts, Fact("clock", f"clock: {best.name}; not used: {others}", True, "--time")))
+        best = best._replace(
+            facts=(*best.facts, Fact("clock", f"clock: {best.name}; not used: {others}", True, "--time"))
+        )
     if best.start is None and (dated := next((time for time in moving if time.start is not None), None)) is not None:
         best = best._replace(start=dated.start)
     return best
@@ -127,13 +131,17 @@ def _dates(stamps: Stamps, name: str, options: ReadOptions, file: str, order: Da
     """A column of dates, of times of day, or of both."""
     readable = stamps.clock != NAT
     if not readable.any():
-        raise ValueError(f"'{file}': {name} holds neither numbers nor dates; pass --time COLUMN, or --rate HZ without a clock")
+        raise ValueError(
+            f"'{file}': {name} holds neither numbers nor dates; pass --time COLUMN, or --rate HZ without a clock"
+        )
     facts: list[Fact] = []
     if not stamps.dated:
         seconds = np.where(readable, stamps.clock / 1e9, np.nan)
         seconds, midnights = _unwrapped(seconds, 86400.0)
         if midnights:
-            facts.append(Fact("clock", f"clock: {name} passes midnight {midnights} time{'s' if midnights > 1 else ''}", True))
+            facts.append(
+                Fact("clock", f"clock: {name} passes midnight {midnights} time{'s' if midnights > 1 else ''}", True)
+            )
         return _from_first(seconds, None, name, f"{name} holds times of day", False, facts)
     day, certain, fact = _days(stamps, options, file, name, order)
     if fact is not None:
@@ -149,7 +157,9 @@ def _dates(stamps: Stamps, name: str, options: ReadOptions, file: str, order: Da
     start = None
     if certain:
         zone = zone_of(stamps)
-        utc = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc) + datetime.timedelta(microseconds=first // 1000)
+        utc = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc) + datetime.timedelta(
+            microseconds=first // 1000
+        )
         start = utc.replace(tzinfo=None) if zone is None else utc.astimezone(zone)
     if stamps.offset is not None and len(np.unique(stamps.offset[real])) > 1:
         facts.append(Fact("clock", f"clock: the zone's offset in {name} changes; time was counted in UTC"))
@@ -169,7 +179,11 @@ def _days(
     wanted = options.date_order or order
     if wanted is not None and impossible[wanted == "month-first"] < max(1, 0.01 * readable.sum()):
         chosen = day_first if wanted == "day-first" else month_first
-        return chosen, True, Fact("clock", f"clock: dates in {name} are {wanted}", options.date_order is None, "--date-order")
+        return (
+            chosen,
+            True,
+            Fact("clock", f"clock: dates in {name} are {wanted}", options.date_order is None, "--date-order"),
+        )
     if options.date_order is not None:
         days = day_first if wanted == "day-first" else month_first
         row = int(np.argmax(readable & (days == NAT)))
@@ -177,17 +191,30 @@ def _days(
     few = 0.01 * readable.sum()
     for mine, other, days, said in ((0, 1, day_first, "day first"), (1, 0, month_first, "month first")):
         if impossible[mine] <= few and impossible[other] > few:
-            return days, True, Fact("clock", f"clock: dates in {name} are {said}, the only order that fits all rows", True, "--date-order")
+            return (
+                days,
+                True,
+                Fact(
+                    "clock",
+                    f"clock: dates in {name} are {said}, the only order that fits all rows",
+                    True,
+                    "--date-order",
+                ),
+            )
     if min(impossible) > few:
         row = int(np.argmax(readable & (day_first == NAT)))
         raise ValueError(f"'{file}', row {row + 1}: the date in {name} is impossible in any order of day and month")
     jumps = [int(np.abs(np.diff(days[readable & (days != NAT)])).max(initial=0)) for days in (day_first, month_first)]
     if max(jumps) == 0:
-        return day_first, False, Fact(
-            "clock",
-            f"clock: dates in {name} may be day first or month first; times are right, but no dates are shown",
+        return (
+            day_first,
             False,
-            "--date-order",
+            Fact(
+                "clock",
+                f"clock: dates in {name} may be day first or month first; times are right, but no dates are shown",
+                False,
+                "--date-order",
+            ),
         )
     if min(jumps) <= 1 < max(jumps):
         mine = jumps.index(min(jumps))
@@ -292,7 +319,9 @@ def _from_digits(whole: np.ndarray, real: np.ndarray, digits: int) -> Stamps:
     day = _civil(date // 10_000, date // 100 % 100, date % 100)
     seconds = clock // 10_000 * 3600 + clock // 100 % 100 * 60 + clock % 100
     real = real & (day != NAT)
-    return Stamps(np.where(real, day, NAT), None, np.where(real, seconds * 10**9 + milli * 10**6, NAT), None, True, True)
+    return Stamps(
+        np.where(real, day, NAT), None, np.where(real, seconds * 10**9 + milli * 10**6, NAT), None, True, True
+    )
 
 
 def _wrapped(values: np.ndarray) -> tuple[np.ndarray, int, float]:

@@ -9,12 +9,25 @@ from typing import NamedTuple
 import numpy as np
 
 from otolith.formats.layout import Layout, number
-from otolith.formats.names import Kind, Name, fold, is_counter, is_time, kind_of, time_unit_of, tokens, understand, unit_word
+from otolith.formats.names import (
+    Kind,
+    Name,
+    fold,
+    is_counter,
+    is_time,
+    kind_of,
+    time_unit_of,
+    tokens,
+    understand,
+    unit_word,
+)
 from otolith.formats.options import Fact, ReadOptions
 from otolith.formats.stamps import is_stamp
 
-_SUBJECT = frozenset("subject subjects participant person user volunteer patient pid subj proband rider athlete".split())
-_DEVICE = frozenset("device devices serial mac placement bodypart limb sensorid deviceid imei".split())
+_SUBJECT = frozenset(
+    ["subject", "subjects", "participant", "person", "user", "volunteer", "patient", "pid", "subj", "proband", "rider", "athlete"]
+)
+_DEVICE = frozenset(["device", "devices", "serial", "mac", "placement", "bodypart", "limb", "sensorid", "deviceid", "imei"])
 _FEW = 2000  # rows of the sample
 
 
@@ -115,11 +128,11 @@ def find_columns(
         gyroscope = None
     if acc is None and gyroscope is None and gravity is None:
         _refuse(layout, triples, file)
-    counter = None if clocks else next((k for k, name in enumerate(layout.names) if layout.named and is_counter(name)), None)
-    facts = _facts(clocks, acc, gyroscope, gravity, unused, guess)
-    return Columns(
-        tuple(clocks), counter, acc, gyroscope, gravity, subject, device, kinds, tuple(facts), tuple(unused)
+    counter = (
+        None if clocks else next((k for k, name in enumerate(layout.names) if layout.named and is_counter(name)), None)
     )
+    facts = _facts(clocks, acc, gyroscope, gravity, unused, guess)
+    return Columns(tuple(clocks), counter, acc, gyroscope, gravity, subject, device, kinds, tuple(facts), tuple(unused))
 
 
 def _facts(
@@ -179,7 +192,9 @@ def _triples(layout: Layout, names: Sequence[Name]) -> list[Triple]:
     for k, name in enumerate(names):
         if name.axis is not None:
             suffix = layout.names[k].rpartition(".")[2] if layout.names[k].rpartition(".")[2].isdigit() else ""
-            axes = groups.setdefault((name.kind, name.key, name.numbered, suffix if name.key[-1:] != (suffix,) else ""), {})
+            axes = groups.setdefault(
+                (name.kind, name.key, name.numbered, suffix if name.key[-1:] != (suffix,) else ""), {}
+            )
             axes.setdefault(name.axis, k)
     found = []
     for (_, key, _, _), axes in groups.items():
@@ -204,7 +219,7 @@ def _chosen(triples: list[Triple], sensor: str | None) -> list[Triple]:
     return [t for t in triples if wanted in fold(" ".join(t.names)) or all(w in t.key for w in tokens(sensor))]
 
 
-_WORSE = frozenset("raw uncalibrated uncal".split())
+_WORSE = frozenset(["raw", "uncalibrated", "uncal"])
 
 
 def _one(triples: list[Triple]) -> list[Triple]:
@@ -277,7 +292,11 @@ def _gyroscope(
 
 def _place_words(triple: Triple) -> list[str]:
     """The words of a sensor's name that do not name its kind."""
-    return [w for w in triple.key if w != "*" and kind_of([w]) == "" and w not in ("rate", "velocity", "angular", "ln", "wr")]
+    return [
+        w
+        for w in triple.key
+        if w != "*" and kind_of([w]) == "" and w not in ("rate", "velocity", "angular", "ln", "wr")
+    ]
 
 
 def _clocks(layout: Layout, options: ReadOptions, place: _Places) -> list[Clock]:
@@ -348,15 +367,16 @@ def _groups(
     return subject, device, kinds
 
 
-def _unnamed(
-    layout: Layout, file: str, taken: set[int], options: ReadOptions
-) -> tuple[Triple | None, Triple | None]:
+def _unnamed(layout: Layout, file: str, taken: set[int], options: ReadOptions) -> tuple[Triple | None, Triple | None]:
     """The accelerometer and the gyroscope of a table without names, by the values alone."""
     values = np.stack([_numbers(layout, k) for k in range(len(layout.names))], axis=1)
     free = [
         k
         for k in range(values.shape[1])
-        if k not in taken and np.isfinite(values[:, k]).mean() > 0.5 and np.nanstd(values[:, k]) > 0 and not _rises(layout, k)
+        if k not in taken
+        and np.isfinite(values[:, k]).mean() > 0.5
+        and np.nanstd(values[:, k]) > 0
+        and not _rises(layout, k)
     ]
     runs = [k for k in free if k + 1 in free and k + 2 in free]
     accelerometers: list[int] = []
@@ -364,7 +384,9 @@ def _unnamed(
         if not (accelerometers and k < accelerometers[-1] + 3) and _has_gravity(values[:, k : k + 3]):
             accelerometers.append(k)
     named = ", ".join(layout.names)
-    help_ = f"the file has no header, and its columns are: {named}; pass --columns NAMES, or --acc X,Y,Z with their numbers"
+    help_ = (
+        f"the file has no header, and its columns are: {named}; pass --columns NAMES, or --acc X,Y,Z with their numbers"
+    )
     if not accelerometers and len(free) == 3 and runs:
         accelerometers = runs[:1]
     if not accelerometers:

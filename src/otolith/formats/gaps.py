@@ -35,7 +35,12 @@ class Masks(NamedTuple):
         return self.empty | self.impossible | self.zero | self.held
 
 
-REASONS = ("missing values", "impossible values", "zeros: the sensor was idle or lost", "constant values: the sensor was idle or stuck")
+REASONS = (
+    "missing values",
+    "impossible values",
+    "zeros: the sensor was idle or lost",
+    "constant values: the sensor was idle or stuck",
+)
 
 
 def masks(signal: np.ndarray, rate_hz: float) -> Masks:

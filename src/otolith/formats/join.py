@@ -74,9 +74,7 @@ def join_on_clock(stream: _Stream, others: Sequence[_Stream], max_gap_s: float, 
         import datetime
 
         start = start + datetime.timedelta(seconds=float(at[0] - mine[0]))
-    return stream._replace(
-        stretch=stretch, signal=np.concatenate([moved, other.signal[within]], axis=1), start=start
-    )
+    return stream._replace(stretch=stretch, signal=np.concatenate([moved, other.signal[within]], axis=1), start=start)
 
 
 def add_on_clock(stream: _Stream, others: Sequence[_Stream], max_gap_s: float, name: str) -> _Stream:

@@ -144,7 +144,9 @@ def _facts(
         text = f"layout: the first two rows state the start and the rate, {start_and_rate[1]:g} Hz, as Empatica E4 does"
         facts.append(Fact("layout", text, True, "--rate"))
     elif not names and options.column_names is None:
-        facts.append(Fact("layout", "layout: no header, so columns are named by their numbers from 0", True, "--columns"))
+        facts.append(
+            Fact("layout", "layout: no header, so columns are named by their numbers from 0", True, "--columns")
+        )
     return facts
 
 

@@ -105,27 +105,20 @@ def is_unit(text: str) -> bool:
 
 
 _SENSORS: dict[Kind, frozenset[str]] = {
-    "linear": frozenset("linear lin user free lineare lineal lineaire linearer dynamic linacc".split()),
-    "gravity": frozenset("gravity grav gravitation gravedad gravite gravita schwerkraft".split()),
+    "linear": frozenset(["linear", "lin", "user", "free", "lineare", "lineal", "lineaire", "linearer", "dynamic", "linacc"]),
+    "gravity": frozenset(["gravity", "grav", "gravitation", "gravedad", "gravite", "gravita", "schwerkraft"]),
     "gyro": frozenset(
-        "gyr gyro gyros gyrometer gyroscope gyroscopes gyroscopio giroscopio giroscopo gyroskop gyroscoop rot rotation "
-        "rotationrate rotrate rrate angvel angularvelocity angularrate omega w as drehrate winkelgeschwindigkeit".split()
+        ["gyr", "gyro", "gyros", "gyrometer", "gyroscope", "gyroscopes", "gyroscopio", "giroscopio", "giroscopo", "gyroskop", "gyroscoop", "rot", "rotation", "rotationrate", "rotrate", "rrate", "angvel", "angularvelocity", "angularrate", "omega", "w", "as", "drehrate", "winkelgeschwindigkeit"]
     ),
     "acc": frozenset(
-        "a acc acce accel acceleration accelerations accelerometer accelerometers accelero accl acclm gf gforce "
-        "beschleunigung beschl aceleracion acelerometro aceleracao accelerazione accelerometro accelerometre "
-        "totalacceleration lacc versnelling".split()
+        ["a", "acc", "acce", "accel", "acceleration", "accelerations", "accelerometer", "accelerometers", "accelero", "accl", "acclm", "gf", "gforce", "beschleunigung", "beschl", "aceleracion", "acelerometro", "aceleracao", "accelerazione", "accelerometro", "accelerometre", "totalacceleration", "lacc", "versnelling"]
     ),
     "other": frozenset(
-        "mag magn magnet magneto magnetic magnetometer magnetometers compass magfield mx field flux euler quat quaternion q "
-        "orientation attitude roll pitch yaw heading position pos location displacement velocity speed gps lat lon "
-        "latitude longitude altitude height jerk emg ecg ekg ppg eda bvp hr heart light lux button temp temperature battery "
-        "bat pressure baro barometer humidity proximity step steps pedometer mic microphone audio counter dv dq ori vector "
-        "metadata annotation".split()
+        ["mag", "magn", "magnet", "magneto", "magnetic", "magnetometer", "magnetometers", "compass", "magfield", "mx", "field", "flux", "euler", "quat", "quaternion", "q", "orientation", "attitude", "roll", "pitch", "yaw", "heading", "position", "pos", "location", "displacement", "velocity", "speed", "gps", "lat", "lon", "latitude", "longitude", "altitude", "height", "jerk", "emg", "ecg", "ekg", "ppg", "eda", "bvp", "hr", "heart", "light", "lux", "button", "temp", "temperature", "battery", "bat", "pressure", "baro", "barometer", "humidity", "proximity", "step", "steps", "pedometer", "mic", "microphone", "audio", "counter", "dv", "dq", "ori", "vector", "metadata", "annotation"]
     ),
 }
-_ANGULAR = frozenset("angular ang winkel".split())
-_NEUTRAL = frozenset("axis achse axe eje value val attr data".split())
+_ANGULAR = frozenset(["angular", "ang", "winkel"])
+_NEUTRAL = frozenset(["axis", "achse", "axe", "eje", "value", "val", "attr", "data"])
 _AXIS = {"x": 0, "y": 1, "z": 2}
 
 
@@ -218,7 +211,11 @@ def understand(name: str) -> Name:
     places = [n for n, word in enumerate(all_words) if word in _AXIS]
     axis = _AXIS[all_words[places[-1]]] if places else None
     numbered = False
-    if axis is None and kind_of(all_words) in ("acc", "linear", "gravity", "gyro") and all_words[-1] in ("0", "1", "2", "3"):
+    if (
+        axis is None
+        and kind_of(all_words) in ("acc", "linear", "gravity", "gyro")
+        and all_words[-1] in ("0", "1", "2", "3")
+    ):
         places, axis, numbered = [len(all_words) - 1], int(all_words[-1]), True
     key = tuple("*" if places and n == places[-1] else word for n, word in enumerate(all_words))
     kind = kind_of([word for n, word in enumerate(all_words) if not places or n != places[-1]])
@@ -232,7 +229,9 @@ _TIME = re.compile(
     r"uhrzeit|temps|tiempo|fecha|hora|heure|tempo|utc.*|unix.*|clock.*|sampletimefine.*|ms|millis|micros|msec|sec|ts|"
     r"stamp|local.*time)$"
 )
-_COUNTER = re.compile(r"^(|index|idx|id|no|nr|n|row|sample|samples|counter|packet|packetcounter|count|frame|seq|sequence)$")
+_COUNTER = re.compile(
+    r"^(|index|idx|id|no|nr|n|row|sample|samples|counter|packet|packetcounter|count|frame|seq|sequence)$"
+)
 
 
 def is_time(name: str) -> bool:

@@ -86,7 +86,9 @@ class ReadOptions:
             if chosen is not None and len(chosen) != 3:
                 raise ValueError(f"--{kind} names {len(chosen)} columns; expected three: x,y,z")
         if self.acc_unit is not None and acc_factor(self.acc_unit) is None:
-            raise ValueError(f"--acc-unit is '{self.acc_unit}'; expected {', '.join(ACC_UNITS)}, or counts such as g/64")
+            raise ValueError(
+                f"--acc-unit is '{self.acc_unit}'; expected {', '.join(ACC_UNITS)}, or counts such as g/64"
+            )
         if self.gyro_unit is not None and gyro_factor(self.gyro_unit) is None:
             raise ValueError(f"--gyro-unit is '{self.gyro_unit}'; expected {', '.join(GYRO_UNITS)}")
         if self.time_unit is not None and self.time_unit not in TIME_UNITS:

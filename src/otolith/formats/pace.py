@@ -175,7 +175,11 @@ def stretches(seconds: np.ndarray, rate_hz: float | None, file: str, name: str) 
     starts, late, depth = cuts(clock, first.per_unit)
     if late:
         facts.append(
-            Fact("clock", f"clock: {late:,} rows were out of order, by {depth:.3g} s at most, and were put in order", True)
+            Fact(
+                "clock",
+                f"clock: {late:,} rows were out of order, by {depth:.3g} s at most, and were put in order",
+                True,
+            )
         )
     if len(starts) > max(20, len(clock) // 100) or len(starts) > _MOST_SESSIONS:
         raise ValueError(
@@ -240,7 +244,8 @@ def _agree(measured: float, given: float | None, file: str, name: str) -> None:
 
 def _restarts(clock: np.ndarray, stamped: np.ndarray, starts: np.ndarray) -> Fact:
     listed = ", ".join(
-        f"row {stamped[at] + 1:,} ({clock[at - 1] - clock[0]:.6g} s -> {clock[at] - clock[0]:.6g} s)" for at in starts[:3]
+        f"row {stamped[at] + 1:,} ({clock[at - 1] - clock[0]:.6g} s -> {clock[at] - clock[0]:.6g} s)"
+        for at in starts[:3]
     )
     more = f" and {len(starts) - 3} more" if len(starts) > 3 else ""
     return Fact(

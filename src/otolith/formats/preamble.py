@@ -17,11 +17,15 @@ _RATE = re.compile(
     r"(?:\b(?:sampl\w*|measurement|data|output|update)?[ _]?(?:rate|frequency|freq|odr)\b|\bat\b|@)[^\d\n]{0,20}?(\d+(?:[.,]\d+)?)\s*"
     r"(?:hz|samples/s|sps)"
 )
-_RATE_PLAIN = re.compile(r"(?:sampl\w*|measurement|data|output)[ _]?(?:rate|frequency|freq)\w*\s*(?:\(hz\))?\s*[:=,;]\s*(\d+(?:\.\d+)?)")
+_RATE_PLAIN = re.compile(
+    r"(?:sampl\w*|measurement|data|output)[ _]?(?:rate|frequency|freq)\w*\s*(?:\(hz\))?\s*[:=,;]\s*(\d+(?:\.\d+)?)"
+)
 _FORMAT = re.compile(r"(?:date|time)\w*[ _]?format\W{0,4}([dmy]+[-/. ][dmy]+[-/. ][dmy]+)")
 _START_TIME = re.compile(r"start[ _]?time\W{1,4}(\d{1,2}:\d{2}(?::\d{2})?(?:[.,:]\d+)?(?: ?[ap]m)?)")
 _START_DATE = re.compile(r"start[ _]?date\W{1,4}(\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4})")
-_START_BOTH = re.compile(r"start[ _]?(?:time|date)\w*\W{1,4}(\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}[ t]\d{1,2}:\d{2}:\d{2}(?:[.,:]\d+)?)")
+_START_BOTH = re.compile(
+    r"start[ _]?(?:time|date)\w*\W{1,4}(\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}[ t]\d{1,2}:\d{2}:\d{2}(?:[.,:]\d+)?)"
+)
 _GYRO = re.compile(r"gyr\w*[^;\n]{0,40}?(mdps|dps|deg/s(?:ec)?|degrees?/s\w*|rad/s(?:ec)?)")
 
 
@@ -69,4 +73,6 @@ def _start(text: str, order: DateOrder | None) -> datetime.datetime | None:
         day = np.array([fits[chosen]])
     if day[0] == NAT or stamp.clock[0] == NAT:
         return None
-    return datetime.datetime(1970, 1, 1) + datetime.timedelta(microseconds=int(day[0] * DAY_NS + stamp.clock[0]) // 1000)
+    return datetime.datetime(1970, 1, 1) + datetime.timedelta(
+        microseconds=int(day[0] * DAY_NS + stamp.clock[0]) // 1000
+    )

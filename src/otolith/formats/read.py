@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
+from otolith.data.recording import ACCELEROMETER, GYROSCOPE, Recording
+from otolith.data.resample import regular_pieces
 from otolith.formats.gaps import Masks, Missing, masks, missing
 from otolith.formats.options import Fact, ReadOptions
 from otolith.formats.sources import Skipped, Source, find_sources
 from otolith.formats.streams import Opened, Raw, RawFile, open_source, read_source, unit_words
 from otolith.formats.units import Measures, Units, decide, measure
-from otolith.data.recording import ACCELEROMETER, GYROSCOPE, Recording
-from otolith.data.resample import regular_pieces
 
 _LOOK_ROWS = 200_000
 _KEPT_ROWS = 1_000_000
@@ -210,7 +210,9 @@ def _units(
     devices: dict[tuple[object, ...], list[str]] = {}
     for source in sources:
         if source.members:
-            first = [(one.layout.names, one.layout.units, one.layout.start_and_rate is None) for one in opened[source.name]]
+            first = [
+                (one.layout.names, one.layout.units, one.layout.start_and_rate is None) for one in opened[source.name]
+            ]
             kind = tuple(member.part for member in source.members)
             devices.setdefault((*first, kind), []).append(source.name)
     found: dict[str, Units] = {}
@@ -221,9 +223,7 @@ def _units(
             acc = "g/64"  # Empatica E4 writes 1/64 g
         shown = [str(opened[name][0].member.table) for name in names]
         measures = [(text, measured[name]) for text, name in zip(shown, names, strict=True)]
-        decided = decide(
-            measures, options, acc_words=acc, gyro_words=gyro, hint=hint, removed=removed, known=known
-        )
+        decided = decide(measures, options, acc_words=acc, gyro_words=gyro, hint=hint, removed=removed, known=known)
         found |= dict.fromkeys(names, decided)
     return found
 
@@ -238,7 +238,11 @@ def _session(
     signal[lacking.all] = np.nan
     pieces = regular_pieces(raw.seconds, signal, raw.rate_hz, options.max_gap_s)
     several = [len({getattr(one, field) for one in among}) > 1 for field in ("subject", "device")]
-    parts = [raw.subject if several[0] else "", raw.device if several[1] else "", str(raw.number) if raw.number > 1 else ""]
+    parts = [
+        raw.subject if several[0] else "",
+        raw.device if several[1] else "",
+        str(raw.number) if raw.number > 1 else "",
+    ]
     name = "-".join([source.name, *(part for part in parts if part)])
     recordings = tuple(
         Recording(
@@ -259,9 +263,7 @@ def _session(
     extents = [(piece.start_s, piece.start_s + len(piece.signal) / raw.rate_hz) for piece in pieces]
     gaps = missing(extents, raw.seconds, lacking, end_s, options.max_gap_s)
     said = (*facts, *_gap_facts(lacking, pieces_count=len(pieces), options=options))
-    return Session(
-        name, source, raw.subject, recordings, raw.start, end_s, raw.rate_hz, channels, said, gaps
-    )
+    return Session(name, source, raw.subject, recordings, raw.start, end_s, raw.rate_hz, channels, said, gaps)
 
 
 def _gap_facts(lacking: Masks, *, pieces_count: int, options: ReadOptions) -> list[Fact]:
@@ -277,7 +279,12 @@ def _gap_facts(lacking: Masks, *, pieces_count: int, options: ReadOptions) -> li
             facts.append(Fact("missing", f"missing: {count:,} of {rows:,} rows {text}", True))
     if pieces_count > 1:
         facts.append(
-            Fact("missing", f"missing: {pieces_count - 1} gaps longer than {options.max_gap_s:g} s split the recording", False, "--max-gap")
+            Fact(
+                "missing",
+                f"missing: {pieces_count - 1} gaps longer than {options.max_gap_s:g} s split the recording",
+                False,
+                "--max-gap",
+            )
         )
     return facts
 
@@ -303,5 +310,14 @@ def _video(source: Source, gyro: bool | None) -> Session:
         facts=facts,
     )
     return Session(
-        source.name, source, "", (recording,), None, seconds + max(0.0, motion.start_s), motion.rate_hz, channels, facts, ()
+        source.name,
+        source,
+        "",
+        (recording,),
+        None,
+        seconds + max(0.0, motion.start_s),
+        motion.rate_hz,
+        channels,
+        facts,
+        (),
     )

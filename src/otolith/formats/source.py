@@ -143,7 +143,7 @@ def _archived(path: Path) -> list[Table]:
     names = [info.filename for info in infos]
     if "xl/workbook.xml" in names:
         return [Table(path, sheet, "sheet") for sheet in _sheets(path)]
-    if "log.bin" in names or "info.txt" in names and any(name.endswith(".bin") for name in names):
+    if "log.bin" in names or ("info.txt" in names and any(name.endswith(".bin") for name in names)):
         raise ValueError(f"'{path.name}' is an ActiGraph device file (gt3x), not a table; export it as CSV")
     if len(infos) > _ARCHIVE_LIMIT:
         raise ValueError(f"'{path.name}' holds {len(infos):,} files; expected at most {_ARCHIVE_LIMIT:,}: unpack it")
@@ -204,8 +204,7 @@ def _sheet(path: Path, name: str) -> bytes:
 
 
 _FILE_WORDS = frozenset(
-    "orientation gravity magnetometer barometer location metadata annotation microphone battery pedometer light "
-    "bvp eda hr ibi temp tags info acc accel gyro uncalibrated".split()
+    ["orientation", "gravity", "magnetometer", "barometer", "location", "metadata", "annotation", "microphone", "battery", "pedometer", "light", "bvp", "eda", "hr", "ibi", "temp", "tags", "info", "acc", "accel", "gyro", "uncalibrated"]
 )
 
 
@@ -226,7 +225,7 @@ def role(name: str) -> tuple[Kind, str, tuple[str, ...]]:
     return kind, quality, tuple(word for word in glued if word not in kinds and word not in ("x", "y", "z"))
 
 
-_QUALIFIERS = frozenset("total uncalibrated calibrated sensor linear user rate velocity angular".split())
+_QUALIFIERS = frozenset(["total", "uncalibrated", "calibrated", "sensor", "linear", "user", "rate", "velocity", "angular"])
 _GLUED = re.compile(
     r"^(total|linear|user|)(acceleration|accelerometer|accel|acc|gyroscope|gyro|gyr|gravity|magnetometer|mag)"
     r"(uncalibrated|calibrated|meter|)$"

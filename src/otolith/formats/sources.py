@@ -158,7 +158,11 @@ def _in_folder(folder: Path, exclude: Collection[Path]) -> tuple[list[Source], l
     skipped: list[Skipped] = []
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder).as_posix()
-        if not path.is_file() or path.resolve() in exclude or any(p.startswith(".") for p in PurePosixPath(relative).parts):
+        if (
+            not path.is_file()
+            or path.resolve() in exclude
+            or any(p.startswith(".") for p in PurePosixPath(relative).parts)
+        ):
             continue
         if path.suffix.lower() == VIDEO:
             if not any(path.with_suffix(suffix).is_file() for suffix in (".csv", ".CSV")):
@@ -198,7 +202,9 @@ def _grouped(files: Sequence[_File], *, whole: str) -> _Grouped:
     for (folder, words), mine in groups.items():
         if len(mine) == 1:
             if mine[0].kind == "other":
-                skipped.append(Skipped(mine[0].table.path, f"'{mine[0].table}' is named after a sensor that is not read"))
+                skipped.append(
+                    Skipped(mine[0].table.path, f"'{mine[0].table}' is named after a sensor that is not read")
+                )
                 continue
             sources.append(_alone(mine[0]))
             continue
@@ -211,7 +217,9 @@ def _grouped(files: Sequence[_File], *, whole: str) -> _Grouped:
         aliases = [text for f in mine for text in (f.relative, stem(f.relative))]
         members = tuple(Member(file.table, _part(file.kind)) for file in chosen)
         sources.append(
-            Source(name or stem(mine[0].relative), chosen[0].table.path, members, tuple(dict.fromkeys(aliases)), ignored)
+            Source(
+                name or stem(mine[0].relative), chosen[0].table.path, members, tuple(dict.fromkeys(aliases)), ignored
+            )
         )
     return _Grouped(sources, skipped)
 

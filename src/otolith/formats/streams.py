@@ -141,7 +141,12 @@ def read_source(
         people, devices = ({group[k] for group in groups if group[k]} for k in (0, 1))
         said = [f"{len(found)} {what}" for found, what in ((people, "people"), (devices, "devices")) if len(found) > 1]
         facts.append(
-            Fact("sessions", f"sessions: rows of {' and '.join(said)} were cut apart", True, "--subject-column, --device-column")
+            Fact(
+                "sessions",
+                f"sessions: rows of {' and '.join(said)} were cut apart",
+                True,
+                "--subject-column, --device-column",
+            )
         )
     sessions: list[Raw] = []
     for (subject, device), parts in groups.items():
@@ -173,7 +178,13 @@ def _streams(
     words = {place for place in (columns.subject, columns.device, columns.kinds) if place is not None}
     axes = {place for triple in triples for place in triple.places}
     rows = read_rows(
-        opened.member.table, layout, axes=axes, clocks=clocks, words=words, max_bytes=options.max_bytes, max_rows=max_rows
+        opened.member.table,
+        layout,
+        axes=axes,
+        clocks=clocks,
+        words=words,
+        max_bytes=options.max_bytes,
+        max_rows=max_rows,
     )
     whole = max_rows is None or rows.count < max_rows
     if rows.headers:
@@ -207,7 +218,12 @@ def _filled(signals: Sequence[np.ndarray], rows: Rows, facts: list[Fact]) -> np.
     last = int(np.flatnonzero(some)[-1])
     if tail:
         count = rows.count - 1 - last
-        facts.append(Fact("layout", f"layout: the last {count} line{'s hold' if count > 1 else ' holds'} no values and {'were' if count > 1 else 'was'} left out"))
+        facts.append(
+            Fact(
+                "layout",
+                f"layout: the last {count} line{'s hold' if count > 1 else ' holds'} no values and {'were' if count > 1 else 'was'} left out",
+            )
+        )
     keep = np.ones(rows.count, bool)
     keep[last + 1 :] = False
     return keep
@@ -276,7 +292,9 @@ def _time(rows: Rows, opened: Opened, options: ReadOptions, file: str, facts: li
             )
         declared = options.rate_hz
     if declared is None:
-        raise ValueError(f"'{file}' has no time column; pass --rate HZ, or --time COLUMN; the columns: {', '.join(opened.layout.names)}")
+        raise ValueError(
+            f"'{file}' has no time column; pass --rate HZ, or --time COLUMN; the columns: {', '.join(opened.layout.names)}"
+        )
     return declared
 
 
@@ -292,12 +310,16 @@ def _cut(
     """Streams of some rows, one per restart."""
     if not isinstance(time, Time):
         how = "given; no time column" if options.rate_hz else "from the lines before the table; no time column"
-        facts.append(Fact("rate", f"rate {time:g} Hz ({how})", not options.rate_hz, "" if options.rate_hz else "--rate"))
+        facts.append(
+            Fact("rate", f"rate {time:g} Hz ({how})", not options.rate_hz, "" if options.rate_hz else "--rate")
+        )
         start = opened.preamble.start
         if opened.layout.start_and_rate:
             start = datetime.datetime.fromtimestamp(opened.layout.start_and_rate[0], datetime.timezone.utc)
         stretch = Stretch(chosen, np.arange(len(chosen)) / time, time)
-        return [_Stream(stretch, values, start.timestamp() if start and start.tzinfo else 0.0, start is not None, start)]
+        return [
+            _Stream(stretch, values, start.timestamp() if start and start.tzinfo else 0.0, start is not None, start)
+        ]
     seconds = time.seconds[chosen]
     seconds, values, dropped = _without_repeats(seconds, values)
     if dropped:
@@ -309,7 +331,12 @@ def _cut(
     rates = sorted({one.rate_hz for one in found})
     how = time.how + ("; rate given" if options.rate_hz and "given" not in time.how else "")
     facts.append(
-        Fact("rate", f"rate {' and '.join(f'{rate:g}' for rate in rates)} Hz ({how})", time.guessed, "" if options.rate_hz else "--rate, --time-unit")
+        Fact(
+            "rate",
+            f"rate {' and '.join(f'{rate:g}' for rate in rates)} Hz ({how})",
+            time.guessed,
+            "" if options.rate_hz else "--rate, --time-unit",
+        )
     )
     streams = []
     for one in found:
@@ -329,15 +356,15 @@ def _without_repeats(seconds: np.ndarray, values: np.ndarray) -> tuple[np.ndarra
     return (seconds[~copies], values[~copies], int(copies.sum())) if copies.any() else (seconds, values, 0)
 
 
-def _joined(
-    parts: dict[str, list[_Stream]], source: Source, options: ReadOptions, facts: list[Fact]
-) -> list[_Stream]:
+def _joined(parts: dict[str, list[_Stream]], source: Source, options: ReadOptions, facts: list[Fact]) -> list[_Stream]:
     """The streams of a recording's sensors as one."""
     from otolith.formats.join import add_on_clock, join_on_clock
 
     base = parts.get("acc+gyro") or parts.get("acc")
     if not base:
-        raise ValueError(f"'{source.name}' has no accelerometer; give its file too, or name its columns with --acc X,Y,Z")
+        raise ValueError(
+            f"'{source.name}' has no accelerometer; give its file too, or name its columns with --acc X,Y,Z"
+        )
     said: list[str] = []
     for part, join in (("gravity", add_on_clock), ("gyro", join_on_clock)):
         others = parts.get(part)
@@ -364,7 +391,7 @@ def unit_words(opened: Sequence[Opened]) -> tuple[str, str, str, bool]:
     gyro = next((unit(one.columns.gyro) for one in opened if one.columns.gyro is not None), "")
     hint = next((one.preamble.gyro_unit for one in opened if one.preamble.gyro_unit), "")
     first = opened[0]
-    removed = (first.member.part == "linear" or (first.columns.acc is not None and first.columns.acc.kind == "linear")) and not any(
-        one.columns.gravity for one in opened
-    )
+    removed = (
+        first.member.part == "linear" or (first.columns.acc is not None and first.columns.acc.kind == "linear")
+    ) and not any(one.columns.gravity for one in opened)
     return acc, gyro, hint, removed

@@ -151,7 +151,12 @@ def decide(
     else:
         acc, how, guessed = _acc_unit(measures, middle, files, options), "", True
     facts.append(
-        Fact("acceleration", f"acceleration in {acc} (median size {middle.size:.3g}{f', {how}' if how else ''})", guessed, "--acc-unit")
+        Fact(
+            "acceleration",
+            f"acceleration in {acc} (median size {middle.size:.3g}{f', {how}' if how else ''})",
+            guessed,
+            "--acc-unit",
+        )
     )
     facts += _gravity(middle, acc, options, files, removed=removed, stated=how != "")
     gyro = None
@@ -187,14 +192,23 @@ def _acc_unit(
         if middle.ratio < 0.6 or middle.size < 0.3:
             raise ValueError(_no_gravity(here, middle))
         counts = next((n for n in (64, 256, 1024, 2048, 4096, 8192, 16384) if 0.85 < middle.mean / n < 1.15), None)
-        as_counts = f" It may be counts of 1/{counts} g{' (Empatica E4)' if counts == 64 else ''}: pass --acc-unit g/{counts}." if counts else ""
+        as_counts = (
+            f" It may be counts of 1/{counts} g{' (Empatica E4)' if counts == 64 else ''}: pass --acc-unit g/{counts}."
+            if counts
+            else ""
+        )
         raise ValueError(
             f"{here}: the median size of acceleration is {middle.size:.3g}, which is gravity in none of g (1), m/s2 (9.8), mg "
             f"(1000).{as_counts} Pass --acc-unit, and check that gravity was not removed"
         )
     for name, one in measures:
         other = _nearest(one)
-        if other != unit and _near(one, other) and one.still < 0.5 and 0.8 < one.mean / (acc_factor(other) or 1.0) < 1.25:
+        if (
+            other != unit
+            and _near(one, other)
+            and one.still < 0.5
+            and 0.8 < one.mean / (acc_factor(other) or 1.0) < 1.25
+        ):
             raise ValueError(
                 f"'{name}' has a median acceleration of {one.size:.3g}, which is gravity in {other}; the files with the same "
                 f"columns have {middle.size:.3g}, which is gravity in {unit}: read them separately, each with its --acc-unit"
@@ -224,7 +238,12 @@ def _gravity(
         clear = likely = False  # a still acceleration without gravity, in mg, has such sizes
     if removed and clear:
         return [
-            Fact("acceleration", "acceleration contains gravity, though its name says that gravity was removed", True, "--has-gravity")
+            Fact(
+                "acceleration",
+                "acceleration contains gravity, though its name says that gravity was removed",
+                True,
+                "--has-gravity",
+            )
         ]
     if clear or (likely and not removed):
         return []
@@ -273,7 +292,13 @@ def _gyro_unit(
         if np.isfinite(middle.turn):
             unit, how = ("deg/s" if middle.turn < _TURN else "rad/s"), "as the acceleration turns with it"
         else:
-            unit, how = ("deg/s", "") if peak > _PEAK_RAD else (hint, "from the lines before the table") if hint else ("rad/s", "")
+            unit, how = (
+                ("deg/s", "")
+                if peak > _PEAK_RAD
+                else (hint, "from the lines before the table")
+                if hint
+                else ("rad/s", "")
+            )
     text = f"angular rate in {unit} (99.9 % below {peak:.3g}{f', {how}' if how else ''})"
     return unit, Fact("angular rate", text, guessed, "--gyro-unit")
 
