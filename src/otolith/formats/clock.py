@@ -222,7 +222,8 @@ def _days(
         fact = Fact("clock", f"clock: dates in {name} are {said}: so they follow one another", True, "--date-order")
         return (day_first, month_first)[mine], True, fact
     raise ValueError(
-        f"'{file}': the dates in {name} may be day first or month first, and both fit all rows; pass --date-order day-first or "
+        f"'{file}': the dates in {name} may be day first or month first, and both fit all rows; pass --date-order "
+        "day-first or "
         "--date-order month-first"
     )
 
@@ -251,7 +252,8 @@ def _numbers(values: np.ndarray, clock: Clock, options: ReadOptions, file: str) 
     rate = speed.per_unit / TIME_UNITS[unit]
     if not 0.5 <= rate <= 20_000:
         raise ValueError(
-            f"'{file}': a rate of {rate:.4g} Hz follows from {name} in {unit}; expected {RATES_HZ[0]:g} to {RATES_HZ[1]:g} Hz; pass "
+            f"'{file}': a rate of {rate:.4g} Hz follows from {name} in {unit}; expected {RATES_HZ[0]:g} to "
+            f"{RATES_HZ[1]:g} Hz; pass "
             "--time-unit, or --time with another column"
         )
     seconds = values * TIME_UNITS[unit]

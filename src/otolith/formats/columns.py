@@ -6,8 +6,6 @@ import difflib
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from otolith.formats.layout import Layout, number
 from otolith.formats.names import (
     Kind,
@@ -23,33 +21,27 @@ from otolith.formats.names import (
 )
 from otolith.formats.options import Fact, ReadOptions
 from otolith.formats.stamps import is_stamp
+from otolith.formats.unnamed import Triple, rises, unnamed
 
 _SUBJECT = frozenset(
-    ["subject", "subjects", "participant", "person", "user", "volunteer", "patient", "pid", "subj", "proband", "rider", "athlete"]
+    [
+        "subject",
+        "subjects",
+        "participant",
+        "person",
+        "user",
+        "volunteer",
+        "patient",
+        "pid",
+        "subj",
+        "proband",
+        "rider",
+        "athlete",
+    ]
 )
-_DEVICE = frozenset(["device", "devices", "serial", "mac", "placement", "bodypart", "limb", "sensorid", "deviceid", "imei"])
-_FEW = 2000  # rows of the sample
-
-
-class Triple(NamedTuple):
-    """Three columns x, y, z of one sensor.
-
-    Attributes:
-        places: of the columns.
-        names: of the columns.
-        kind: of the sensor.
-        key: words that the names share.
-        unit: as the header writes it; else "".
-    """
-
-    places: tuple[int, int, int]
-    names: tuple[str, str, str]
-    kind: Kind
-    key: tuple[str, ...]
-    unit: str
-
-    def __str__(self) -> str:
-        return ", ".join(self.names)
+_DEVICE = frozenset(
+    ["device", "devices", "serial", "mac", "placement", "bodypart", "limb", "sensorid", "deviceid", "imei"]
+)
 
 
 class Clock(NamedTuple):
@@ -115,11 +107,11 @@ def find_columns(
     unused: list[str] = []
     guess = options.acc is None
     if acc is None and layout.named:
-        acc, gravity_here, others = _accelerometer(triples, options, layout, file, kind)
+        acc, gravity_here, others = _accelerometer(triples, options, file, kind)
         gravity, unused = gravity or gravity_here, others
     elif acc is None and kind not in ("gyro", "gravity"):
         taken |= {p for p in (subject, device, kinds) if p is not None}
-        acc, unnamed_gyro = _unnamed(layout, file, taken, options)
+        acc, unnamed_gyro = unnamed(layout, file, taken)
         gyroscope = gyroscope or unnamed_gyro
     if gyroscope is None and gyro is not False and layout.named:
         gyroscope, others = _gyroscope(triples, acc, options, file, kind, needed=gyro is True)
@@ -229,7 +221,7 @@ def _one(triples: list[Triple]) -> list[Triple]:
 
 
 def _accelerometer(
-    triples: list[Triple], options: ReadOptions, layout: Layout, file: str, kind: Kind
+    triples: list[Triple], options: ReadOptions, file: str, kind: Kind
 ) -> tuple[Triple | None, Triple | None, list[str]]:
     """The accelerometer, gravity to be added to it, and other accelerometers."""
     mine = _chosen(triples, options.sensor)
@@ -249,7 +241,8 @@ def _accelerometer(
     if len(total) > 1:
         listed = "; ".join(f"{t}" for t in total)
         raise ValueError(
-            f"'{file}' has several accelerometers: {listed}; choose one with --sensor {_word_apart(total)} or --acc X,Y,Z"
+            f"'{file}' has several accelerometers: {listed}; choose one with --sensor {_word_apart(total)} or --acc "
+            "X,Y,Z"
         )
     if total:
         return total[0], None, [str(t) for t in triples if t.kind in ("acc", "linear") and t != total[0]]
@@ -310,7 +303,7 @@ def _clocks(layout: Layout, options: ReadOptions, place: _Places) -> list[Clock]
     stamped = [k for k in range(len(layout.names)) if _share(layout, k, is_stamp) > 0.9]
     if stamped:
         return [_clock(layout, k) for k in stamped[:2]]
-    rising = [k for k in range(len(layout.names)) if _rises(layout, k)]
+    rising = [k for k in range(len(layout.names)) if rises(layout, k)]
     return [_clock(layout, k) for k in rising[:1]]
 
 
@@ -329,21 +322,6 @@ def _share(layout: Layout, k: int, test: object) -> float:
 def _may_be_clock(layout: Layout, k: int) -> bool:
     """Whether most cells are numbers or stamps; the words of an empty column are no clock."""
     return _share(layout, k, lambda cell: number(cell) is not None or is_stamp(cell)) > 0.5
-
-
-def _numbers(layout: Layout, k: int) -> np.ndarray:
-    cells = [number(row[k]) if k < len(row) else None for row in layout.sample[:_FEW]]
-    return np.array([np.nan if cell is None else cell for cell in cells])
-
-
-def _rises(layout: Layout, k: int) -> bool:
-    """Whether a column without a name looks like a clock: it rises with nearly every row, by more than it varies."""
-    values = _numbers(layout, k)
-    values = values[np.isfinite(values)]
-    if len(values) < 0.9 * min(len(layout.sample), _FEW) or len(values) < 3:
-        return False
-    steps = np.diff(values)
-    return bool(np.mean(steps >= 0) > 0.95 and np.mean(steps > 0) > 0.2 and not (steps == 1).all())
 
 
 def _groups(
@@ -367,65 +345,10 @@ def _groups(
     return subject, device, kinds
 
 
-def _unnamed(layout: Layout, file: str, taken: set[int], options: ReadOptions) -> tuple[Triple | None, Triple | None]:
-    """The accelerometer and the gyroscope of a table without names, by the values alone."""
-    values = np.stack([_numbers(layout, k) for k in range(len(layout.names))], axis=1)
-    free = [
-        k
-        for k in range(values.shape[1])
-        if k not in taken
-        and np.isfinite(values[:, k]).mean() > 0.5
-        and np.nanstd(values[:, k]) > 0
-        and not _rises(layout, k)
-    ]
-    runs = [k for k in free if k + 1 in free and k + 2 in free]
-    accelerometers: list[int] = []
-    for k in runs:
-        if not (accelerometers and k < accelerometers[-1] + 3) and _has_gravity(values[:, k : k + 3]):
-            accelerometers.append(k)
-    named = ", ".join(layout.names)
-    help_ = (
-        f"the file has no header, and its columns are: {named}; pass --columns NAMES, or --acc X,Y,Z with their numbers"
-    )
-    if not accelerometers and len(free) == 3 and runs:
-        accelerometers = runs[:1]
-    if not accelerometers:
-        raise ValueError(f"'{file}': cannot tell which columns are the accelerometer's: {help_}")
-    if len(accelerometers) > 1:
-        listed = "; ".join(f"{k},{k + 1},{k + 2}" for k in accelerometers)
-        raise ValueError(f"'{file}' may hold several accelerometers, in columns {listed}: {help_}")
-    first = accelerometers[0]
-    turning = [k for k in runs if k >= first + 3 and _may_turn(values[:, k : k + 3])]
-    gyro = turning[0] if turning and turning[0] == first + 3 else None
-    return _numbered(layout, first, "acc"), None if gyro is None else _numbered(layout, gyro, "gyro")
-
-
-def _numbered(layout: Layout, k: int, kind: Kind) -> Triple:
-    return Triple((k, k + 1, k + 2), (layout.names[k], layout.names[k + 1], layout.names[k + 2]), kind, (), "")
-
-
-def _has_gravity(values: np.ndarray) -> bool:
-    """Whether three columns have a steady size and a mean vector that is a large part of it."""
-    whole = values[np.isfinite(values).all(axis=1)]
-    if len(whole) < 2:
-        return False
-    size = float(np.median(np.linalg.norm(whole, axis=1)))
-    blocks = [np.linalg.norm(part.mean(axis=0)) for part in np.array_split(whole, max(1, len(whole) // 100))]
-    return size > 0 and float(np.median(blocks)) > 0.45 * size
-
-
-def _may_turn(values: np.ndarray) -> bool:
-    """Whether three columns may be an angular rate: each has both signs, and none is far from 0 in the mean.
-
-    Light, buttons, temperature and battery voltage have one sign.
-    """
-    whole = values[np.isfinite(values).all(axis=1)]
-    return len(whole) > 2 and bool(((whole > 0).any(axis=0) & (whole < 0).any(axis=0)).all())
-
-
 def _refuse(layout: Layout, triples: Sequence[Triple], file: str) -> None:
     several = f"; sensors with three axes: {'; '.join(map(str, triples))}" if triples else ""
     raise ValueError(
-        f"'{file}': cannot tell which columns are the accelerometer's; the file has: {', '.join(layout.names)}{several}; "
+        f"'{file}': cannot tell which columns are the accelerometer's; the file has: "
+        f"{', '.join(layout.names)}{several}; "
         "pass --acc X,Y,Z"
     )

@@ -48,7 +48,8 @@ def _partner(stream: _Stream, others: Sequence[_Stream], name: str) -> tuple[_St
     best = max(found)
     if best[0] <= 0:
         raise ValueError(
-            f"'{name}': the accelerometer and the other sensor share no time: by their clocks, {-best[0]:.6g} s lie between them; "
+            f"'{name}': the accelerometer and the other sensor share no time: by their clocks, {-best[0]:.6g} s lie "
+            "between them; "
             "choose clocks that agree with --time, or read the files apart"
         )
     return others[-best[1]], best[2]

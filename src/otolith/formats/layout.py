@@ -9,6 +9,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 
 from otolith.formats.names import is_unit
 from otolith.formats.options import Fact, ReadOptions
@@ -95,7 +96,8 @@ def find_layout(table: Table, options: ReadOptions) -> Layout:
     if options.column_names is not None:
         if len(options.column_names) not in (width, rows_of.full_width):
             raise ValueError(
-                f"'{table}': --columns names {len(options.column_names)} columns; its rows have {rows_of.full_width}, such as "
+                f"'{table}': --columns names {len(options.column_names)} columns; its rows have "
+                f"{rows_of.full_width}, such as "
                 f"{', '.join(sample[0]) if sample else 'none'}"
             )
         names = list(options.column_names)
@@ -254,7 +256,8 @@ class _Lines:
                 trailing = not any(c[-1] for c in self.cells[place:] if len(c) == self.full_width)
                 return place, self.full_width - int(trailing)
         raise ValueError(
-            f"'{self.name}' is no table: no two lines after each other hold numbers in the same {self.full_width} columns; "
+            f"'{self.name}' is no table: no two lines after each other hold numbers in the same {self.full_width} "
+            "columns; "
             "pass --skip-rows if lines before the table confuse the reader"
         )
 
@@ -325,7 +328,7 @@ class _Lines:
     def _counted(self) -> bool:
         """Whether the first column counts rows."""
         first = [number(c[0]) for c in self.cells if len(c) == self.full_width and number(c[0]) is not None][:50]
-        return len(first) > 2 and all(b - a == 1 for a, b in zip(first, first[1:]) if a is not None and b is not None)
+        return len(first) > 2 and all(b - a == 1 for a, b in pairwise(first) if a is not None and b is not None)
 
     def start_and_rate(self, first: int) -> tuple[float, float] | None:
         """The start and the rate, where the first two rows state them in each column."""

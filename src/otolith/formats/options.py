@@ -101,3 +101,7 @@ class ReadOptions:
             raise ValueError(f"--skip-rows is {self.skip_rows}; expected a number of lines, 0 or more")
         if not (math.isfinite(self.max_gap_s) and self.max_gap_s > 0):
             raise ValueError(f"--max-gap is {self.max_gap_s:g}; expected a positive number of seconds")
+
+
+DEFAULTS = ReadOptions()
+"""Everything is decided from the files."""

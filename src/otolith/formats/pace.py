@@ -3,6 +3,7 @@ found."""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -125,7 +126,7 @@ def cuts(seconds: np.ndarray, rate_hz: float) -> tuple[np.ndarray, int, float]:
     far = far[_deep(seconds, far)]
     restarts, late, largest = [far], 0, 0.0
     edges = [0, *far.tolist(), len(seconds)] if len(far) <= _MOST_SESSIONS else [0, len(seconds)]
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in pairwise(edges):
         mine = back[(back > start) & (back < stop)] - start
         if len(mine) == 0:
             continue
@@ -183,7 +184,8 @@ def stretches(seconds: np.ndarray, rate_hz: float | None, file: str, name: str) 
         )
     if len(starts) > max(20, len(clock) // 100) or len(starts) > _MOST_SESSIONS:
         raise ValueError(
-            f"'{file}': the clock {name} goes back {len(starts):,} times in {len(clock):,} rows; rows of several devices or people may "
+            f"'{file}': the clock {name} goes back {len(starts):,} times in {len(clock):,} rows; rows of several "
+            "devices or people may "
             "be mixed: pass --device-column or --subject-column, or --time with another column"
         )
     parts = np.split(np.arange(len(clock)), starts)
@@ -206,7 +208,8 @@ def stretches(seconds: np.ndarray, rate_hz: float | None, file: str, name: str) 
         facts.append(
             Fact(
                 "clock",
-                f"clock: {spread[0]:,} of {len(clock):,} rows share the time stamp of the row before; they were spread over the "
+                f"clock: {spread[0]:,} of {len(clock):,} rows share the time stamp of the row before; they were "
+                "spread over the "
                 "time to the next one, at the rate of the long run",
                 True,
                 "--rate",
@@ -216,7 +219,8 @@ def stretches(seconds: np.ndarray, rate_hz: float | None, file: str, name: str) 
         facts.append(
             Fact(
                 "clock",
-                f"clock: {spread[1]:,} of {len(clock):,} rows come in bursts, at uneven steps; they were spread over the time to the "
+                f"clock: {spread[1]:,} of {len(clock):,} rows come in bursts, at uneven steps; they were spread over "
+                "the time to the "
                 "next burst, at the rate of the long run",
                 True,
                 "--rate",
@@ -237,7 +241,8 @@ def _typical(parts: list[np.ndarray], paces: list[Pace | None], first: Pace) -> 
 def _agree(measured: float, given: float | None, file: str, name: str) -> None:
     if given is not None and abs(measured / given - 1) > _CONTRADICTION:
         raise ValueError(
-            f"'{file}': --rate says {given:g} Hz, but by the time stamps in {name} rows come at {measured:.4g} Hz; leave --rate out, "
+            f"'{file}': --rate says {given:g} Hz, but by the time stamps in {name} rows come at {measured:.4g} Hz; "
+            "leave --rate out, "
             "or correct it or --time-unit"
         )
 
@@ -250,7 +255,8 @@ def _restarts(clock: np.ndarray, stamped: np.ndarray, starts: np.ndarray) -> Fac
     more = f" and {len(starts) - 3} more" if len(starts) > 3 else ""
     return Fact(
         "sessions",
-        f"sessions: the clock goes back at {listed}{more}: a restart, or the same time twice; the rows were cut there into "
+        f"sessions: the clock goes back at {listed}{more}: a restart, or the same time twice; the rows were cut "
+        "there into "
         f"{len(starts) + 1} sessions",
         True,
     )

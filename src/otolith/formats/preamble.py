@@ -14,11 +14,11 @@ from otolith.formats.options import DateOrder
 from otolith.formats.stamps import DAY_NS, NAT, parse
 
 _RATE = re.compile(
-    r"(?:\b(?:sampl\w*|measurement|data|output|update)?[ _]?(?:rate|frequency|freq|odr)\b|\bat\b|@)[^\d\n]{0,20}?(\d+(?:[.,]\d+)?)\s*"
-    r"(?:hz|samples/s|sps)"
+    r"(?:\b(?:sampl\w*|measurement|data|output|update)?[ _]?(?:rate|frequency|freq|odr)\b|\bat\b|@)"
+    r"[^\d\n]{0,20}?(\d+(?:[.,]\d+)?)\s*(?:hz|samples/s|sps)"
 )
 _RATE_PLAIN = re.compile(
-    r"(?:sampl\w*|measurement|data|output)[ _]?(?:rate|frequency|freq)\w*\s*(?:\(hz\))?\s*[:=,;]\s*(\d+(?:\.\d+)?)"
+    r"(?:sampl\w*|measurement|data|output)[ _]?(?:rate|freq)\w*\s*(?:\(hz\))?\s*[:=,;]\s*(\d+(?:\.\d+)?)"
 )
 _FORMAT = re.compile(r"(?:date|time)\w*[ _]?format\W{0,4}([dmy]+[-/. ][dmy]+[-/. ][dmy]+)")
 _START_TIME = re.compile(r"start[ _]?time\W{1,4}(\d{1,2}:\d{2}(?::\d{2})?(?:[.,:]\d+)?(?: ?[ap]m)?)")

@@ -16,7 +16,7 @@ import numpy as np
 from otolith.data.recording import ACCELEROMETER, GYROSCOPE, Recording
 from otolith.data.resample import regular_pieces
 from otolith.formats.gaps import Masks, Missing, masks, missing
-from otolith.formats.options import Fact, ReadOptions
+from otolith.formats.options import DEFAULTS, Fact, ReadOptions
 from otolith.formats.sources import Skipped, Source, find_sources
 from otolith.formats.streams import Opened, Raw, RawFile, open_source, read_source, unit_words
 from otolith.formats.units import Measures, Units, decide, measure
@@ -106,7 +106,7 @@ class Survey:
 
 def survey(
     paths: Sequence[Path],
-    options: ReadOptions = ReadOptions(),
+    options: ReadOptions = DEFAULTS,
     *,
     gyro: bool | None = None,
     known: Units | None = None,
@@ -131,7 +131,7 @@ def survey(
 
 def survey_sources(
     sources: Sequence[Source],
-    options: ReadOptions = ReadOptions(),
+    options: ReadOptions = DEFAULTS,
     *,
     gyro: bool | None = None,
     known: Units | None = None,
@@ -162,7 +162,7 @@ def survey_sources(
 
 def read_sessions(
     paths: Sequence[Path],
-    options: ReadOptions = ReadOptions(),
+    options: ReadOptions = DEFAULTS,
     *,
     gyro: bool | None = None,
     known: Units | None = None,

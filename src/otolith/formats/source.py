@@ -204,7 +204,30 @@ def _sheet(path: Path, name: str) -> bytes:
 
 
 _FILE_WORDS = frozenset(
-    ["orientation", "gravity", "magnetometer", "barometer", "location", "metadata", "annotation", "microphone", "battery", "pedometer", "light", "bvp", "eda", "hr", "ibi", "temp", "tags", "info", "acc", "accel", "gyro", "uncalibrated"]
+    [
+        "orientation",
+        "gravity",
+        "magnetometer",
+        "barometer",
+        "location",
+        "metadata",
+        "annotation",
+        "microphone",
+        "battery",
+        "pedometer",
+        "light",
+        "bvp",
+        "eda",
+        "hr",
+        "ibi",
+        "temp",
+        "tags",
+        "info",
+        "acc",
+        "accel",
+        "gyro",
+        "uncalibrated",
+    ]
 )
 
 
@@ -225,7 +248,9 @@ def role(name: str) -> tuple[Kind, str, tuple[str, ...]]:
     return kind, quality, tuple(word for word in glued if word not in kinds and word not in ("x", "y", "z"))
 
 
-_QUALIFIERS = frozenset(["total", "uncalibrated", "calibrated", "sensor", "linear", "user", "rate", "velocity", "angular"])
+_QUALIFIERS = frozenset(
+    ["total", "uncalibrated", "calibrated", "sensor", "linear", "user", "rate", "velocity", "angular"]
+)
 _GLUED = re.compile(
     r"^(total|linear|user|)(acceleration|accelerometer|accel|acc|gyroscope|gyro|gyr|gravity|magnetometer|mag)"
     r"(uncalibrated|calibrated|meter|)$"

@@ -1,4 +1,4 @@
-"""Files and folders -> sources: what becomes sessions. Files of one phone or device that hold a sensor each make one source."""
+"""Files and folders -> sources: what becomes sessions. Files that hold a sensor each of one device make one source."""
 
 from __future__ import annotations
 
@@ -87,7 +87,8 @@ def find_sources(
         if not found:
             held = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
             raise FileNotFoundError(
-                f"the folder '{folder}' holds no recording; expected tables (.csv, .txt, .parquet, .xlsx, .zip, .gz) or GoPro "
+                f"the folder '{folder}' holds no recording; expected tables (.csv, .txt, .parquet, .xlsx, .zip, .gz) "
+                "or GoPro "
                 f"clips (.mp4); found {held}"
             )
         sources += found

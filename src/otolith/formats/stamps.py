@@ -18,7 +18,31 @@ NAT = np.iinfo(np.int64).min
 DAY_NS = 86_400_000_000_000
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_FULL = ["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december", "sept", "mai", "juin", "juillet", "januar", "februar", "marz", "juni", "juli", "oktober", "dezember"]
+_FULL = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+    "sept",
+    "mai",
+    "juin",
+    "juillet",
+    "januar",
+    "februar",
+    "marz",
+    "juni",
+    "juli",
+    "oktober",
+    "dezember",
+]
 _OTHER_MONTHS = {"mai": 5, "juin": 6, "juillet": 7, "januar": 1, "februar": 2, "marz": 3, "juni": 6, "juli": 7}
 _OTHER_MONTHS |= {"oktober": 10, "dezember": 12, "sept": 9, "mrz": 3, "okt": 10, "dez": 12}
 _ZONES = {"z": 0, "utc": 0, "gmt": 0, "bst": 60, "wet": 0, "west": 60, "cet": 60, "cest": 120, "eet": 120, "eest": 180}
@@ -104,10 +128,8 @@ def _understood(shape: str) -> _Shape | None:
 
 def is_stamp(text: str) -> bool:
     """Return whether a cell is a date, a time of day, or both; a plain number is not."""
-    return (
-        (not re.fullmatch(r"[\s\d.,+-]*", text)
-        and _understood(shape_of(text)) is not None)
-        or bool(re.fullmatch(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}", text.strip()) and _understood(shape_of(text)))
+    return (not re.fullmatch(r"[\s\d.,+-]*", text) and _understood(shape_of(text)) is not None) or bool(
+        re.fullmatch(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}", text.strip()) and _understood(shape_of(text))
     )
 
 

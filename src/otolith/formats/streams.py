@@ -107,7 +107,8 @@ def open_source(source: Source, options: ReadOptions, *, gyro: bool | None) -> l
     if opened[0].columns.acc is None and not opened[0].columns.gravity:
         found = opened[0].columns.gyro
         raise ValueError(
-            f"'{opened[0].member.table}' has no accelerometer: its columns {found} are a gyroscope's; give the accelerometer's file "
+            f"'{opened[0].member.table}' has no accelerometer: its columns {found} are a gyroscope's; give the "
+            "accelerometer's file "
             "too, or the folder that holds both, or name its columns with --acc X,Y,Z"
         )
     return opened
@@ -221,7 +222,8 @@ def _filled(signals: Sequence[np.ndarray], rows: Rows, facts: list[Fact]) -> np.
         facts.append(
             Fact(
                 "layout",
-                f"layout: the last {count} line{'s hold' if count > 1 else ' holds'} no values and {'were' if count > 1 else 'was'} left out",
+                f"layout: the last {count} line{'s hold' if count > 1 else ' holds'} no values and "
+                f"{'were' if count > 1 else 'was'} left out",
             )
         )
     keep = np.ones(rows.count, bool)
@@ -287,13 +289,15 @@ def _time(rows: Rows, opened: Opened, options: ReadOptions, file: str, facts: li
     if options.rate_hz is not None:
         if declared is not None and abs(declared / options.rate_hz - 1) > 0.1:
             raise ValueError(
-                f"'{file}': --rate says {options.rate_hz:g} Hz, but the lines before the table say {declared:g} Hz; leave --rate out, or "
+                f"'{file}': --rate says {options.rate_hz:g} Hz, but the lines before the table say {declared:g} Hz; "
+                "leave --rate out, or "
                 "correct it"
             )
         declared = options.rate_hz
     if declared is None:
         raise ValueError(
-            f"'{file}' has no time column; pass --rate HZ, or --time COLUMN; the columns: {', '.join(opened.layout.names)}"
+            f"'{file}' has no time column; pass --rate HZ, or --time COLUMN; the columns: "
+            f"{', '.join(opened.layout.names)}"
         )
     return declared
 

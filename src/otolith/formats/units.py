@@ -1,7 +1,7 @@
 """Units of acceleration and angular rate, and whether gravity is in the acceleration.
 
-The header's words decide. Where it has none, magnitudes do, once for all files of a device: a quiet or a wild recording
-alone may mislead. The mean acceleration over some seconds is gravity, whatever a person does; the mean of an angular rate, or
+The header's words decide. Where it has none, magnitudes do, once for all files of a device: one quiet or wild recording
+may mislead. The mean acceleration over some seconds is gravity, whatever a person does; the mean of an angular rate, or
 of an acceleration without gravity, is small against its median size.
 """
 
@@ -198,7 +198,8 @@ def _acc_unit(
             else ""
         )
         raise ValueError(
-            f"{here}: the median size of acceleration is {middle.size:.3g}, which is gravity in none of g (1), m/s2 (9.8), mg "
+            f"{here}: the median size of acceleration is {middle.size:.3g}, which is gravity in none of g (1), m/s2 "
+            "(9.8), mg "
             f"(1000).{as_counts} Pass --acc-unit, and check that gravity was not removed"
         )
     for name, one in measures:
@@ -210,8 +211,10 @@ def _acc_unit(
             and 0.8 < one.mean / (acc_factor(other) or 1.0) < 1.25
         ):
             raise ValueError(
-                f"'{name}' has a median acceleration of {one.size:.3g}, which is gravity in {other}; the files with the same "
-                f"columns have {middle.size:.3g}, which is gravity in {unit}: read them separately, each with its --acc-unit"
+                f"'{name}' has a median acceleration of {one.size:.3g}, which is gravity in {other}; the files with "
+                "the same "
+                f"columns have {middle.size:.3g}, which is gravity in {unit}: read them separately, each with its "
+                "--acc-unit"
             )
     return unit
 
@@ -223,7 +226,8 @@ def _gravity(
     if options.has_gravity is not None:
         if options.has_gravity is False:
             raise ValueError(
-                f"{_listed(files)}: gravity was removed from the acceleration; it is needed: record total acceleration, or add "
+                f"{_listed(files)}: gravity was removed from the acceleration; it is needed: record total "
+                "acceleration, or add "
                 "a gravity sensor's columns with --gravity X,Y,Z"
             )
         return [Fact("acceleration", "acceleration contains gravity (given)")]
@@ -250,7 +254,8 @@ def _gravity(
     other = _nearest(middle)
     if other != acc and _near(middle, other) and not 0.4 < level < 2:
         raise ValueError(
-            f"{_listed(files)}: the acceleration is said to be in {acc}, but its median size, {middle.size:.3g}, is gravity in "
+            f"{_listed(files)}: the acceleration is said to be in {acc}, but its median size, {middle.size:.3g}, is "
+            "gravity in "
             f"{other}; pass --acc-unit {other} if it is"
         )
     raise ValueError(_no_gravity(_listed(files), middle))
@@ -258,7 +263,8 @@ def _gravity(
 
 def _no_gravity(here: str, middle: Measures) -> str:
     return (
-        f"{here}: there is no gravity in what should be the acceleration: its mean over {WINDOW_S:g} s is {middle.ratio:.2f} of its "
+        f"{here}: there is no gravity in what should be the acceleration: its mean over {WINDOW_S:g} s is "
+        f"{middle.ratio:.2f} of its "
         f"median size, {middle.size:.3g}; with gravity it is near 1. Either gravity was removed (user or linear "
         "acceleration), or this is an angular rate. Record total acceleration, or add a gravity sensor's columns with "
         "--gravity X,Y,Z; --has-gravity reads it as it is"
@@ -286,7 +292,8 @@ def _gyro_unit(
         guessed, how = True, ""
         if peak > _PEAK_COUNTS:
             raise ValueError(
-                f"{_listed([name for name, _ in measures])}: the angular rate reaches {peak:.3g}, more than any gyroscope measures "
+                f"{_listed([name for name, _ in measures])}: the angular rate reaches {peak:.3g}, more than any "
+                "gyroscope measures "
                 "in rad/s or deg/s; pass --gyro-unit, for example mdeg/s, or counts such as deg/s/131"
             )
         if np.isfinite(middle.turn):
