@@ -12,13 +12,14 @@ import numpy as np
 from otolith.formats.columns import Clock
 from otolith.formats.names import TIME_UNITS, is_counter
 from otolith.formats.options import DateOrder, Fact, ReadOptions
-from otolith.formats.pace import pace
+from otolith.formats.pace import pace, rising_enough
 from otolith.formats.rows import Rows
 from otolith.formats.stamps import DAY_NS, NAT, Stamps, zone_of
 
 RATES_HZ = (4.0, 2000.0)
 """Rates between which a numeric clock's unit is sought."""
 
+_LOOK = 200_000  # rows by which a unit is told
 _FIRST, _LAST = 946_684_800.0, 4_102_444_800.0  # 2000 and 2100, in seconds since 1970
 _EPOCHS: dict[str, Callable[[float], float]] = {
     "s": lambda v: v,
@@ -236,20 +237,22 @@ def _numbers(values: np.ndarray, clock: Clock, options: ReadOptions, file: str) 
         return _dates(digits, name, options, file, None)
     values, wraps, size = _wrapped(values)
     facts = [Fact("clock", f"clock: {name} ran over {size:g} {wraps} times and was continued", True)] if wraps else []
-    speed = pace(values, in_seconds=False)
-    if speed is None:
+    if pace(values) is None:
         return Time(values, None, name, "", False, (), 1)
+    rising_enough(values, file, name)
+    head = values[:_LOOK]
+    rates = {unit: speed.per_s for unit, size in TIME_UNITS.items() if (speed := pace(head * size)) is not None}
     unit = options.time_unit or clock.unit
     guessed = unit is None
     if "finetime" in _bare(name) or "sampletimefine" in _bare(name):
-        unit = options.time_unit or ("100us" if 10 <= speed.per_unit * 1e4 <= RATES_HZ[1] else "us")
+        unit = options.time_unit or ("100us" if 10 <= rates["100us"] <= RATES_HZ[1] else "us")
     if unit is None:
-        unit = _unit(values, speed.per_unit, clock, options, file)
+        unit = _unit(values, rates, clock, options, file)
     if unit == "rows":
         assert options.rate_hz is not None
         how = f"given; {name} counts rows"
         return _from_first(values / options.rate_hz, None, name, how, False, facts)
-    rate = speed.per_unit / TIME_UNITS[unit]
+    rate = rates[unit]
     if not 0.5 <= rate <= 20_000:
         raise ValueError(
             f"'{file}': a rate of {rate:.4g} Hz follows from {name} in {unit}; expected {RATES_HZ[0]:g} to "
@@ -272,10 +275,9 @@ def _bare(name: str) -> str:
     return re.sub(r"[^a-z]", "", name.lower())
 
 
-def _unit(values: np.ndarray, per_unit: float, clock: Clock, options: ReadOptions, file: str) -> str:
+def _unit(values: np.ndarray, rates: dict[str, float], clock: Clock, options: ReadOptions, file: str) -> str:
     """The unit of a clock that no word names: the one in which it is a date of this century, or has a usual rate."""
     middle = float(np.nanmedian(values))
-    rates = {unit: per_unit / size for unit, size in TIME_UNITS.items()}
     dated = [u for u, of in _EPOCHS.items() if _FIRST < of(middle) < _LAST and 0.5 <= rates[u] <= 20_000]
     if dated:
         return min(dated, key=lambda u: not RATES_HZ[0] <= rates[u] <= RATES_HZ[1])
@@ -290,7 +292,7 @@ def _unit(values: np.ndarray, per_unit: float, clock: Clock, options: ReadOption
             return "rows"
     if counts or not usual:
         raise ValueError(
-            f"'{file}': {clock.name} grows by {1 / per_unit:.4g} per row, which may be a counter; pass --rate HZ, or "
+            f"'{file}': {clock.name} grows by {1 / rates['s']:.4g} per row, which may be a counter; pass --rate HZ, or "
             f"--time-unit {'|'.join(TIME_UNITS)}"
         )
     return usual[0]

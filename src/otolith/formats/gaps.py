@@ -32,7 +32,8 @@ class Masks(NamedTuple):
     @property
     def all(self) -> np.ndarray:
         """Rows without data, for any reason."""
-        return self.empty | self.impossible | self.zero | self.held
+        found: np.ndarray = self.empty | self.impossible | self.zero | self.held
+        return found
 
 
 REASONS = (

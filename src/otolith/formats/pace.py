@@ -22,11 +22,11 @@ class Pace(NamedTuple):
     """A measured rate.
 
     Attributes:
-        per_unit: rows per unit of the clock.
+        per_s: rows per second.
         regular: whether most steps are one time step or a whole number of them, so that lost rows do not count.
     """
 
-    per_unit: float
+    per_s: float
     regular: bool
 
 
@@ -44,15 +44,14 @@ class Stretch(NamedTuple):
     rate_hz: float
 
 
-def pace(clock: np.ndarray, *, in_seconds: bool = True) -> Pace | None:
-    """Measure the rate of a clock that mostly rises, in its own unit; None if it never rises.
+def pace(clock: np.ndarray) -> Pace | None:
+    """Measure the rate of a clock that mostly rises; None if it never rises.
 
     Where steps are regular, their mean is taken without lost rows. Else rows are counted over long blocks, of which the
     typical ones are averaged: bursts, shared stamps and jitter have no effect. Pauses are left out.
 
     Args:
-        clock: (rows,) numbers; rows that hold NaN are left out.
-        in_seconds: False for a clock of unknown unit, in which bursts cannot be told from pauses.
+        clock: (rows,) seconds; rows that hold NaN are left out.
     """
     values = clock[np.isfinite(clock)]
     steps = np.diff(values)
@@ -60,8 +59,7 @@ def pace(clock: np.ndarray, *, in_seconds: bool = True) -> Pace | None:
     if len(rising) == 0:
         return None
     middle = float(np.median(rising))
-    pause = max(_PAUSE_S, 2.5 * middle) if in_seconds else 1000 * middle
-    paused = steps > pause
+    paused = steps > max(_PAUSE_S, 2.5 * middle)
     if paused.any():
         steps = np.where(paused, middle, steps)
         rising = steps[steps > 0]
@@ -76,7 +74,7 @@ def pace(clock: np.ndarray, *, in_seconds: bool = True) -> Pace | None:
     if np.mean(steps == 0) < 0.05 and near.mean() > 0.5 and (on_grid.mean() > 0.85 or (coarse and near.mean() > 0.85)):
         regular = 1 / float(rising[near & (rising > 0.4 * middle)].mean())
         if blocks > 0.5 * regular:
-            if in_seconds and regular > _BURST_HZ and paused.mean() > 0.001:  # rows come in bursts, with long pauses
+            if regular > _BURST_HZ and paused.mean() > 0.001:  # rows come in bursts, with long pauses
                 return Pace(_over_blocks(np.diff(values), middle), False)
             return Pace(regular, True)
     return Pace(blocks, False)
@@ -91,12 +89,12 @@ def _over_blocks(steps: np.ndarray, middle: float) -> float:
         lasting = clock[block:] - clock[:-block]
         lasting = lasting[lasting > 0]
         typical = float(np.median(lasting)) if len(lasting) else 0.0
-        if typical >= 20 * middle or block >= count // 2:
+        if typical >= 20 * max(middle, float(np.quantile(steps, 0.995))) or block >= count // 2:
             break
         block = min(2 * block, max(1, count // 2))
     if typical == 0:
         return count / max(float(clock.max() - clock.min()), 1e-12)
-    usual = np.abs(lasting - typical) <= 0.2 * typical + middle
+    usual = np.abs(lasting - typical) <= 0.2 * typical + max(middle, float(np.quantile(steps, 0.995)))
     return block / float(lasting[usual].mean())
 
 
@@ -170,10 +168,11 @@ def stretches(seconds: np.ndarray, rate_hz: float | None, file: str, name: str) 
     if missing := len(seconds) - len(stamped):
         facts.append(Fact("clock", f"clock: {missing:,} of {len(seconds):,} rows have no time stamp and are left out"))
     clock = seconds[stamped]
+    rising_enough(clock, file, name)
     first = pace(clock)
     if first is None:
         raise ValueError(f"'{file}': the time stamps in {name} are constant; pass --rate HZ")
-    starts, late, depth = cuts(clock, first.per_unit)
+    starts, late, depth = cuts(clock, first.per_s)
     if late:
         facts.append(
             Fact(
@@ -181,12 +180,6 @@ def stretches(seconds: np.ndarray, rate_hz: float | None, file: str, name: str) 
                 f"clock: {late:,} rows were out of order, by {depth:.3g} s at most, and were put in order",
                 True,
             )
-        )
-    if len(starts) > max(20, len(clock) // 100) or len(starts) > _MOST_SESSIONS:
-        raise ValueError(
-            f"'{file}': the clock {name} goes back {len(starts):,} times in {len(clock):,} rows; rows of several "
-            "devices or people may "
-            "be mixed: pass --device-column or --subject-column, or --time with another column"
         )
     parts = np.split(np.arange(len(clock)), starts)
     paces = [pace(np.sort(clock[part])) for part in parts]
@@ -196,8 +189,8 @@ def stretches(seconds: np.ndarray, rate_hz: float | None, file: str, name: str) 
     found, spread = [], np.zeros(2, np.int64)
     measured = []
     for part, mine in zip(parts, paces, strict=True):
-        rate = mine if mine is not None and len(part) >= 200 and abs(mine.per_unit / typical - 1) > 0.03 else None
-        per_second = rate.per_unit if rate else typical
+        rate = mine if mine is not None and len(part) >= 200 and abs(mine.per_s / typical - 1) > 0.03 else None
+        per_second = rate.per_s if rate else typical
         _agree(per_second, rate_hz, file, name)
         measured.append(per_second)
         rows = part if (np.diff(clock[part]) >= 0).all() else part[np.argsort(clock[part], kind="stable")]
@@ -229,11 +222,27 @@ def stretches(seconds: np.ndarray, rate_hz: float | None, file: str, name: str) 
     return found, facts
 
 
+def rising_enough(clock: np.ndarray, file: str, name: str) -> None:
+    """Check that a clock goes back rarely.
+
+    Raises:
+        ValueError: it goes back so often that rows of several devices must be mixed.
+    """
+    clock = clock[np.isfinite(clock)]
+    steps = np.diff(clock)
+    back = steps < 0
+    if back.sum() > 20 and -steps[back].sum() > 5 * np.ptp(clock) and back.mean() > 0.01:
+        raise ValueError(
+            f"'{file}': the clock {name} goes back {back.sum():,} times in {len(clock):,} rows; rows of several devices or people "
+            "may be mixed: pass --device-column or --subject-column, or --time with another column"
+        )
+
+
 def _typical(parts: list[np.ndarray], paces: list[Pace | None], first: Pace) -> float:
     """The rate of most rows."""
-    weighed = sorted((p.per_unit, len(part)) for p, part in zip(paces, parts, strict=True) if p is not None)
+    weighed = sorted((p.per_s, len(part)) for p, part in zip(paces, parts, strict=True) if p is not None)
     if not weighed:
-        return first.per_unit
+        return first.per_s
     rates, weights = (np.array(column) for column in zip(*weighed, strict=True))
     return float(rates[np.searchsorted(np.cumsum(weights), weights.sum() / 2)])
 

@@ -60,7 +60,7 @@ class Table:
         try:
             with _raw(self.path, self.member) as raw:
                 zipped = raw.peek(2)[:2] == b"\x1f\x8b"
-                stream: BinaryIO = io.BufferedReader(gzip.GzipFile(fileobj=raw)) if zipped else raw  # type: ignore[arg-type]
+                stream: BinaryIO = io.BufferedReader(gzip.GzipFile(fileobj=raw)) if zipped else raw
                 yield io.BufferedReader(_Limited(stream, max_bytes, str(self)), 1 << 18)
         except (EOFError, zipfile.BadZipFile, gzip.BadGzipFile, NotImplementedError, RuntimeError) as error:
             raise ValueError(f"'{self}' is damaged or cut off: {error}") from error
@@ -77,7 +77,7 @@ def _raw(path: Path, member: str) -> Iterator[io.BufferedReader]:
             yield file
         return
     with zipfile.ZipFile(path) as archive, archive.open(member) as inside:
-        yield io.BufferedReader(inside)  # type: ignore[type-var]
+        yield io.BufferedReader(inside)  # type: ignore[arg-type]
 
 
 class _Limited(io.RawIOBase):

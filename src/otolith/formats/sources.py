@@ -231,7 +231,7 @@ def _alone(file: _File) -> Source:
 
 
 def _part(kind: Kind) -> Part:
-    return kind if kind in ("acc", "linear", "gyro", "gravity") else ""  # type: ignore[return-value]
+    return kind if kind in ("acc", "linear", "gyro", "gravity") else ""
 
 
 def _chosen(files: Sequence[_File]) -> tuple[list[_File] | None, tuple[str, ...]]:

@@ -126,10 +126,13 @@ def _understood(shape: str) -> _Shape | None:
     return None
 
 
+_DIGITS = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|\d{8}[ _]\d{6}(?:[.,]\d+)?")  # stamps without letter or colon
+
+
 def is_stamp(text: str) -> bool:
     """Return whether a cell is a date, a time of day, or both; a plain number is not."""
     return (not re.fullmatch(r"[\s\d.,+-]*", text) and _understood(shape_of(text)) is not None) or bool(
-        re.fullmatch(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}", text.strip()) and _understood(shape_of(text))
+        _DIGITS.fullmatch(text.strip()) and _understood(shape_of(text))
     )
 
 

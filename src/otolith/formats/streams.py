@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from otolith.formats.clock import Time, read_clock
-from otolith.formats.columns import Columns, Triple, find_columns
+from otolith.formats.columns import Clock, Columns, find_columns
 from otolith.formats.layout import Layout, find_layout
 from otolith.formats.names import Kind, kind_of, tokens
 from otolith.formats.options import Fact, ReadOptions
@@ -18,6 +18,7 @@ from otolith.formats.pace import Stretch, stretches
 from otolith.formats.preamble import Preamble, read_preamble
 from otolith.formats.rows import Rows, parquet_layout, read_rows
 from otolith.formats.sources import Member, Source
+from otolith.formats.unnamed import Triple
 
 
 class Opened(NamedTuple):
@@ -174,7 +175,7 @@ def _streams(
     columns, layout, file = opened.columns, opened.layout, str(opened.member.table)
     triples = [triple for triple in (columns.acc, columns.gyro, columns.gravity) if triple is not None]
     clocks = {clock.place: clock.is_number for clock in columns.clocks}
-    if columns.counter is not None and (options.rate_hz is not None or opened.preamble.rate_hz is not None):
+    if columns.counter is not None and options.rate_hz is not None:
         clocks[columns.counter] = True
     words = {place for place in (columns.subject, columns.device, columns.kinds) if place is not None}
     axes = {place for triple in triples for place in triple.places}
@@ -280,7 +281,10 @@ def _sensors(
 
 def _time(rows: Rows, opened: Opened, options: ReadOptions, file: str, facts: list[Fact]) -> Time | float:
     """The clock, or a rate where there is none."""
-    time = read_clock(rows, opened.columns.clocks, options, file=file, order=opened.preamble.order)
+    clocks, counter = opened.columns.clocks, opened.columns.counter
+    if counter in rows.numbers and options.rate_hz is not None and (np.diff(rows.numbers[counter]) > 0).all():
+        clocks = (Clock(counter, opened.layout.names[counter], True, None),)
+    time = read_clock(rows, clocks, options, file=file, order=opened.preamble.order)
     if time is not None:
         facts += time.facts
         return time
