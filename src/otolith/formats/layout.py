@@ -359,13 +359,13 @@ def _distinct(names: Sequence[str]) -> list[str]:
     return found
 
 
-def text_of(stream: io.BufferedReader, layout: Layout) -> io.BufferedReader | io.TextIOWrapper:
+def text_of(stream: io.BufferedIOBase, layout: Layout) -> io.BufferedIOBase | io.TextIOBase:
     """Return what pandas reads, moved behind the lines before the data.
 
     Lines in UTF-8 stay bytes, which are quicker; a header in another encoding does not matter to the rows below it.
     """
     if layout.encoding.startswith(("utf-16", "utf-32")) or layout.old_lines:
-        text = io.TextIOWrapper(stream, encoding=layout.encoding, errors="replace", newline=None)
+        text = io.TextIOWrapper(stream, encoding=layout.encoding, errors="replace", newline=None)  # type: ignore[type-var]
         for _ in range(layout.skip):
             text.readline()
         return text

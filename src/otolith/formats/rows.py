@@ -134,7 +134,7 @@ def _text(
         with table.open(max_bytes) as stream, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pandas warns of lines with empty cells at their end
             chunks = pd.read_csv(
-                text_of(stream, layout),  # type: ignore[arg-type]
+                text_of(stream, layout),
                 sep=layout.separator,
                 decimal=layout.decimal,
                 comment=layout.comment,

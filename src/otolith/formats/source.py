@@ -8,10 +8,11 @@ import gzip
 import io
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Literal
+from typing import Literal
 
 from otolith.formats.names import Kind, kind_of, plain, tokens
 
@@ -48,7 +49,7 @@ class Table:
         return stem(PurePosixPath(self.member or self.path.name).name)
 
     @contextmanager
-    def open(self, max_bytes: int) -> Iterator[BinaryIO]:
+    def open(self, max_bytes: int) -> Iterator[io.BufferedIOBase]:
         """Open the table's text, uncompressed.
 
         Raises:
@@ -60,9 +61,9 @@ class Table:
         try:
             with _raw(self.path, self.member) as raw:
                 zipped = raw.peek(2)[:2] == b"\x1f\x8b"
-                stream: BinaryIO = io.BufferedReader(gzip.GzipFile(fileobj=raw)) if zipped else raw
+                stream: io.BufferedIOBase = io.BufferedReader(gzip.GzipFile(fileobj=raw)) if zipped else raw
                 yield io.BufferedReader(_Limited(stream, max_bytes, str(self)), 1 << 18)
-        except (EOFError, zipfile.BadZipFile, gzip.BadGzipFile, NotImplementedError, RuntimeError) as error:
+        except (EOFError, zlib.error, zipfile.BadZipFile, gzip.BadGzipFile, NotImplementedError, RuntimeError) as error:
             raise ValueError(f"'{self}' is damaged or cut off: {error}") from error
         except OSError as error:
             if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
@@ -83,7 +84,7 @@ def _raw(path: Path, member: str) -> Iterator[io.BufferedReader]:
 class _Limited(io.RawIOBase):
     """A stream that refuses to give more than a number of bytes: an archive may unpack to any size."""
 
-    def __init__(self, stream: BinaryIO, limit: int, name: str) -> None:
+    def __init__(self, stream: io.BufferedIOBase, limit: int, name: str) -> None:
         self._stream, self._left, self._limit, self._name = stream, limit, limit, name
 
     def readable(self) -> bool:
@@ -92,8 +93,6 @@ class _Limited(io.RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         """Read into a buffer."""
-        import zlib
-
         try:
             data = self._stream.read(len(buffer))
         except zlib.error as error:

@@ -72,7 +72,9 @@ def unnamed(layout: Layout, file: str, taken: set[int]) -> tuple[Triple | None, 
     runs = [k for k in free if k + 1 in free and k + 2 in free]
     accelerometers: list[int] = []
     for k in runs:
-        if not (accelerometers and k < accelerometers[-1] + 3) and _has_gravity(values[:, k : k + 3]):
+        if accelerometers and (k < accelerometers[-1] + 3 or not 0.7 < _size(values, k) / _size(values, accelerometers[0]) < 1.4):
+            continue  # its axes belong to the first, or its size is not that of the same gravity
+        if _has_gravity(values[:, k : k + 3]):
             accelerometers.append(k)
     named = ", ".join(layout.names)
     help_ = (
@@ -93,6 +95,10 @@ def unnamed(layout: Layout, file: str, taken: set[int]) -> tuple[Triple | None, 
 
 def _numbered(layout: Layout, k: int, kind: Kind) -> Triple:
     return Triple((k, k + 1, k + 2), (layout.names[k], layout.names[k + 1], layout.names[k + 2]), kind, (), "")
+
+
+def _size(values: np.ndarray, k: int) -> float:
+    return float(np.nanmedian(np.linalg.norm(values[:, k : k + 3], axis=1)))
 
 
 def _has_gravity(values: np.ndarray) -> bool:
