@@ -22,7 +22,9 @@ def motion(seconds: float = 40.0, rate: float = 50.0, seed: int = 0) -> tuple[np
     return time, acc + rng.normal(0, 0.01, acc.shape), gyro + rng.normal(0, 0.02, gyro.shape)
 
 
-def table(time: object, acc: np.ndarray, gyro: np.ndarray | None = None, names: str = "time,x,y,z,gx,gy,gz") -> pd.DataFrame:
+def table(
+    time: object, acc: np.ndarray, gyro: np.ndarray | None = None, names: str = "time,x,y,z,gx,gy,gz"
+) -> pd.DataFrame:
     """A table of motion; names of the time, the acceleration and the angular rate."""
     said = names.split(",")
     columns = {said[0]: time} | {said[1 + k]: acc[:, k] for k in range(3)}

@@ -114,7 +114,9 @@ def test_duty_cycles_are_gaps_and_no_bursts(tmp_path) -> None:
 @pytest.mark.parametrize("form", ["number", "dates", "whole seconds"])
 def test_a_clock_that_contradicts_the_rate_is_refused(tmp_path, given, form) -> None:
     time, acc, _ = motion(30)
-    column = {"number": time, "dates": stamps(time, "%Y-%m-%d %H:%M:%S.%f")}.get(form, stamps(np.floor(time), "%H:%M:%S"))
+    column = {"number": time, "dates": stamps(time, "%Y-%m-%d %H:%M:%S.%f")}.get(
+        form, stamps(np.floor(time), "%H:%M:%S")
+    )
     with pytest.raises(ValueError, match=rf"--rate says {given:g} Hz, but .* 50 Hz"):
         read(save(tmp_path / "a.csv", table(column, acc)), rate_hz=given)
 
@@ -155,8 +157,12 @@ def test_dates_of_any_format(tmp_path, form) -> None:
     assert sessions[0].start.replace(tzinfo=None) == datetime.datetime(2024, 5, 14, 10)
 
 
-@pytest.mark.parametrize(("form", "first"), [("%d/%m/%Y %H:%M:%S.%f", "day first"), ("%m/%d/%Y %H:%M:%S.%f", "month first")])
-@pytest.mark.parametrize("start", ["2024-04-12 23:59:45", "2024-01-31 23:59:45", "2024-12-31 23:59:45", "2024-04-05 23:59:50"])
+@pytest.mark.parametrize(
+    ("form", "first"), [("%d/%m/%Y %H:%M:%S.%f", "day first"), ("%m/%d/%Y %H:%M:%S.%f", "month first")]
+)
+@pytest.mark.parametrize(
+    "start", ["2024-04-12 23:59:45", "2024-01-31 23:59:45", "2024-12-31 23:59:45", "2024-04-05 23:59:50"]
+)
 def test_day_and_month_are_told_by_all_rows(tmp_path, form, first, start) -> None:
     time, acc, _ = motion(30)
     sessions = read(save(tmp_path / "a.csv", table(stamps(time, form, start), acc)))
@@ -241,7 +247,8 @@ def test_numbers_in_any_unit(tmp_path, kind) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "per_s"), [("SampleTimeFine", 1e4), ("SampleTimeFine", 1e6), ("t (us)", 1e6), ("time_ms", 1e3), ("timestampNs", 1e9)]
+    ("name", "per_s"),
+    [("SampleTimeFine", 1e4), ("SampleTimeFine", 1e6), ("t (us)", 1e6), ("time_ms", 1e3), ("timestampNs", 1e9)],
 )
 def test_the_name_says_the_unit(tmp_path, name, per_s) -> None:
     time, acc, _ = motion(30)

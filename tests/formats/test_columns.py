@@ -113,9 +113,9 @@ def test_the_gyroscope_of_the_same_place_is_taken(tmp_path) -> None:
 def test_total_acceleration_is_preferred_and_gravity_is_added(tmp_path) -> None:
     time, acc, gyro = motion(30)
     gravity = np.column_stack([np.convolve(np.pad(c, 50, mode="edge"), np.ones(101) / 101, "valid") for c in acc.T])
-    names = {
-        f"motionUserAcceleration{a}(G)": acc[:, k] - gravity[:, k] for k, a in enumerate("XYZ")
-    } | {f"motionGravity{a}(G)": gravity[:, k] for k, a in enumerate("XYZ")}
+    names = {f"motionUserAcceleration{a}(G)": acc[:, k] - gravity[:, k] for k, a in enumerate("XYZ")} | {
+        f"motionGravity{a}(G)": gravity[:, k] for k, a in enumerate("XYZ")
+    }
     frame = pd.DataFrame({"loggingTime(s)": time} | names)
     (session,) = read_sessions([save(tmp_path / "a.csv", frame)])
     np.testing.assert_allclose(session.recordings[0].signal, acc, atol=1e-3)
@@ -196,7 +196,9 @@ def test_people_in_one_table_are_cut_apart(tmp_path, column, mixed) -> None:
 
 def test_devices_and_other_columns_by_option(tmp_path) -> None:
     one, two = motion(20), motion(20, seed=4)
-    frame = pd.concat([table(one[0], one[1]).assign(device="watch", who="a"), table(two[0], two[1]).assign(device="phone", who="b")])
+    frame = pd.concat(
+        [table(one[0], one[1]).assign(device="watch", who="a"), table(two[0], two[1]).assign(device="phone", who="b")]
+    )
     frame = frame.sort_values("time", kind="stable")
     path = save(tmp_path / "a.csv", frame)
     assert [s.name for s in read_sessions([path])] == ["a-watch", "a-phone"]

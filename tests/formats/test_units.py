@@ -38,7 +38,9 @@ def test_units_of_acceleration_by_magnitude(tmp_path, unit, make) -> None:
     np.testing.assert_allclose(session.recordings[0].signal, acc, atol=1e-3)
 
 
-@pytest.mark.parametrize(("unit", "word"), [(unit, word) for unit, words in WORDS.items() for word in words if "⁻" not in word])
+@pytest.mark.parametrize(
+    ("unit", "word"), [(unit, word) for unit, words in WORDS.items() for word in words if "⁻" not in word]
+)
 def test_the_header_names_the_unit_of_acceleration(tmp_path, unit, word) -> None:
     time, acc, _ = motion(30)
     frame = table(time, acc * ACC[unit], names=f"time,acc_x{word},acc_y{word},acc_z{word}")
@@ -68,7 +70,9 @@ def test_the_unit_of_angular_rate_follows_from_how_gravity_turns(tmp_path, make,
 
 def test_options_overrule_the_header(tmp_path) -> None:
     time, acc, gyro = motion(30)
-    path = save(tmp_path / "a.csv", table(time, acc, gyro, "time,acc_x (mg),acc_y (mg),acc_z (mg),gx (dps),gy (dps),gz (dps)"))
+    path = save(
+        tmp_path / "a.csv", table(time, acc, gyro, "time,acc_x (mg),acc_y (mg),acc_z (mg),gx (dps),gy (dps),gz (dps)")
+    )
     (session,) = read_sessions([path], ReadOptions(acc_unit="g", gyro_unit="rad/s"))
     np.testing.assert_allclose(session.recordings[0].signal, np.hstack([acc, gyro]), atol=1e-3)
     with pytest.raises(ValueError, match="said to be in mg, but its median size, 1.*gravity in g; pass --acc-unit g"):
@@ -88,11 +92,15 @@ def test_counts_are_named_and_an_option_reads_them(tmp_path, counts) -> None:
 def low_passed(values: np.ndarray, rate: float = 50.0) -> np.ndarray:
     """The slow part of a signal: gravity."""
     k = int(rate)
-    return np.column_stack([np.convolve(np.pad(c, k, mode="edge"), np.ones(2 * k + 1) / (2 * k + 1), "valid") for c in values.T])
+    return np.column_stack(
+        [np.convolve(np.pad(c, k, mode="edge"), np.ones(2 * k + 1) / (2 * k + 1), "valid") for c in values.T]
+    )
 
 
 @pytest.mark.parametrize("per", [1.0, G, 0.45 * G, 1000.0])
-@pytest.mark.parametrize("names", ["time,x,y,z", "time,acc_x,acc_y,acc_z", "time,userAcceleration.x,userAcceleration.y,userAcceleration.z"])
+@pytest.mark.parametrize(
+    "names", ["time,x,y,z", "time,acc_x,acc_y,acc_z", "time,userAcceleration.x,userAcceleration.y,userAcceleration.z"]
+)
 def test_an_acceleration_without_gravity_is_refused(tmp_path, per, names) -> None:
     time, acc, _ = motion(60)
     linear = (acc - low_passed(acc)) * per
@@ -141,14 +149,24 @@ def test_facts_of_a_device_are_decided_for_the_whole_folder(tmp_path) -> None:
     still = np.random.default_rng(1).normal(0, 0.05, gyro.shape)  # nearly no turning: alone, it says nothing
     rest = np.random.default_rng(3).normal(0, 0.004, acc.shape) + [0, 0, 1]
     for number in range(4):
-        save(tmp_path / f"lively{number}.csv", table(time, motion(30, seed=number)[1], np.degrees(motion(30, seed=number)[2])))
+        save(
+            tmp_path / f"lively{number}.csv",
+            table(time, motion(30, seed=number)[1], np.degrees(motion(30, seed=number)[2])),
+        )
         save(tmp_path / f"quiet{number}.csv", table(time, rest, np.degrees(still) / 50))
     when, jumps = jumping()
-    save(tmp_path / "jump.csv", table(when, jumps, np.zeros_like(jumps) + np.random.default_rng(2).normal(0, 40, jumps.shape)))
+    save(
+        tmp_path / "jump.csv",
+        table(when, jumps, np.zeros_like(jumps) + np.random.default_rng(2).normal(0, 40, jumps.shape)),
+    )
     sessions = read_sessions([tmp_path])
     assert len(sessions) == 9
-    assert {f.text.split(" (")[0] for s in sessions for f in s.facts if f.topic == "angular rate"} == {"angular rate in deg/s"}
-    assert {f.text.split(" (")[0] for s in sessions for f in s.facts if f.topic == "acceleration"} == {"acceleration in g"}
+    assert {f.text.split(" (")[0] for s in sessions for f in s.facts if f.topic == "angular rate"} == {
+        "angular rate in deg/s"
+    }
+    assert {f.text.split(" (")[0] for s in sessions for f in s.facts if f.topic == "acceleration"} == {
+        "acceleration in g"
+    }
     one = next(s for s in sessions if s.name == "quiet0")
     assert np.abs(one.recordings[0].signal[:, 3:]).max() < 0.01
 
@@ -172,7 +190,9 @@ def test_units_of_a_model_are_taken_over(tmp_path) -> None:
     path = save(tmp_path / "a.csv", table(time, rest, still))
     for unit in ("deg/s", "rad/s"):
         (session,) = read_sessions([path], known=Units("g", unit))
-        assert any(f"angular rate in {unit}" in f.text and "as in the model's recordings" in f.text for f in session.facts)
+        assert any(
+            f"angular rate in {unit}" in f.text and "as in the model's recordings" in f.text for f in session.facts
+        )
     loud = save(tmp_path / "b.csv", table(time, rest * G, still * 400))
     units = survey([loud], known=Units("g", "rad/s")).units["b"]
     assert (units.acc, units.gyro) == ("m/s2", "deg/s"), "units that magnitudes exclude are not taken over"

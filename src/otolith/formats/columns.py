@@ -21,7 +21,7 @@ from otolith.formats.names import (
 )
 from otolith.formats.options import Fact, ReadOptions
 from otolith.formats.stamps import is_stamp
-from otolith.formats.unnamed import Triple, rises, unnamed
+from otolith.formats.unnamed import Triple, rises, unnamed, unnamed_axes
 
 _SUBJECT = frozenset(
     [
@@ -113,6 +113,10 @@ def find_columns(
         taken |= {p for p in (subject, device, kinds) if p is not None}
         acc, unnamed_gyro = unnamed(layout, file, taken)
         gyroscope = gyroscope or unnamed_gyro
+    elif not layout.named and kind == "gyro":
+        gyroscope = gyroscope or unnamed_axes(layout, "gyro", taken)
+    elif not layout.named and kind == "gravity":
+        gravity = gravity or unnamed_axes(layout, "gravity", taken)
     if gyroscope is None and gyro is not False and layout.named:
         gyroscope, others = _gyroscope(triples, acc, options, file, kind, needed=gyro is True)
         unused += others

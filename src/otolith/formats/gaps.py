@@ -57,19 +57,34 @@ def masks(signal: np.ndarray, rate_hz: float) -> Masks:
         if signal.shape[1] > 3:
             impossible |= (np.abs(signal[:, 3:]) > MOST_RAD_S).any(axis=1)
         zero = (signal[:, :3] == 0).all(axis=1)
-    held = np.zeros(len(signal), bool)
-    least = max(8, round(_HELD_S * rate_hz))
     acc = signal[:, :3]
-    runs = _runs(acc, least)
-    if len(runs) and _step(acc[whole & ~zero]) <= _COARSE_G:
-        for start, stop in runs:
-            held[start:stop] = True
+    held = held_rows(acc, rate_hz)
+    least = max(8, round(_HELD_S * rate_hz))
     if signal.shape[1] > 3:
         for start, stop in _runs(signal[:, 3:], least):
             if float(acc[start:stop].std(axis=0).max()) > 0.05:  # the accelerometer moves on
                 held[start:stop] = True
     held &= ~zero
     return Masks(~whole, impossible & whole, zero, held)
+
+
+def held_rows(acc: np.ndarray, rate_hz: float, per_g: float = 1.0) -> np.ndarray:
+    """Return which rows, (rows,), belong to runs of 2 s or longer in which a fine accelerometer shows the same values.
+
+    Args:
+        acc: (rows, 3).
+        rate_hz: of the rows.
+        per_g: size of one g in its unit, roughly.
+    """
+    held = np.zeros(len(acc), bool)
+    runs = _runs(acc, max(8, round(_HELD_S * rate_hz)))
+    for start, stop in runs:
+        held[start:stop] = True
+    if len(runs):
+        moving = acc[~held & np.isfinite(acc).all(axis=1) & (acc != 0).any(axis=1)]
+        if len(moving) and _step(moving) > _COARSE_G * per_g:
+            held[:] = False
+    return held
 
 
 def _runs(values: np.ndarray, least: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
@@ -78,10 +79,7 @@ def find_sources(
         FileNotFoundError: a path does not exist, or a folder holds no table.
         ValueError: a file named by the user holds no table.
     """
-    sources: list[Source] = []
-    skipped: list[Skipped] = []
-    named = [path for path in paths if not path.is_dir()]
-    sources += _explicit(named, gyro)
+    sources, skipped = _explicit([path for path in paths if not path.is_dir()], gyro)
     for folder in (path for path in paths if path.is_dir()):
         found, left = _in_folder(folder, {path.resolve() for path in exclude})
         if not found:
@@ -96,10 +94,11 @@ def find_sources(
     return sources, skipped
 
 
-def _explicit(paths: Sequence[Path], gyro: bool | None) -> list[Source]:
+def _explicit(paths: Sequence[Path], gyro: bool | None) -> tuple[list[Source], list[Skipped]]:
     """Sources of files that the user named: files of one folder that are parts of one recording are joined."""
     files: list[_File] = []
     sources: list[Source] = []
+    skipped: list[Skipped] = []
     for path in paths:
         if path.suffix.lower() == VIDEO and path.is_file():
             sources.append(Source(stem(path.name), path, (), (path.name,), explicit=True))
@@ -107,9 +106,9 @@ def _explicit(paths: Sequence[Path], gyro: bool | None) -> list[Source]:
         tables = tables_in(path)
         mine = [_file(table, path.name, stem(path.name), len(tables)) for table in tables]
         if len(tables) > 1:
-            sources += [
-                dataclasses.replace(source, explicit=True) for source in _grouped(mine, whole=stem(path.name)).sources
-            ]
+            inside = _grouped(mine, whole=stem(path.name))
+            sources += inside.sources
+            skipped += inside.skipped
         else:
             files += mine
     grouped: dict[Path, list[_File]] = {}
@@ -120,7 +119,7 @@ def _explicit(paths: Sequence[Path], gyro: bool | None) -> list[Source]:
             joined = _with_neighbour(source, folder) if gyro else source
             sources.append(dataclasses.replace(joined, explicit=True))
     order = {path: number for number, path in enumerate(paths)}
-    return sorted(sources, key=lambda source: order.get(source.path, len(order)))
+    return sorted(sources, key=lambda source: order.get(source.path, len(order))), skipped
 
 
 def _with_neighbour(source: Source, folder: Path) -> Source:
@@ -214,7 +213,7 @@ def _grouped(files: Sequence[_File], *, whole: str) -> _Grouped:
             sources += [_alone(file) for file in mine if file.kind != "other"]
             continue
         place = folder or whole
-        name = place if not words else "/".join([*([folder] if folder else []), "_".join(words)])
+        name = place if not words else "/".join([*([folder] if folder else []), _shared_name(chosen[0].relative)])
         aliases = [text for f in mine for text in (f.relative, stem(f.relative))]
         members = tuple(Member(file.table, _part(file.kind)) for file in chosen)
         sources.append(
@@ -223,6 +222,17 @@ def _grouped(files: Sequence[_File], *, whole: str) -> _Grouped:
             )
         )
     return _Grouped(sources, skipped)
+
+
+_SENSOR = re.compile(
+    r"(?:total|linear|user)?[ _-]?(?:acc(?:el(?:er\w*)?)?|gyr(?:o(?:scope)?)?)(?:uncalibrated)?(?![a-z])", re.IGNORECASE
+)
+
+
+def _shared_name(relative: str) -> str:
+    """A file's name without the sensor: `p1` for `p1_acc.csv`."""
+    bare = stem(PurePosixPath(relative).name)
+    return re.sub(r"([ _.-])[ _.-]+", r"\1", _SENSOR.sub("", bare)).strip(" _.-") or bare
 
 
 def _alone(file: _File) -> Source:

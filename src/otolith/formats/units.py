@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from otolith.formats.gaps import held_rows
 from otolith.formats.names import acc_factor, gyro_factor, unit_word
 from otolith.formats.options import Fact, ReadOptions
 
@@ -20,6 +21,7 @@ WINDOW_S = 4.0
 """Seconds over which a mean is taken."""
 
 _WINDOWS = 400
+_ABSURD = 50.0  # times the median size: marks of missing values, such as -999
 _GUESSED = ("g", "m/s2", "mg")
 _PEAK_RAD = 35.0  # rad/s, the usual range of 2,000 deg/s
 _PEAK_COUNTS = 4500.0
@@ -75,7 +77,14 @@ class Units:
 
 def measure(signal: np.ndarray, rate_hz: float) -> Measures | None:
     """Measure raw values, (time, 3 or 6), in windows spread over them; None if no row is whole."""
-    whole = np.isfinite(signal).all(axis=1) & (np.abs(signal[:, :3]).sum(axis=1) > 0)
+    whole = np.isfinite(signal).all(axis=1) & (signal[:, :3] != 0).any(axis=1)
+    if not whole.any():
+        return None
+    sizes = np.linalg.norm(signal[:, :3], axis=1)
+    middle = float(np.median(sizes[whole]))
+    whole &= ~held_rows(signal[:, :3], rate_hz, middle)
+    middle = float(np.median(sizes[whole])) if whole.any() else middle
+    whole &= (sizes < _ABSURD * middle) & (np.abs(signal[:, 3:]) < _ABSURD * 1000).all(axis=1)
     rows = np.flatnonzero(whole)
     if len(rows) < 2:
         return None

@@ -72,7 +72,9 @@ def unnamed(layout: Layout, file: str, taken: set[int]) -> tuple[Triple | None, 
     runs = [k for k in free if k + 1 in free and k + 2 in free]
     accelerometers: list[int] = []
     for k in runs:
-        if accelerometers and (k < accelerometers[-1] + 3 or not 0.7 < _size(values, k) / _size(values, accelerometers[0]) < 1.4):
+        if accelerometers and (
+            k < accelerometers[-1] + 3 or not 0.7 < _size(values, k) / _size(values, accelerometers[0]) < 1.4
+        ):
             continue  # its axes belong to the first, or its size is not that of the same gravity
         if _has_gravity(values[:, k : k + 3]):
             accelerometers.append(k)
@@ -91,6 +93,16 @@ def unnamed(layout: Layout, file: str, taken: set[int]) -> tuple[Triple | None, 
     turning = [k for k in runs if k >= first + 3 and _may_turn(values[:, k : k + 3])]
     gyro = turning[0] if turning and turning[0] == first + 3 else None
     return _numbered(layout, first, "acc"), None if gyro is None else _numbered(layout, gyro, "gyro")
+
+
+def unnamed_axes(layout: Layout, kind: Kind, taken: set[int]) -> Triple | None:
+    """Return the first three columns that vary, of a table without a header whose file name says the sensor."""
+    values = np.stack([column_numbers(layout, k) for k in range(len(layout.names))], axis=1)
+    free = [
+        k for k in range(values.shape[1]) if k not in taken and np.nanstd(values[:, k]) > 0 and not rises(layout, k)
+    ]
+    first = next((k for k in free if k + 1 in free and k + 2 in free), None)
+    return None if first is None else _numbered(layout, first, kind)
 
 
 def _numbered(layout: Layout, k: int, kind: Kind) -> Triple:
