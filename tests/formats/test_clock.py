@@ -6,6 +6,7 @@ import time as timer
 import numpy as np
 import pandas as pd
 import pytest
+
 from motion import motion, save, stamps, table
 from otolith.formats import ReadOptions, read_sessions
 

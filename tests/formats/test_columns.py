@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+
 from motion import motion, save, stamps, table
 from otolith.formats import ReadOptions, read_sessions
 
@@ -111,7 +112,7 @@ def test_the_gyroscope_of_the_same_place_is_taken(tmp_path) -> None:
 
 
 def test_total_acceleration_is_preferred_and_gravity_is_added(tmp_path) -> None:
-    time, acc, gyro = motion(30)
+    time, acc, _gyro = motion(30)
     gravity = np.column_stack([np.convolve(np.pad(c, 50, mode="edge"), np.ones(101) / 101, "valid") for c in acc.T])
     names = {f"motionUserAcceleration{a}(G)": acc[:, k] - gravity[:, k] for k, a in enumerate("XYZ")} | {
         f"motionGravity{a}(G)": gravity[:, k] for k, a in enumerate("XYZ")

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from motion import G, motion, save, table
 from otolith.formats import ReadOptions, read_sessions
 

@@ -5,6 +5,7 @@ import zipfile
 import numpy as np
 import pandas as pd
 import pytest
+
 from motion import G, motion, save, table
 from otolith.formats import ReadOptions, read_sessions, survey
 
@@ -138,3 +139,14 @@ def test_a_gyroscope_that_is_needed_and_absent(tmp_path) -> None:
     time, acc, _ = motion(20)
     (session,) = read_sessions([save(tmp_path / "a.csv", table(time, acc))], ReadOptions(), gyro=True)
     assert len(session.channels) == 3, "who needs it says so with the model's channels"
+
+
+@pytest.mark.parametrize(
+    "name", ["internal_rotation", "light_walk", "position1", "user7", "steps_up", "speed_walk", "w_a_x", "linear"]
+)
+def test_names_of_activities_are_no_sensors(tmp_path, name) -> None:
+    time, acc, gyro = motion(20)
+    save(tmp_path / f"{name}.csv", table(time, acc, gyro))
+    for paths in ([tmp_path], [tmp_path / f"{name}.csv"]):
+        (session,) = read_sessions(paths, gyro=True)
+        assert session.name == name and len(session.channels) == 6

@@ -6,6 +6,7 @@ import zipfile
 
 import numpy as np
 import pytest
+
 from motion import G, motion, save, stamps, table
 from otolith.formats import ReadOptions, read_sessions
 
@@ -21,7 +22,7 @@ def check(path, expected, *, atol=2e-3, rows=None, **options):
 
 @pytest.fixture
 def made():
-    time, acc, gyro = motion(30)
+    time, acc, _gyro = motion(30)
     return table(time, acc), acc
 
 

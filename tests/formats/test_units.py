@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from motion import G, motion, save, table
 from otolith.formats import ReadOptions, Units, read_sessions, survey
 
@@ -120,11 +121,11 @@ def test_a_sensor_at_rest_is_read_and_its_noise_is_not(tmp_path) -> None:
     time = np.arange(3000) / 50
     noise = np.random.default_rng(0).normal(0, 0.004, (3000, 3))
     for per in ACC.values():
-        rest = (noise + [0.02, -0.03, 0.998]) * per
+        rest = ([*noise, 0.02, -0.03, 0.998]) * per
         (session,) = read_sessions([save(tmp_path / "a.csv", table(time, rest))])
         assert np.linalg.norm(session.recordings[0].signal.mean(axis=0)) == pytest.approx(1, abs=0.01)
         with pytest.raises(ValueError, match="gravity"):
-            read_sessions([save(tmp_path / "b.csv", table(time, (noise + [0.01, 0.02, 0.01]) * per))])
+            read_sessions([save(tmp_path / "b.csv", table(time, ([*noise, 0.01, 0.02, 0.01]) * per))])
 
 
 def test_a_name_that_denies_gravity_is_overruled_by_the_values(tmp_path) -> None:
@@ -147,7 +148,7 @@ def jumping(seconds: float = 40.0) -> tuple[np.ndarray, np.ndarray]:
 def test_facts_of_a_device_are_decided_for_the_whole_folder(tmp_path) -> None:
     time, acc, gyro = motion(30)
     still = np.random.default_rng(1).normal(0, 0.05, gyro.shape)  # nearly no turning: alone, it says nothing
-    rest = np.random.default_rng(3).normal(0, 0.004, acc.shape) + [0, 0, 1]
+    rest = [*np.random.default_rng(3).normal(0, 0.004, acc.shape), 0, 0, 1]
     for number in range(4):
         save(
             tmp_path / f"lively{number}.csv",
@@ -185,7 +186,7 @@ def test_files_of_one_layout_and_two_units_contradict(tmp_path) -> None:
 
 def test_units_of_a_model_are_taken_over(tmp_path) -> None:
     time, _, _ = motion(30)
-    rest = np.random.default_rng(3).normal(0, 0.004, (len(time), 3)) + [0, 0, 1]
+    rest = [*np.random.default_rng(3).normal(0, 0.004, (len(time), 3)), 0, 0, 1]
     still = np.random.default_rng(1).normal(0, 0.2, (len(time), 3))
     path = save(tmp_path / "a.csv", table(time, rest, still))
     for unit in ("deg/s", "rad/s"):

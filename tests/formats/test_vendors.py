@@ -6,6 +6,7 @@ import zipfile
 import numpy as np
 import pandas as pd
 import pytest
+
 from motion import G, motion, stamps, table
 from otolith.formats import read_sessions
 

@@ -233,8 +233,8 @@ def rising_enough(clock: np.ndarray, file: str, name: str) -> None:
     back = steps < 0
     if back.sum() > 20 and -steps[back].sum() > 5 * np.ptp(clock) and back.mean() > 0.01:
         raise ValueError(
-            f"'{file}': the clock {name} goes back {back.sum():,} times in {len(clock):,} rows; rows of several devices or people "
-            "may be mixed: pass --device-column or --subject-column, or --time with another column"
+            f"'{file}': the clock {name} goes back {back.sum():,} times in {len(clock):,} rows; rows of several devices or "
+            "people may be mixed: pass --device-column or --subject-column, or --time with another column"
         )
 
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from otolith.formats.names import Kind, kind_of, plain, tokens
+from otolith.formats.names import Kind, plain, tokens
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".dat", ".tab", ".log", ".asc", ".parquet", ".pq", ".xlsx", ".xlsm")
 """Endings of files that may hold a table; each may be followed by .gz."""
@@ -202,58 +202,40 @@ def _sheet(path: Path, name: str) -> bytes:
     return "\n".join(lines).encode()
 
 
-_FILE_WORDS = frozenset(
-    [
-        "orientation",
-        "gravity",
-        "magnetometer",
-        "barometer",
-        "location",
-        "metadata",
-        "annotation",
-        "microphone",
-        "battery",
-        "pedometer",
-        "light",
-        "bvp",
-        "eda",
-        "hr",
-        "ibi",
-        "temp",
-        "tags",
-        "info",
-        "acc",
-        "accel",
-        "gyro",
-        "uncalibrated",
-    ]
+_ACC = frozenset(["acc", "accel", "accl", "accelerometer", "acceleration", "accelerations", "accelerometers"])
+_GYRO = frozenset(["gyr", "gyro", "gyroscope", "gyroscopes", "gyros", "rotationrate", "angularvelocity", "angularrate"])
+_QUALIFIERS = frozenset(["total", "uncalibrated", "calibrated", "sensor", "linear", "user", "rate", "velocity", "rotation", "angular"])
+_OTHER = frozenset(
+    ["orientation", "magnetometer", "mag", "magnetic", "barometer", "location", "metadata", "annotation", "microphone", "battery", "pedometer", "light", "heart", "rate", "hr", "bvp", "eda", "ibi", "temp", "temperature", "tags", "gps", "pressure", "proximity", "altimeter", "steps", "compass"]
+)
+_GLUED = re.compile(
+    r"^(total|linear|user|)(acceleration|accelerometer|accel|acc|gyroscope|gyro|gyr|gravity|magnetometer|mag)"
+    r"(uncalibrated|calibrated|)$"
 )
 
 
 def role(name: str) -> tuple[Kind, str, tuple[str, ...]]:
     """Return what a file's name says: the sensor, whether it is `total`, `uncalibrated` or "", and the name's other words.
 
-    `p1_acc` and `p1_gyro` have the same other words, so they belong together.
+    `p1_acc` and `p1_gyro` have the same other words, so they belong together. A name that says more than another sensor's
+    (`light_walk`) names no sensor.
     """
-    words = [word for word in tokens(plain(stem(name))) if word]
-    glued = [part for word in words for part in _unglue(word)]
-    kind = kind_of([word for word in glued if word not in ("x", "y", "z", "w", "a", "g", "q", "m", "as", "t", "user")])
-    if "linear" in glued or "userlinear" in glued or ("user" in glued and "acceleration" in glued):
-        kind = "linear"
-    kinds = {word for word in glued if kind_of([word]) not in ("", "g") or word in _QUALIFIERS or word in _FILE_WORDS}
+    words = [part for word in tokens(plain(stem(name))) for part in _unglue(word)]
+    said = set(words)
+    quality = "total" if "total" in said else "uncalibrated" if "uncalibrated" in said else ""
+    kind: Kind = ""
+    if said & _GYRO or {"rotation", "rate"} <= said or ("angular" in said and said & {"velocity", "rate"}):
+        kind = "gyro"
+    elif "gravity" in said and not said & _ACC:
+        kind = "gravity"
+    elif said & _ACC:
+        kind = "linear" if said & {"linear", "user"} else "acc"
+    elif said and said <= _OTHER | _QUALIFIERS:
+        return "other", quality, ()
     if kind == "":
-        kinds = set()
-    quality = "total" if "total" in glued else "uncalibrated" if "uncalibrated" in glued else ""
-    return kind, quality, tuple(word for word in glued if word not in kinds and word not in ("x", "y", "z"))
-
-
-_QUALIFIERS = frozenset(
-    ["total", "uncalibrated", "calibrated", "sensor", "linear", "user", "rate", "velocity", "angular"]
-)
-_GLUED = re.compile(
-    r"^(total|linear|user|)(acceleration|accelerometer|accel|acc|gyroscope|gyro|gyr|gravity|magnetometer|mag)"
-    r"(uncalibrated|calibrated|meter|)$"
-)
+        return "", "", tuple(words)
+    left = tuple(word for word in words if word not in _ACC | _GYRO | _QUALIFIERS | {"gravity"})
+    return kind, quality, left
 
 
 def _unglue(word: str) -> list[str]:
