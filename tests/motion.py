@@ -9,7 +9,7 @@ G = 9.80665
 
 
 def motion(seconds: float = 40.0, rate: float = 50.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Time in s, acceleration in g and angular rate in rad/s of a forearm that swings: gravity turns as the gyroscope says."""
+    """Time in s, acceleration in g and angular rate in rad/s of a forearm that swings; gravity turns with it."""
     rng = np.random.default_rng(seed)
     time = np.arange(round(seconds * rate)) / rate
     angle = 0.6 * np.sin(2 * np.pi * 0.9 * time) + 0.2 * np.sin(2 * np.pi * 0.23 * time + seed)

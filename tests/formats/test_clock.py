@@ -184,9 +184,9 @@ def test_ambiguous_dates_are_asked_for(tmp_path) -> None:
     assert read(path, date_order="day-first")[0].start == datetime.datetime(2024, 3, 2, 10)
     two = np.where(time < 15, 0, 86400.0 * 62)
     path = save(tmp_path / "c.csv", table(stamps(time + two, "%d/%m/%Y %H:%M:%S.%f", "2024-03-02 10:00"), acc))
-    with pytest.raises(ValueError, match="day first or month first.*--date-order"):
+    with pytest.raises(ValueError, match=r"day first or month first.*--date-order"):
         read(path)
-    with pytest.raises(ValueError, match="row 1.*impossible"):
+    with pytest.raises(ValueError, match=r"row 1.*impossible"):
         read(save(tmp_path / "d.csv", table(["31/31/2024 10:00:00"] * len(time), acc)))
 
 
@@ -286,7 +286,7 @@ def test_of_two_clocks_the_finer_is_taken(tmp_path) -> None:
 def test_a_clock_that_never_moves(tmp_path, cell) -> None:
     time, acc, _ = motion(30)
     path = save(tmp_path / "a.csv", table([cell] * len(time), acc))
-    with pytest.raises(ValueError, match="constant; pass --rate HZ"):
+    with pytest.raises(ValueError, match=r"constant; pass --rate HZ"):
         read(path)
     assert read(path, rate_hz=50.0)[0].seconds == pytest.approx(30), "the advice works"
 
@@ -294,14 +294,14 @@ def test_a_clock_that_never_moves(tmp_path, cell) -> None:
 def test_without_a_clock_a_rate_is_needed(tmp_path) -> None:
     time, acc, _ = motion(30)
     path = save(tmp_path / "a.csv", table(time, acc)[["x", "y", "z"]])
-    with pytest.raises(ValueError, match="no time column; pass --rate HZ"):
+    with pytest.raises(ValueError, match=r"no time column; pass --rate HZ"):
         read(path)
     assert read(path, rate_hz=50.0)[0].seconds == pytest.approx(30)
     counted = table(np.arange(len(time)), acc, names="index,x,y,z")
     lost = counted[(counted["index"] < 500) | (counted["index"] >= 1000)]
     sessions = read(save(tmp_path / "b.csv", lost), rate_hz=50.0)
     assert len(sessions[0].recordings) == 2 and sessions[0].seconds == pytest.approx(30), "the counter shows the hole"
-    with pytest.raises(ValueError, match="may be a counter; pass --rate"):
+    with pytest.raises(ValueError, match=r"may be a counter; pass --rate"):
         read(save(tmp_path / "c.csv", table(np.arange(len(time)), acc)))
 
 

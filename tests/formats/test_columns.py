@@ -83,7 +83,7 @@ def test_of_two_sensors_one_is_chosen_by_an_option(tmp_path, one, two, chosen) -
     for k, name in enumerate(two.split(",")):
         frame.insert(2 * k + 1, name, other[:, k])
     path = save(tmp_path / "a.csv", frame)
-    with pytest.raises(ValueError, match="several accelerometers.*--sensor") as error:
+    with pytest.raises(ValueError, match=r"several accelerometers.*--sensor") as error:
         read_sessions([path])
     assert one.split(",")[0] in str(error.value) and two.split(",")[2] in str(error.value)
     (session,) = read_sessions([path], ReadOptions(sensor=chosen))
@@ -91,7 +91,7 @@ def test_of_two_sensors_one_is_chosen_by_an_option(tmp_path, one, two, chosen) -
     assert any("not used" in f.text for f in session.facts)
     (session,) = read_sessions([path], ReadOptions(acc=tuple(one.split(","))))
     np.testing.assert_allclose(session.recordings[0].signal, acc, atol=1e-3)
-    with pytest.raises(ValueError, match="no sensor 'chest'"):
+    with pytest.raises(ValueError, match=r"no sensor 'chest'"):
         read_sessions([path], ReadOptions(sensor="chest"))
 
 
@@ -104,7 +104,7 @@ def test_the_gyroscope_of_the_same_place_is_taken(tmp_path) -> None:
     np.testing.assert_allclose(session.recordings[0].signal[:, 3:], gyro, atol=1e-3)
     frame = frame.rename(columns=lambda name: name.replace("wrist_gyro", "chest_gyro"))
     path = save(tmp_path / "b.csv", frame)
-    with pytest.raises(ValueError, match="several gyroscopes"):
+    with pytest.raises(ValueError, match=r"several gyroscopes"):
         read_sessions([path], gyro=True)
     (session,) = read_sessions([path])
     assert len(session.channels) == 3, "a gyroscope that is not needed is left out, and named"
@@ -128,7 +128,7 @@ def test_total_acceleration_is_preferred_and_gravity_is_added(tmp_path) -> None:
     plain = pd.DataFrame({"time": time, **dict(zip(["x", "y", "z"], (acc - gravity).T, strict=True))})
     plain = plain.assign(**dict(zip(["down_x", "down_y", "down_z"], gravity.T, strict=True)))
     path = save(tmp_path / "c.csv", plain)
-    with pytest.raises(ValueError, match="gravity"):
+    with pytest.raises(ValueError, match=r"gravity"):
         read_sessions([path], ReadOptions(acc=("x", "y", "z")))
     (session,) = read_sessions([path], ReadOptions(acc=("x", "y", "z"), gravity=("down_x", "down_y", "down_z")))
     np.testing.assert_allclose(session.recordings[0].signal, acc, atol=1e-3)
@@ -205,7 +205,7 @@ def test_devices_and_other_columns_by_option(tmp_path) -> None:
     assert [s.name for s in read_sessions([path])] == ["a-watch", "a-phone"]
     found = read_sessions([path], ReadOptions(subject_column="who"))
     assert [(s.name, s.subject) for s in found] == [("a-a-watch", "a"), ("a-b-phone", "b")]
-    with pytest.raises(ValueError, match="no column 'whom'; the file has: time, x, y, z, device, who; is it 'who'"):
+    with pytest.raises(ValueError, match=r"no column 'whom'; the file has: time, x, y, z, device, who; is it 'who'"):
         read_sessions([path], ReadOptions(subject_column="whom"))
 
 
@@ -236,5 +236,5 @@ def test_a_table_without_an_accelerometer_lists_what_it_has(tmp_path) -> None:
     for names in ("time,p,q,r", "time,mag_x,mag_y,mag_z"):
         with pytest.raises(ValueError, match=r"cannot tell which columns.*the file has: time, .*--acc"):
             read_sessions([save(tmp_path / "a.csv", table(time, acc, names=names))])
-    with pytest.raises(ValueError, match="no accelerometer: its columns gyro_x, gyro_y, gyro_z are a gyroscope's"):
+    with pytest.raises(ValueError, match=r"no accelerometer: its columns gyro_x, gyro_y, gyro_z are a gyroscope's"):
         read_sessions([save(tmp_path / "b.csv", table(time, gyro, names="time,gyro_x,gyro_y,gyro_z"))])

@@ -97,7 +97,7 @@ def test_two_rows_of_names(tmp_path, made) -> None:
     frame, acc = made
     body = frame.assign(a=0.1, b=0.9, c=0.3).to_csv(index=False, header=False)
     (tmp_path / "a.csv").write_text(",Wrist,,,Ankle,,\ntime,acc_x,acc_y,acc_z,acc_x,acc_y,acc_z\n" + body)
-    with pytest.raises(ValueError, match="several accelerometers: Wrist acc_x.*Ankle acc_x.*--sensor wrist"):
+    with pytest.raises(ValueError, match=r"several accelerometers: Wrist acc_x.*Ankle acc_x.*--sensor wrist"):
         read_sessions([tmp_path / "a.csv"])
     check(tmp_path / "a.csv", acc, sensor="wrist")
 
@@ -193,9 +193,9 @@ def test_options_where_guessing_fails(tmp_path, made) -> None:
     bare = save(tmp_path / "b.csv", frame.iloc[:, [1, 2, 3, 0]], header=False)
     check(bare, acc, column_names=("x", "y", "z", "time"))
     check(bare, acc, acc=("0", "1", "2"), time="3")
-    with pytest.raises(ValueError, match="--columns names 3 columns; its rows have 4"):
+    with pytest.raises(ValueError, match=r"--columns names 3 columns; its rows have 4"):
         read_sessions([bare], ReadOptions(column_names=("x", "y", "z")))
-    with pytest.raises(ValueError, match="--skip-rows 9999 leaves no line"):
+    with pytest.raises(ValueError, match=r"--skip-rows 9999 leaves no line"):
         read_sessions([bare], ReadOptions(skip_rows=9999))
 
 
@@ -227,7 +227,7 @@ def test_damaged_archives(tmp_path, made) -> None:
     frame, _ = made
     whole = gzip.compress(frame.to_csv(index=False).encode())
     (tmp_path / "a.csv.gz").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match="damaged or cut off"):
+    with pytest.raises(ValueError, match=r"damaged or cut off"):
         read_sessions([tmp_path / "a.csv.gz"])
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -235,20 +235,20 @@ def test_damaged_archives(tmp_path, made) -> None:
     data = bytearray(buffer.getvalue())
     data[200:300] = bytes(100)
     (tmp_path / "b.zip").write_bytes(data)
-    with pytest.raises(ValueError, match="b.zip"):
+    with pytest.raises(ValueError, match=r"b.zip"):
         read_sessions([tmp_path / "b.zip"])
 
 
 def test_an_archive_that_unpacks_to_too_much(tmp_path, made) -> None:
     frame, _ = made
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(frame.to_csv(index=False).encode()))
-    with pytest.raises(ValueError, match="holds more than 20,000 bytes"):
+    with pytest.raises(ValueError, match=r"holds more than 20,000 bytes"):
         read_sessions([tmp_path / "a.csv.gz"], ReadOptions(max_bytes=20_000))
 
 
 def test_missing_files_and_empty_folders(tmp_path) -> None:
-    with pytest.raises(FileNotFoundError, match="no recording at"):
+    with pytest.raises(FileNotFoundError, match=r"no recording at"):
         read_sessions([tmp_path / "absent.csv"])
     (tmp_path / "words.docx").write_text("x")
-    with pytest.raises(FileNotFoundError, match="holds no recording"):
+    with pytest.raises(FileNotFoundError, match=r"holds no recording"):
         read_sessions([tmp_path])

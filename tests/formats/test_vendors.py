@@ -136,7 +136,7 @@ def xsens() -> dict[str, str]:
     return {"day.csv": text(frame, "sep=,\nDeviceTag:,Xsens DOT\nFirmwareVersion:,2.0.0\nOutputRate:,50Hz\n\n")}
 
 
-ACTIGRAPH = """------------ Data File Created By ActiGraph GT9X ActiLife v6.13.4 Firmware v1.9.2 date format {0} at 50 Hz  Filter Normal ---
+ACTIGRAPH = """------------ Data File Created By ActiGraph GT9X ActiLife v6.13.4 date format {0} at 50 Hz  Filter Normal ---
 Serial Number: NEO1F00000000
 Start Time 10:00:00
 Start Date {1}

@@ -202,11 +202,26 @@ def _sheet(path: Path, name: str) -> bytes:
     return "\n".join(lines).encode()
 
 
-_ACC = frozenset(["acc", "accel", "accl", "accelerometer", "acceleration", "accelerations", "accelerometers"])
-_GYRO = frozenset(["gyr", "gyro", "gyroscope", "gyroscopes", "gyros", "rotationrate", "angularvelocity", "angularrate"])
-_QUALIFIERS = frozenset(["total", "uncalibrated", "calibrated", "sensor", "linear", "user", "rate", "velocity", "rotation", "angular"])
+_ACC = frozenset(
+    """
+    acc accel accl accelerometer acceleration accelerations accelerometers
+    """.split()
+)
+_GYRO = frozenset(
+    """
+    gyr gyro gyroscope gyroscopes gyros rotationrate angularvelocity angularrate
+    """.split()
+)
+_QUALIFIERS = frozenset(
+    """
+    total uncalibrated calibrated sensor linear user rate velocity rotation angular
+    """.split()
+)
 _OTHER = frozenset(
-    ["orientation", "magnetometer", "mag", "magnetic", "barometer", "location", "metadata", "annotation", "microphone", "battery", "pedometer", "light", "heart", "rate", "hr", "bvp", "eda", "ibi", "temp", "temperature", "tags", "gps", "pressure", "proximity", "altimeter", "steps", "compass"]
+    """
+    orientation magnetometer mag magnetic barometer location metadata annotation microphone battery pedometer
+    light heart rate hr bvp eda ibi temp temperature tags gps pressure proximity altimeter steps compass
+    """.split()
 )
 _GLUED = re.compile(
     r"^(total|linear|user|)(acceleration|accelerometer|accel|acc|gyroscope|gyro|gyr|gravity|magnetometer|mag)"
@@ -230,7 +245,7 @@ def role(name: str) -> tuple[Kind, str, tuple[str, ...]]:
         kind = "gravity"
     elif said & _ACC:
         kind = "linear" if said & {"linear", "user"} else "acc"
-    elif said and said <= _OTHER | _QUALIFIERS:
+    elif said & _OTHER and said <= _OTHER | _QUALIFIERS:
         return "other", quality, ()
     if kind == "":
         return "", "", tuple(words)
