@@ -121,11 +121,11 @@ def test_a_sensor_at_rest_is_read_and_its_noise_is_not(tmp_path) -> None:
     time = np.arange(3000) / 50
     noise = np.random.default_rng(0).normal(0, 0.004, (3000, 3))
     for per in ACC.values():
-        rest = ([*noise, 0.02, -0.03, 0.998]) * per
+        rest = (noise + np.array([0.02, -0.03, 0.998])) * per
         (session,) = read_sessions([save(tmp_path / "a.csv", table(time, rest))])
         assert np.linalg.norm(session.recordings[0].signal.mean(axis=0)) == pytest.approx(1, abs=0.01)
         with pytest.raises(ValueError, match=r"gravity"):
-            read_sessions([save(tmp_path / "b.csv", table(time, ([*noise, 0.01, 0.02, 0.01]) * per))])
+            read_sessions([save(tmp_path / "b.csv", table(time, (noise + np.array([0.01, 0.02, 0.01])) * per))])
 
 
 def test_a_name_that_denies_gravity_is_overruled_by_the_values(tmp_path) -> None:

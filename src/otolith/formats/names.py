@@ -48,6 +48,11 @@ _TIME_WORDS = {
 }
 
 
+def words_of(text: str) -> frozenset[str]:
+    """Return the words of a text."""
+    return frozenset(text.split())
+
+
 def _by_word(words: dict[str, str]) -> dict[str, str]:
     return {word: unit for unit, said in words.items() for word in said.split()}
 

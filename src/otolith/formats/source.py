@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from otolith.formats.names import Kind, plain, tokens
+from otolith.formats.names import Kind, plain, tokens, words_of
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".dat", ".tab", ".log", ".asc", ".parquet", ".pq", ".xlsx", ".xlsm")
 """Endings of files that may hold a table; each may be followed by .gz."""
@@ -202,27 +202,19 @@ def _sheet(path: Path, name: str) -> bytes:
     return "\n".join(lines).encode()
 
 
-_ACC = frozenset(
-    """
+_ACC = words_of("""
     acc accel accl accelerometer acceleration accelerations accelerometers
-    """.split()
-)
-_GYRO = frozenset(
-    """
+    """)
+_GYRO = words_of("""
     gyr gyro gyroscope gyroscopes gyros rotationrate angularvelocity angularrate
-    """.split()
-)
-_QUALIFIERS = frozenset(
-    """
+    """)
+_QUALIFIERS = words_of("""
     total uncalibrated calibrated sensor linear user rate velocity rotation angular
-    """.split()
-)
-_OTHER = frozenset(
-    """
+    """)
+_OTHER = words_of("""
     orientation magnetometer mag magnetic barometer location metadata annotation microphone battery pedometer
     light heart rate hr bvp eda ibi temp temperature tags gps pressure proximity altimeter steps compass
-    """.split()
-)
+    """)
 _GLUED = re.compile(
     r"^(total|linear|user|)(acceleration|accelerometer|accel|acc|gyroscope|gyro|gyr|gravity|magnetometer|mag)"
     r"(uncalibrated|calibrated|)$"
