@@ -18,7 +18,6 @@ from otolith.formats.names import (
     tokens,
     understand,
     unit_word,
-    words_of,
 )
 from otolith.formats.options import Fact, ReadOptions
 from otolith.formats.stamps import is_stamp

@@ -296,3 +296,15 @@ def _spread(seconds: np.ndarray, rate_hz: float) -> tuple[np.ndarray, np.ndarray
         times[: sizes[0]] = begins[1] - (sizes[0] - np.arange(sizes[0])) / rate_hz  # it began within its first stamp
     count = int(shared.sum())
     return times, np.array([count, int(close.sum()) - count if bursts else 0])
+
+
+def without_repeats(seconds: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return rows without copies of the row before, and how many there were.
+
+    Where many rows share a stamp nothing is left out: rows of a packet do, and may well hold equal values.
+    """
+    shared = np.append(False, np.diff(seconds) == 0)
+    if not 0 < shared.mean() < 0.05:
+        return seconds, values, 0
+    copies = shared & np.append(False, (values[1:] == values[:-1]).all(axis=1))
+    return (seconds[~copies], values[~copies], int(copies.sum())) if copies.any() else (seconds, values, 0)

@@ -14,7 +14,7 @@ from otolith.formats.columns import Clock, Columns, find_columns
 from otolith.formats.layout import Layout, find_layout
 from otolith.formats.names import Kind, kind_of, tokens
 from otolith.formats.options import Fact, ReadOptions
-from otolith.formats.pace import Stretch, stretches
+from otolith.formats.pace import Stretch, stretches, without_repeats
 from otolith.formats.preamble import Preamble, read_preamble
 from otolith.formats.rows import Rows, parquet_layout, read_rows
 from otolith.formats.sources import Member, Source
@@ -329,7 +329,7 @@ def _cut(
             _Stream(stretch, values, start.timestamp() if start and start.tzinfo else 0.0, start is not None, start)
         ]
     seconds = time.seconds[chosen]
-    seconds, values, dropped = _without_repeats(seconds, values)
+    seconds, values, dropped = without_repeats(seconds, values)
     if dropped:
         facts.append(
             Fact("clock", f"clock: {dropped:,} rows repeat the row before, time stamp and values, and were left out")
@@ -353,15 +353,6 @@ def _cut(
             begin = time.start + datetime.timedelta(seconds=float(one.seconds[0]))
         streams.append(_Stream(one, values[one.rows], time.origin_s, time.dated, begin))
     return streams
-
-
-def _without_repeats(seconds: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """Rows without copies of the row before, where few rows share a stamp: packets do, and may well hold equal values."""
-    shared = np.append(False, np.diff(seconds) == 0)
-    if not 0 < shared.mean() < 0.05:
-        return seconds, values, 0
-    copies = shared & np.append(False, (values[1:] == values[:-1]).all(axis=1))
-    return (seconds[~copies], values[~copies], int(copies.sum())) if copies.any() else (seconds, values, 0)
 
 
 def _joined(parts: dict[str, list[_Stream]], source: Source, options: ReadOptions, facts: list[Fact]) -> list[_Stream]:
