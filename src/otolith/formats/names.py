@@ -8,19 +8,13 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from otolith.data.recording import STANDARD_GRAVITY
+from otolith.data.units import PER_UNIT, STANDARD_GRAVITY
 
 Kind = Literal["acc", "linear", "gravity", "gyro", "g", "other", ""]
 """`linear` is acceleration without gravity, `g` a bare letter g, `other` a sensor that is not read, "" is unknown."""
 
-ACC_UNITS = {
-    "g": 1.0,
-    "m/s2": STANDARD_GRAVITY,
-    "mg": 1000.0,
-    "cm/s2": 100 * STANDARD_GRAVITY,
-    "ft/s2": STANDARD_GRAVITY / 0.3048,
-}
-GYRO_UNITS = {"rad/s": 1.0, "deg/s": 180 / np.pi, "mdeg/s": 180_000 / np.pi, "rpm": 30 / np.pi}
+ACC_UNITS = PER_UNIT["acc"] | {"cm/s2": 100 * STANDARD_GRAVITY, "ft/s2": STANDARD_GRAVITY / 0.3048}
+GYRO_UNITS = PER_UNIT["gyro"] | {"mdeg/s": 180_000 / np.pi, "rpm": 30 / np.pi}
 TIME_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "100us": 1e-4, "100ns": 1e-7, "days": 86400.0}
 
 _ACC_WORDS = {
