@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, SupportsFloat, SupportsInt
 
@@ -45,6 +46,10 @@ class Recording:
         subject: the person, as the corpus writes it.
         placement: where the sensor was worn, for example `wrist`.
         spans: labelled spans; time steps outside all of them are unlabelled. Where spans overlap, the last one counts.
+        start_s: of the first time step, in seconds from the first row of its session.
+        start: date and time of the first row of its session, if its file has dates.
+        session: what it was cut from: a file, or its rows of one person and device between two restarts of a clock.
+        facts: what its reader decided.
 
     Raises:
         ValueError: the parts do not fit together, the signal has values that are not finite, or its acceleration is clearly
@@ -58,6 +63,10 @@ class Recording:
     subject: str
     placement: str
     spans: tuple[Span, ...]
+    start_s: float
+    start: datetime.datetime | None
+    session: str
+    facts: tuple[Any, ...]
 
     def __init__(
         self,
@@ -68,6 +77,11 @@ class Recording:
         subject: str | SupportsInt,
         placement: str,
         spans: Iterable[Sequence[Any]] = (),
+        *,
+        start_s: float = 0.0,
+        start: datetime.datetime | None = None,
+        session: str = "",
+        facts: Iterable[Any] = (),
     ) -> None:
         here = f"recording '{name}'"
         channels = tuple(channels)
@@ -80,6 +94,10 @@ class Recording:
             "subject": conversion.subject_of(subject, here),
             "placement": conversion.text_of(placement, f"{here}: placement"),
             "spans": tuple(_span(span, here) for span in spans),
+            "start_s": start_s,
+            "start": start,
+            "session": session,
+            "facts": tuple(facts),
         }
         for field, value in converted.items():
             object.__setattr__(self, field, value)

@@ -86,7 +86,8 @@ def telemetry(path: Path, *, gyroscope: bool = True) -> Telemetry:
         raise ValueError(f"'{path}' has telemetry, but no accelerometer (ACCL) in it; its camera recorded none")
     if gyroscope and not any(map(len, held["GYRO"])):
         raise ValueError(
-            f"'{path}' has an accelerometer but no gyroscope (GYRO). Six channels need both; every encoder takes three when "
+            f"'{path}' has an accelerometer but no gyroscope (GYRO). Six channels need both; every encoder takes "
+            "three when "
             "it is pretrained on three: read it with --subset accelerometer"
         )
     clocks = {}
@@ -99,7 +100,8 @@ def telemetry(path: Path, *, gyroscope: bool = True) -> Telemetry:
     lasts = [start + (len(values[key]) - 1) / rate for key, (start, rate) in clocks.items()]
     if max(lasts) - min(lasts) > 1:
         raise ValueError(
-            f"the sensors of '{path}' end at {min(lasts):.1f} s and {max(lasts):.1f} s: they are not synchronised, or the "
+            f"the sensors of '{path}' end at {min(lasts):.1f} s and {max(lasts):.1f} s: they are not synchronised, "
+            "or the "
             "file was cut; copy it from the camera again"
         )
     start, rate = clocks[fastest]
@@ -139,7 +141,8 @@ def _payloads(path: Path) -> list[tuple[float, float, bytes]]:
             raise ValueError(f"the telemetry of '{path}' cannot be read: {error}; copy it again") from error
     if not found:
         raise ValueError(
-            f"'{path}' holds no GoPro telemetry: another camera made it, or an editor left it out; take the file from the "
+            f"'{path}' holds no GoPro telemetry: another camera made it, or an editor left it out; take the file "
+            "from the "
             "camera, or lay the motion beside it as the corpus 'own' wants it"
         )
     return found[min(found)]
@@ -157,8 +160,10 @@ def _clock(payloads: list[tuple[float, float, int]], path: Path, key: str) -> tu
     off = np.abs(begin + step * before - starts).max() if len(payloads) > 1 else 0.0
     if not (step > 0 and _RATES_HZ[0] <= 1 / step <= _RATES_HZ[1] and off <= _JITTER_S):
         raise ValueError(
-            f"the clock of {key} in '{path}' cannot be told: {counts.sum():,} time steps in {len(payloads)} payloads from "
-            f"{starts[0]:.2f} s to {payloads[-1][1]:.2f} s, {off:.2f} s beside an even clock; the file was cut or altered, "
+            f"the clock of {key} in '{path}' cannot be told: {counts.sum():,} time steps in {len(payloads)} payloads "
+            "from "
+            f"{starts[0]:.2f} s to {payloads[-1][1]:.2f} s, {off:.2f} s beside an even clock; the file was cut or "
+            "altered, "
             "take the one from the camera"
         )
     return float(begin), float(1 / step)

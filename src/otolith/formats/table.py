@@ -235,7 +235,8 @@ def _clock(
             )
         if columns.time_unit is None and (not fits or gap == 1):
             raise ValueError(
-                f"'{file}': {name} grows by {gap:g} a row, which may be a counter; pass --rate HZ or --time-unit s|ms|us|ns"
+                f"'{file}': {name} grows by {gap:g} a row, which may be a counter; pass --rate HZ or --time-unit "
+                "s|ms|us|ns"
             )
         unit = columns.time_unit or fits[0]
         seconds, how = raw * _TIME_UNITS[unit], f"{name} in {unit}{'' if columns.time_unit else ', guessed'}"

@@ -80,7 +80,8 @@ def motion(path: Path, stream: str) -> Motion:
         step_s = np.diff(time_ns) / 1e9
         if not 0 < rate <= 100_000 or (len(step_s) and (step_s.min() < 0 or not 0.5 < np.median(step_s) * rate < 2)):
             raise ValueError(
-                f"'{path}': the time stamps of stream {stream} do not run forwards at the {rate:g} Hz it declares: it is "
+                f"'{path}': the time stamps of stream {stream} do not run forwards at the {rate:g} Hz it declares: "
+                "it is "
                 "damaged; copy it again"
             )
         return Motion(time_ns, values, rate)

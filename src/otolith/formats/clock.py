@@ -1,0 +1,361 @@
+"""Columns of time stamps -> seconds from the first row, and its date where there is one."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from otolith.formats.columns import Clock
+from otolith.formats.names import TIME_UNITS, is_counter
+from otolith.formats.options import DateOrder, Fact, ReadOptions
+from otolith.formats.pace import pace, rising_enough
+from otolith.formats.rows import Rows
+from otolith.formats.stamps import DAY_NS, NAT, Stamps, zone_of
+
+RATES_HZ = (4.0, 2000.0)
+"""Rates between which a numeric clock's unit is sought."""
+
+_LOOK = 200_000  # rows by which a unit is told
+_FIRST, _LAST = 946_684_800.0, 4_102_444_800.0  # 2000 and 2100, in seconds since 1970
+_EPOCHS: dict[str, Callable[[float], float]] = {
+    "s": lambda v: v,
+    "ms": lambda v: v * 1e-3,
+    "us": lambda v: v * 1e-6,
+    "ns": lambda v: v * 1e-9,
+    "100ns": lambda v: v * 1e-7 - (62_135_596_800 if v > 3e17 else 11_644_473_600),  # .NET; Windows
+    "days": lambda v: (v - (719_529 if v > 7e5 else 25_569)) * 86400,  # MATLAB; spreadsheets
+}
+_WRAPS = (2.0**16, 2.0**24, 2.0**31, 2.0**32, 86_400.0, 86_400e3, 86_400e6, 86_400e9)
+
+
+class Time(NamedTuple):
+    """A clock that was read.
+
+    Attributes:
+        seconds: (rows,) from the first row; NaN where a row has no stamp.
+        start: date and time of second 0; None without dates.
+        name: of its columns.
+        how: what it holds, for the fact about the rate.
+        guessed: whether the values decided.
+        facts: further decisions.
+        stamps: how many different stamps it has.
+        origin_s: of the first row, on the clock's own zero; in UTC since 1970 where it is dated.
+        dated: whether the clock's zero is a date.
+    """
+
+    seconds: np.ndarray
+    start: datetime.datetime | None
+    name: str
+    how: str
+    guessed: bool
+    facts: tuple[Fact, ...]
+    stamps: int
+    origin_s: float = 0.0
+    dated: bool = False
+
+
+def read_clock(
+    rows: Rows, clocks: Sequence[Clock], options: ReadOptions, *, file: str, order: DateOrder | None = None
+) -> Time | None:
+    """Read the clock of a table. Of several, the finest is taken; its date may come from another.
+
+    Args:
+        rows: of the table.
+        clocks: its columns of time stamps.
+        options: of the user.
+        file: name of the table, for messages.
+        order: of day and month, where lines before the table state it.
+
+    Returns:
+        The clock; None without one, or if its stamps are constant and a rate is given.
+
+    Raises:
+        ValueError: stamps are no stamps, their unit or order cannot be told, or they contradict the rate.
+    """
+    if not clocks:
+        return None
+    found: list[Time] = []
+    refused: list[ValueError] = []
+    texts = [clock for clock in clocks if clock.place in rows.stamps]
+    if (pair := _date_and_time(rows, texts)) is not None:
+        found.append(_pair(rows, pair, options, file, order))
+        clocks = [clock for clock in clocks if clock not in pair]
+    for clock in clocks:
+        try:
+            if clock.place in rows.stamps:
+                found.append(_dates(rows.stamps[clock.place], clock.name, options, file, order))
+            else:
+                found.append(_numbers(rows.numbers[clock.place], clock, options, file))
+        except ValueError as error:
+            refused.append(error)
+    moving = [time for time in found if time.stamps > 1]
+    if not moving:
+        if options.rate_hz is not None and (found or len(refused) < len(clocks)):
+            return None
+        if refused:
+            raise refused[0]
+        raise ValueError(
+            f"'{file}': the time stamps in {clocks[0].name if clocks else found[0].name} are constant; pass --rate HZ"
+        )
+    finest = max(time.stamps for time in moving)
+    fine = [time for time in moving if time.stamps >= 0.98 * finest]
+    best = next((time for time in fine if time.start is not None), fine[0])
+    if len(moving) > 1:
+        others = ", ".join(time.name for time in moving if time is not best)
+        best = best._replace(
+            facts=(*best.facts, Fact("clock", f"clock: {best.name}; not used: {others}", True, "--time"))
+        )
+    if best.start is None and (dated := next((time for time in moving if time.start is not None), None)) is not None:
+        best = best._replace(start=dated.start)
+    return best
+
+
+def _date_and_time(rows: Rows, texts: Sequence[Clock]) -> tuple[Clock, Clock] | None:
+    """Two columns that make one clock: dates without times, and times without dates."""
+    dates = [c for c in texts if rows.stamps[c.place].dated and not rows.stamps[c.place].timed]
+    times = [c for c in texts if rows.stamps[c.place].timed and not rows.stamps[c.place].dated]
+    return (dates[0], times[0]) if dates and times else None
+
+
+def _pair(rows: Rows, pair: tuple[Clock, Clock], options: ReadOptions, file: str, order: DateOrder | None) -> Time:
+    dates, times = (rows.stamps[clock.place] for clock in pair)
+    clock = np.where(dates.clock == NAT, NAT, times.clock)
+    both = Stamps(dates.day, dates.day_month_first, clock, times.offset, True, True, times.place, dates.separator)
+    return _dates(both, f"{pair[0].name} and {pair[1].name}", options, file, order)
+
+
+def _dates(stamps: Stamps, name: str, options: ReadOptions, file: str, order: DateOrder | None) -> Time:
+    """A column of dates, of times of day, or of both."""
+    readable = stamps.clock != NAT
+    if not readable.any():
+        raise ValueError(
+            f"'{file}': {name} holds neither numbers nor dates; pass --time COLUMN, or --rate HZ without a clock"
+        )
+    facts: list[Fact] = []
+    if not stamps.dated:
+        seconds = np.where(readable, stamps.clock / 1e9, np.nan)
+        seconds, midnights = _unwrapped(seconds, 86400.0)
+        if midnights:
+            facts.append(
+                Fact("clock", f"clock: {name} passes midnight {midnights} time{'s' if midnights > 1 else ''}", True)
+            )
+        return _from_first(seconds, None, name, f"{name} holds times of day", False, facts)
+    day, certain, fact = _days(stamps, options, file, name, order)
+    if fact is not None:
+        facts.append(fact)
+    real = readable & (day != NAT)
+    if not real.any():
+        raise ValueError(f"'{file}': {name} holds no possible date; pass --date-order day-first or month-first")
+    instant = np.where(real, day, 0) * DAY_NS + np.where(real, stamps.clock, 0)
+    if stamps.offset is not None:
+        instant = instant - stamps.offset * 60_000_000_000
+    first = int(instant[np.argmax(real)])
+    seconds = np.where(real, (instant - first) / 1e9, np.nan)
+    start = None
+    if certain:
+        zone = zone_of(stamps)
+        utc = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc) + datetime.timedelta(
+            microseconds=first // 1000
+        )
+        start = utc.replace(tzinfo=None) if zone is None else utc.astimezone(zone)
+    if stamps.offset is not None and len(np.unique(stamps.offset[real])) > 1:
+        facts.append(Fact("clock", f"clock: the zone's offset in {name} changes; time was counted in UTC"))
+    time = _from_first(seconds, start, name, f"{name} holds dates", False, facts)
+    return time._replace(origin_s=first / 1e9, dated=True)
+
+
+def _days(
+    stamps: Stamps, options: ReadOptions, file: str, name: str, order: DateOrder | None
+) -> tuple[np.ndarray, bool, Fact | None]:
+    """Each row's day; whether the date is certain; how it was decided."""
+    if stamps.day_month_first is None:
+        return stamps.day, True, None
+    day_first, month_first = stamps.day, stamps.day_month_first
+    readable = stamps.clock != NAT
+    impossible = [int((readable & (days == NAT)).sum()) for days in (day_first, month_first)]
+    wanted = options.date_order or order
+    if wanted is not None and impossible[wanted == "month-first"] < max(1, 0.01 * readable.sum()):
+        chosen = day_first if wanted == "day-first" else month_first
+        return (
+            chosen,
+            True,
+            Fact("clock", f"clock: dates in {name} are {wanted}", options.date_order is None, "--date-order"),
+        )
+    if options.date_order is not None:
+        days = day_first if wanted == "day-first" else month_first
+        row = int(np.argmax(readable & (days == NAT)))
+        raise ValueError(f"'{file}', row {row + 1}: the date in {name} is impossible {wanted}; correct --date-order")
+    few = 0.01 * readable.sum()
+    for mine, other, days, said in ((0, 1, day_first, "day first"), (1, 0, month_first, "month first")):
+        if impossible[mine] <= few and impossible[other] > few:
+            return (
+                days,
+                True,
+                Fact(
+                    "clock",
+                    f"clock: dates in {name} are {said}, the only order that fits all rows",
+                    True,
+                    "--date-order",
+                ),
+            )
+    if min(impossible) > few:
+        row = int(np.argmax(readable & (day_first == NAT)))
+        raise ValueError(f"'{file}', row {row + 1}: the date in {name} is impossible in any order of day and month")
+    jumps = [int(np.abs(np.diff(days[readable & (days != NAT)])).max(initial=0)) for days in (day_first, month_first)]
+    if max(jumps) == 0:
+        return (
+            day_first,
+            False,
+            Fact(
+                "clock",
+                f"clock: dates in {name} may be day first or month first; times are right, but no dates are shown",
+                False,
+                "--date-order",
+            ),
+        )
+    if min(jumps) <= 1 < max(jumps):
+        mine = jumps.index(min(jumps))
+        said = ("day first", "month first")[mine]
+        fact = Fact("clock", f"clock: dates in {name} are {said}: so they follow one another", True, "--date-order")
+        return (day_first, month_first)[mine], True, fact
+    raise ValueError(
+        f"'{file}': the dates in {name} may be day first or month first, and both fit all rows; pass --date-order "
+        "day-first or "
+        "--date-order month-first"
+    )
+
+
+def _numbers(values: np.ndarray, clock: Clock, options: ReadOptions, file: str) -> Time:
+    """A column of numbers."""
+    name = clock.name
+    values, digits = _written_out(values)
+    if digits:
+        return _dates(digits, name, options, file, None)
+    values, wraps, size = _wrapped(values)
+    facts = [Fact("clock", f"clock: {name} ran over {size:g} {wraps} times and was continued", True)] if wraps else []
+    if pace(values) is None:
+        return Time(values, None, name, "", False, (), 1)
+    rising_enough(values, file, name)
+    head = values[:_LOOK]
+    rates = {unit: speed.per_s for unit, size in TIME_UNITS.items() if (speed := pace(head * size)) is not None}
+    unit = options.time_unit or clock.unit
+    guessed = unit is None
+    if "finetime" in _bare(name) or "sampletimefine" in _bare(name):
+        unit = options.time_unit or ("100us" if 10 <= rates["100us"] <= RATES_HZ[1] else "us")
+    if unit is None:
+        unit = _unit(values, rates, clock, options, file)
+    if unit == "rows":
+        assert options.rate_hz is not None
+        how = f"given; {name} counts rows"
+        return _from_first(values / options.rate_hz, None, name, how, False, facts)
+    rate = rates[unit]
+    if not 0.5 <= rate <= 20_000:
+        raise ValueError(
+            f"'{file}': a rate of {rate:.4g} Hz follows from {name} in {unit}; expected {RATES_HZ[0]:g} to "
+            f"{RATES_HZ[1]:g} Hz; pass "
+            "--time-unit, or --time with another column"
+        )
+    seconds = values * TIME_UNITS[unit]
+    start, origin = None, None
+    middle = float(np.nanmedian(values))
+    if unit in _EPOCHS and _FIRST < (epoch := _EPOCHS[unit](middle)) < _LAST:
+        first = values[np.argmax(np.isfinite(values))]
+        since = datetime.timedelta(seconds=epoch + float(first - middle) * TIME_UNITS[unit])
+        start = datetime.datetime(1970, 1, 1, tzinfo=None if unit == "days" else datetime.timezone.utc) + since
+        origin = since.total_seconds()
+    time = _from_first(seconds, start, name, f"{name} in {unit}{', guessed' if guessed else ''}", guessed, facts)
+    return time if origin is None else time._replace(origin_s=origin, dated=True)
+
+
+def _bare(name: str) -> str:
+    return re.sub(r"[^a-z]", "", name.lower())
+
+
+def _unit(values: np.ndarray, rates: dict[str, float], clock: Clock, options: ReadOptions, file: str) -> str:
+    """The unit of a clock that no word names: the one in which it is a date of this century, or has a usual rate."""
+    middle = float(np.nanmedian(values))
+    dated = [u for u, of in _EPOCHS.items() if _FIRST < of(middle) < _LAST and 0.5 <= rates[u] <= 20_000]
+    if dated:
+        return min(dated, key=lambda u: not RATES_HZ[0] <= rates[u] <= RATES_HZ[1])
+    usual = [u for u in ("s", "ms", "us", "ns") if RATES_HZ[0] <= rates[u] <= RATES_HZ[1]]
+    steps = np.diff(values[np.isfinite(values)])
+    counts = bool(np.median(steps) == 1 and (steps == 1).mean() > 0.5) or is_counter(clock.name)
+    if options.rate_hz is not None:
+        agree = [u for u, rate in rates.items() if abs(rate / options.rate_hz - 1) <= 0.1]
+        if agree:
+            return agree[0]
+        if counts:
+            return "rows"
+    if counts or not usual:
+        raise ValueError(
+            f"'{file}': {clock.name} grows by {1 / rates['s']:.4g} per row, which may be a counter; pass --rate HZ, or "
+            f"--time-unit {'|'.join(TIME_UNITS)}"
+        )
+    return usual[0]
+
+
+def _written_out(values: np.ndarray) -> tuple[np.ndarray, Stamps | None]:
+    """Numbers such as 20240501100000123 as the dates that their digits write."""
+    real = np.isfinite(values)
+    middle = float(np.median(values[real])) if real.any() else 0.0
+    for digits, low in ((14, 1.9e13), (17, 1.9e16)):
+        if low < middle < 2.2 * low:
+            from otolith.formats.stamps import parse
+
+            whole = np.where(real, values, 0).astype(np.int64)
+            texts = np.char.zfill(np.char.mod("%d", whole[: min(len(whole), 1000)]), digits)
+            cells = np.array([f"{t[:8]}T{t[8:14]}{'.' + t[14:] if digits == 17 else ''}".encode() for t in texts])
+            if (parse(cells).clock != NAT).mean() > 0.99:
+                return values, _from_digits(whole, real, digits)
+    return values, None
+
+
+def _from_digits(whole: np.ndarray, real: np.ndarray, digits: int) -> Stamps:
+    from otolith.formats.stamps import _civil
+
+    milli = whole % 1000 if digits == 17 else np.zeros_like(whole)
+    rest = whole // 1000 if digits == 17 else whole
+    date, clock = rest // 1_000_000, rest % 1_000_000
+    day = _civil(date // 10_000, date // 100 % 100, date % 100)
+    seconds = clock // 10_000 * 3600 + clock // 100 % 100 * 60 + clock % 100
+    real = real & (day != NAT)
+    return Stamps(
+        np.where(real, day, NAT), None, np.where(real, seconds * 10**9 + milli * 10**6, NAT), None, True, True
+    )
+
+
+def _wrapped(values: np.ndarray) -> tuple[np.ndarray, int, float]:
+    """A counter of 16, 24 or 32 bits, or seconds of the day, continued where it runs over."""
+    steps = np.diff(values)
+    if not (steps < 0).any():
+        return values, 0, 0.0
+    rising = steps[steps > 0]
+    typical = float(np.median(rising)) if len(rising) else 1.0
+    for size in _WRAPS:
+        over = (np.abs(steps + size - typical) <= 50 * typical) & (values[1:] < 0.02 * size) & (values[:-1] < size)
+        if over.any() and float(np.nanmax(values)) <= size:
+            return values + size * np.append(0, np.cumsum(over)), int(over.sum()), size
+    return values, 0, 0.0
+
+
+def _unwrapped(seconds: np.ndarray, size: float) -> tuple[np.ndarray, int]:
+    real = np.flatnonzero(np.isfinite(seconds))
+    over = np.diff(seconds[real]) < -size / 2
+    if not over.any():
+        return seconds, 0
+    seconds = seconds.copy()
+    seconds[real] += size * np.append(0, np.cumsum(over))
+    return seconds, int(over.sum())
+
+
+def _from_first(
+    seconds: np.ndarray, start: datetime.datetime | None, name: str, how: str, guessed: bool, facts: Sequence[Fact]
+) -> Time:
+    real = seconds[np.isfinite(seconds)]
+    stamps = 1 + int(np.count_nonzero(np.diff(real))) if len(real) else 0
+    first = float(real[0]) if len(real) else 0.0
+    return Time(seconds - first, start, name, how, guessed, tuple(facts), stamps, first)

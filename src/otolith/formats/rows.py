@@ -1,0 +1,286 @@
+"""Columns of a table -> arrays, in chunks, by pandas' C parser: memory holds the arrays and one chunk of text."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from otolith.formats import stamps
+from otolith.formats.layout import Layout, text_of
+from otolith.formats.source import Table
+from otolith.formats.stamps import NAT, Stamps
+
+_CHUNK = 400_000
+_WIDTH = 64  # bytes of the longest stamp
+
+
+@dataclasses.dataclass(eq=False)
+class Rows:
+    """Some columns of a table, by their place.
+
+    Attributes:
+        numbers: (rows,) float; NaN where a cell holds no number. Time columns are float64, others float32.
+        stamps: parsed dates and times of day.
+        words: (rows,) codes, -1 for an empty cell, and the words that they stand for.
+        count: of rows.
+        headers: rows that repeated the header; they are left out.
+    """
+
+    numbers: dict[int, np.ndarray]
+    stamps: dict[int, Stamps]
+    words: dict[int, tuple[np.ndarray, list[str]]]
+    count: int
+    headers: int = 0
+
+    def signal(self, columns: Collection[int]) -> np.ndarray:
+        """Return (rows, columns) float32; the columns are taken out of `numbers`, to save memory."""
+        out = np.empty((self.count, len(columns)), np.float32)
+        for place, column in enumerate(columns):
+            out[:, place] = self.numbers[column]
+        for column in columns:
+            self.numbers.pop(column, None)
+        return out
+
+
+class _Collected:
+    """Chunks of columns, until they are joined."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[int, list[np.ndarray]] = {}
+        self.stamps: dict[int, list[Stamps]] = {}
+        self.codes: dict[int, list[np.ndarray]] = {}
+        self.known: dict[int, dict[str, int]] = {}
+        self.count = self.headers = 0
+
+    def word(self, column: int, values: pd.Series) -> None:
+        found = values.astype("category")
+        known = self.known.setdefault(column, {})
+        number = [known.setdefault(_word(name), len(known)) for name in found.cat.categories]
+        codes = found.cat.codes.to_numpy()
+        self.codes.setdefault(column, []).append(np.array([*number, -1], np.int32)[codes])
+
+    def rows(self) -> Rows:
+        numbers = {}
+        for column in list(self.numbers):
+            numbers[column] = np.concatenate(self.numbers.pop(column))
+        found = {column: stamps.joined(parts) for column, parts in self.stamps.items()}
+        words = {column: (np.concatenate(parts), list(self.known[column])) for column, parts in self.codes.items()}
+        return Rows(numbers, found, words, self.count, self.headers)
+
+
+def _word(name: Any) -> str:
+    """A person or device as text: 7, not 7.0."""
+    return f"{name:.0f}" if isinstance(name, float) and name.is_integer() else str(name).strip()
+
+
+def read_rows(
+    table: Table,
+    layout: Layout,
+    *,
+    axes: Collection[int] = (),
+    clocks: Mapping[int, bool] = {},
+    words: Collection[int] = (),
+    max_bytes: int = 1 << 33,
+    max_rows: int | None = None,
+) -> Rows:
+    """Read some columns of a table.
+
+    Args:
+        table: to read.
+        layout: of the table.
+        axes: places of columns of numbers.
+        clocks: places of columns of time stamps -> whether they are numbers.
+        words: places of columns of words.
+        max_bytes: the largest uncompressed size.
+        max_rows: stop about there.
+
+    Raises:
+        ValueError: the table is damaged.
+    """
+    if table.kind == "parquet":
+        return _parquet(table, layout, axes, clocks, words, max_rows)
+    try:
+        return _text(table, layout, axes, clocks, words, max_bytes, max_rows, strict=True)
+    except _NotNumbersError:
+        return _text(table, layout, axes, clocks, words, max_bytes, max_rows, strict=False)
+
+
+class _NotNumbersError(Exception):
+    """A column of numbers holds text somewhere."""
+
+
+def _text(
+    table: Table,
+    layout: Layout,
+    axes: Collection[int],
+    clocks: Mapping[int, bool],
+    words: Collection[int],
+    max_bytes: int,
+    max_rows: int | None,
+    *,
+    strict: bool,
+) -> Rows:
+    dtypes: dict[int, Any] = {column: f"S{_WIDTH}" for column, is_number in clocks.items() if not is_number}
+    if strict:
+        dtypes |= dict.fromkeys(axes, np.float32) | {c: np.float64 for c, is_number in clocks.items() if is_number}
+    dtypes |= dict.fromkeys(words, "category")
+    found = _Collected()
+    try:
+        with table.open(max_bytes) as stream, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pandas warns of lines with empty cells at their end
+            chunks = pd.read_csv(
+                text_of(stream, layout),
+                sep=layout.separator,
+                decimal=layout.decimal,
+                comment=layout.comment,
+                header=None,
+                names=range(len(layout.names)),
+                usecols=sorted({*axes, *clocks, *words}),
+                index_col=False,
+                dtype=dtypes,
+                skipinitialspace=layout.separator != r"\s+",
+                chunksize=_CHUNK,
+                low_memory=False,
+                encoding_errors="replace",
+                na_values=["NULL", "None", "-", "?", "N/A"],
+            )
+            for chunk in chunks:
+                _collect(found, chunk, layout, axes, clocks, words)
+                if max_rows is not None and found.count >= max_rows:
+                    break
+    except pd.errors.EmptyDataError:
+        pass
+    except (ValueError, OverflowError) as error:
+        if strict and not isinstance(error, pd.errors.ParserError) and "holds more than" not in str(error):
+            raise _NotNumbersError from error
+        raise ValueError(f"'{table}' cannot be read as a table: {str(error).strip()}") from error
+    if found.count == 0:
+        raise ValueError(f"'{table}' has no rows of data")
+    return found.rows()
+
+
+def _collect(
+    found: _Collected,
+    chunk: pd.DataFrame,
+    layout: Layout,
+    axes: Collection[int],
+    clocks: Mapping[int, bool],
+    words: Collection[int],
+) -> None:
+    chunk, headers = _without_headers(chunk, layout, axes)
+    found.headers += headers
+    found.count += len(chunk)
+    for column in axes:
+        values = pd.to_numeric(chunk[column], errors="coerce") if chunk[column].dtype == object else chunk[column]
+        if not pd.api.types.is_numeric_dtype(values):
+            values = pd.to_numeric(values, errors="coerce")
+        found.numbers.setdefault(column, []).append(values.to_numpy(np.float32, na_value=np.nan))
+    for column, is_number in clocks.items():
+        if is_number:
+            values = chunk[column]
+            if not pd.api.types.is_numeric_dtype(values):
+                values = pd.to_numeric(values, errors="coerce")
+            found.numbers.setdefault(column, []).append(values.to_numpy(np.float64, na_value=np.nan))
+        else:
+            cells = chunk[column].to_numpy()
+            if cells.dtype.kind != "S":
+                cells = np.array([c if isinstance(c, bytes) else str(c).encode() for c in cells], dtype=f"S{_WIDTH}")
+            found.stamps.setdefault(column, []).append(stamps.parse(cells))
+    for column in words:
+        found.word(column, chunk[column])
+
+
+def _without_headers(chunk: pd.DataFrame, layout: Layout, axes: Collection[int]) -> tuple[pd.DataFrame, int]:
+    """The chunk without rows that repeat the header."""
+    texts = [c for c in axes if not pd.api.types.is_numeric_dtype(chunk[c])]
+    if not layout.named or not texts:
+        return chunk, 0
+    repeats = np.ones(len(chunk), bool)
+    for column in texts[:3]:
+        repeats &= (chunk[column].astype(str).str.strip().str.strip('"') == layout.names[column]).to_numpy(bool)
+    return (chunk[~repeats], int(repeats.sum())) if repeats.any() else (chunk, 0)
+
+
+def _parquet_file(table: Table):  # type: ignore[no-untyped-def]  # pyarrow has no types
+    try:
+        import pyarrow.parquet as parquet
+    except ImportError as error:
+        raise ValueError(
+            f"'{table}' is a Parquet file; save it as CSV, or install the extra: pip install 'otolith[tables]'"
+        ) from error
+    try:
+        return parquet.ParquetFile(table.path)
+    except Exception as error:
+        raise ValueError(f"'{table}' cannot be read as a Parquet file: {error}") from error
+
+
+def parquet_layout(table: Table) -> Layout:
+    """Return the layout of a Parquet file, with a sample of its rows as text.
+
+    Raises:
+        ValueError: it is damaged, or pyarrow is not installed.
+    """
+    file = _parquet_file(table)
+    try:
+        names = tuple(file.schema_arrow.names)
+        batch = next(file.iter_batches(batch_size=2000), None)
+        columns = [] if batch is None else [[_cell(v) for v in column.to_pylist()] for column in batch.columns]
+    except Exception as error:
+        raise ValueError(f"'{table}' cannot be read as a Parquet file: {error}") from error
+    sample = tuple(zip(*columns, strict=True))
+    if len(sample) < 2:
+        raise ValueError(f"'{table}' has {len(sample)} rows; a recording needs at least 2")
+    return Layout("", "", ".", None, 0, names, True, ("",) * len(names), (), sample)
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else value.isoformat(sep=" ") if hasattr(value, "isoformat") else str(value)
+
+
+def _parquet(
+    table: Table,
+    layout: Layout,
+    axes: Collection[int],
+    clocks: Mapping[int, bool],
+    words: Collection[int],
+    max_rows: int | None,
+) -> Rows:
+    file = _parquet_file(table)
+    found = _Collected()
+    wanted = [layout.names[column] for column in sorted({*axes, *clocks, *words})]
+    place = {name: number for number, name in enumerate(layout.names)}
+    try:
+        for batch in file.iter_batches(batch_size=_CHUNK, columns=wanted):
+            chunk = batch.to_pandas()
+            chunk.columns = [place[str(name)] for name in chunk.columns]
+            for column in clocks:
+                if pd.api.types.is_datetime64_any_dtype(chunk[column]):
+                    found.stamps.setdefault(column, []).append(_instants(chunk[column]))
+            mine = {c: n for c, n in clocks.items() if not pd.api.types.is_datetime64_any_dtype(chunk[c])}
+            for column, is_number in mine.items():
+                if not is_number:
+                    chunk[column] = [str(cell).encode() for cell in chunk[column]]
+            _collect(found, chunk, layout, axes, mine, words)
+            if max_rows is not None and found.count >= max_rows:
+                break
+    except ValueError:
+        raise
+    except Exception as error:
+        raise ValueError(f"'{table}' cannot be read as a Parquet file: {error}") from error
+    return found.rows()
+
+
+def _instants(column: pd.Series) -> Stamps:
+    """Dates that are stored as such."""
+    zoned = column.dt.tz is not None
+    naive = column.dt.tz_convert("UTC").dt.tz_localize(None) if zoned else column
+    value = naive.to_numpy().astype("datetime64[ns]").view(np.int64)
+    real = value != NAT
+    day = np.where(real, value // stamps.DAY_NS, NAT)
+    clock = np.where(real, value - np.where(real, day, 0) * stamps.DAY_NS, NAT)
+    return Stamps(day, None, clock, np.zeros(len(value), np.int64) if zoned else None, True, True)
