@@ -34,6 +34,10 @@ class Progress(ABC):
     def update(self, text: str, done: float | None = None, of: float | None = None, *, task: str = "") -> None:
         """Show that `done` of `of` steps of a task are finished; text says what is going on."""
 
+    @abstractmethod
+    def finish(self, text: str, *, task: str = "") -> None:
+        """Write a line that stays, and show the task no longer."""
+
     def note(self, text: str) -> None:
         """Write a line that stays."""
         notes.print(text, highlight=False, markup=False, soft_wrap=True)
@@ -71,19 +75,21 @@ class _Bars(Progress):
         self._tasks: dict[str, TaskID] = {}
 
     def update(self, text: str, done: float | None = None, of: float | None = None, *, task: str = "") -> None:
+        if self._first is not None:
+            self._bars.remove_task(self._first)
+            self._first = None
         if task not in self._tasks:
-            if self._first is not None:
-                self._bars.remove_task(self._first)
-                self._first = None
-            for name, known in list(self._tasks.items()):
-                if self._bars.tasks[self._bars.task_ids.index(known)].finished:
-                    self._bars.remove_task(self._tasks.pop(name))
             self._tasks[task] = self._bars.add_task("", total=of)
         self._bars.update(self._tasks[task], description=escape(text), completed=done, total=of)
 
+    def finish(self, text: str, *, task: str = "") -> None:
+        if task in self._tasks:
+            self._bars.remove_task(self._tasks.pop(task))
+        self.note(text)
+
 
 class _Lines(Progress):
-    """Lines for logs: the first, one every `EVERY_S` seconds, and the last of each task."""
+    """Lines for logs: of each task the first, one every `EVERY_S` seconds, and the last."""
 
     def __init__(self) -> None:
         self._last: dict[str, float] = {}
@@ -95,3 +101,7 @@ class _Lines(Progress):
             self._last[task] = now
             amount = f" [{100 * done / of:.0f} %]" if of and done is not None else ""
             self.note(f"{text}{amount}")
+
+    def finish(self, text: str, *, task: str = "") -> None:
+        del task
+        self.note(text)

@@ -152,7 +152,8 @@ def pretrain_run(job: Run, *, everyone: bool = False) -> None:
             loss = f"loss {sum(step.losses.values()):.3f}" if step.losses else ""
             text = f"{name} ({number}/{of}) epoch {step.epoch} {loss}{held}, {step.windows_per_s:,.0f} windows/s"
             if step.done:
-                bar.note(f"    {text}, {step.seconds:.0f} s")
-            bar.update(text, step.index, step.of, task=name)
+                bar.finish(f"{text}, {step.seconds:.0f} s", task=name)
+            else:
+                bar.update(text, step.index, step.of, task=name)
     folder = job.encoders
     out.print(f"{folder}: {len(list(folder.glob('*.safetensors')))} encoders", highlight=False, markup=False)
