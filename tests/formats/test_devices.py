@@ -370,3 +370,27 @@ def test_longer_files_are_decoded_in_parts(tmp_path: Path) -> None:
 def test_there_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no device file at"):
         read_device(tmp_path / "none.cwa")
+
+
+@pytest.mark.parametrize(
+    ("library", "error", "why"),
+    [
+        ("raise ImportError", ImportError, r"otolith\[devices\]"),
+        ("import os; read = lambda path: os.abort()", ValueError, "broke off"),
+        ("import sys; read = lambda path: sys.exit(3)", ValueError, "are damaged"),
+        (
+            "read = lambda path: {'timeseries': {'acceleration': {'acceleration': [[0, 0, 1]]}}}",
+            ValueError,
+            "decoded of",
+        ),
+        ("read = lambda path: print('noise') or 1 / 0", ValueError, "division by zero"),
+    ],
+)
+def test_a_library_that_is_missing_or_fails_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str, error: type[Exception], why: str
+) -> None:
+    (tmp_path / "actfast.py").write_text(library)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))  # of the process that decodes
+    with pytest.raises(error, match=why) as caught:
+        read(tmp_path, cwa(motion(600)))
+    assert "\n" not in str(caught.value)
