@@ -49,7 +49,7 @@ def test_from_paired_text_to_labels_in_words(here: Path, otolith: Callable[..., 
         MultimodalData(entry.name, (Narration(0.0, 20.0, store.labels[entry.spans[0][2]]),)) for entry in store.entries
     ]
     folder = paired.folder_of(Path("data"), "synthetic")
-    list(paired.compute(narrations, store, folder, text=paired.text_encoder("minilm"), image=None))
+    list(paired.embed(narrations, store, folder, text=paired.text_encoder("minilm"), image=None))
     assert otolith("pretrain", "words.toml").status == 0
     ran = otolith("retrieve", "words.toml")
     assert ran.status == 0 and "IMU -> text" in ran.out and "text -> IMU" in ran.out and "1.000 (1.000)" in ran.out

@@ -254,7 +254,7 @@ def test_split_by_subject_tests_every_subject_once(x: np.ndarray) -> None:
     again = windows.split_by_subject(folds=2, seed=1)
     assert [s.content_hash for split in splits for s in split] == [s.content_hash for split in again for s in split]
     assert all(len(validation) == 0 for _, validation, _ in windows.split_by_subject(folds=4, validation=0.0))
-    with pytest.raises(ValueError, match="1 people cannot fill 5 folds"):
+    with pytest.raises(ValueError, match="1 subjects are too few for 5 folds"):
         made(x).split_by_subject()
 
 

@@ -36,7 +36,7 @@ def test_a_sound_recording_is_accepted_and_knows_its_duration() -> None:
 def test_a_value_that_is_not_finite_is_refused_with_its_time_step(value: float, step: int) -> None:
     signal = np.zeros((10, 3), np.float32)
     signal[step:, 1] = value
-    with pytest.raises(ValueError, match=rf"recording 'r': time step {step} holds .* not finite; .*regular_pieces"):
+    with pytest.raises(ValueError, match=rf"recording 'r': time step {step} has .* not finite; .*regular_pieces"):
         make(signal=signal)
 
 
@@ -259,8 +259,8 @@ def test_signals_of_every_kind_are_converted(signal: Any) -> None:
             pd.DataFrame(SIGNAL, columns=["x", "y", "z"]),
             r"columns are x, y, z; expected acc_x, .*Recording\.from_frame",
         ),
-        (SIGNAL.astype(np.float64) * 1e300, "holds a value that is not finite"),
-        (np.ma.masked_greater(SIGNAL, 1.0), "holds a value that is not finite"),
+        (SIGNAL.astype(np.float64) * 1e300, "has a value that is not finite"),
+        (np.ma.masked_greater(SIGNAL, 1.0), "has a value that is not finite"),
         (
             SIGNAL * 9.80665,
             r"the acceleration is 9\.\d+, and expected are about 1 g; the values look like m/s2: divide",
@@ -403,7 +403,7 @@ def test_frames_that_do_not_fit_are_refused(changes: dict, message: str) -> None
 def test_a_frame_with_missing_values_is_refused(missing: Any) -> None:
     frame = FRAME[["ax", "ay", "az"]].astype(object if missing is None else "Float64")
     frame.loc[20, "ay"] = missing
-    with pytest.raises(ValueError, match="time step 20 holds a value that is not finite"):
+    with pytest.raises(ValueError, match="time step 20 has a value that is not finite"):
         Recording.from_frame(frame, rate_hz=50.0, subject="s", columns=["ax", "ay", "az"], units={"acc": "m/s2"})
 
 

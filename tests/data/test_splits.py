@@ -12,11 +12,11 @@ from otolith.data.splits import Split, by_subject, draw_shots
 @pytest.mark.parametrize(
     ("train", "validation", "test", "message"),
     [
-        (("1", "2"), ("2",), ("3",), "subject 2 is in train and in validation; a person is on one side only"),
-        (("1", "9", "2"), (), ("2", "9"), "subject 2, 9 is in train and in test; a person is on one side only"),
-        (("1",), ("3",), ("2", "3"), "subject 3 is in validation and in test; a person is on one side only"),
-        ((), ("1",), ("2",), "fold 4 has nobody in train"),
-        (("1",), (), (), "fold 4 has nobody in test"),
+        (("1", "2"), ("2",), ("3",), "subject 2 is in train and in validation; expected each subject in one group"),
+        (("1", "9", "2"), (), ("2", "9"), "subject 2, 9 is in train and in test; expected each subject in one group"),
+        (("1",), ("3",), ("2", "3"), "subject 3 is in validation and in test; expected each subject in one group"),
+        ((), ("1",), ("2",), "fold 4 has no subject in train"),
+        (("1",), (), (), "fold 4 has no subject in test"),
     ],
 )
 def test_a_person_on_two_sides_and_an_empty_side_are_refused(
@@ -63,7 +63,9 @@ def test_every_fold_draws_its_own_people_to_validate() -> None:
     [(4, 5, 0.2), (10, 1, 0.2), (10, 0, 0.0), (0, 2, 0.0), (1, 2, 0.0), (2, 2, 0.2), (3, 2, 0.2)],
 )
 def test_too_few_people_are_refused(count: int, folds: int, share: float) -> None:
-    with pytest.raises(ValueError, match=f"^{count} people cannot fill {folds} folds: .*; choose from 2 folds up to"):
+    with pytest.raises(
+        ValueError, match=f"^{count} subjects are too few for {folds} folds, .*; expected 2 folds up to"
+    ):
         by_subject([str(number) for number in range(count)], folds=folds, validation=share)
 
 
@@ -96,11 +98,13 @@ def test_no_limit_gives_all_rows_and_less_than_one_is_refused() -> None:
     np.testing.assert_array_equal(draw_shots(Y, None, seed=0), np.arange(len(Y)))
     assert len(draw_shots(Y[:0], 3, seed=0)) == 0
     for shots in (0, -1):
-        with pytest.raises(ValueError, match=f"shots is {shots}; expected at least 1 window a class, or none for all"):
+        with pytest.raises(
+            ValueError, match=f"shots is {shots}; expected at least 1 window per class, or none for all"
+        ):
             draw_shots(Y, shots, seed=0)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
 def test_a_share_of_validation_people_outside_its_range_is_refused(share: float) -> None:
-    with pytest.raises(ValueError, match=r"share of validation people is .*; expected 0 <= share < 1"):
+    with pytest.raises(ValueError, match=r"share of validation subjects is .*; expected 0 <= share < 1"):
         by_subject(["a", "b", "c", "d"], folds=2, validation=share)

@@ -104,12 +104,12 @@ def test_the_hash_is_that_of_the_content(tmp_path: Path) -> None:
     ("recordings", "message"),
     [
         ([], "no recordings to prepare for 'd'"),
-        ([make("a"), make("b"), make("a", 9)], "two recordings are named 'a'; names are unique in a corpus"),
+        ([make("a"), make("b"), make("a", 9)], "two recordings are named 'a'; expected different names in a corpus"),
         (
             [make("a"), make("b", channels=ACCELEROMETER + GYROSCOPE)],
-            "recording 'b' has channels acc_x, acc_y, acc_z, gyro_x, .*; the store so far has acc_x, acc_y, acc_z; ",
+            "recording 'b' has the channels acc_x, acc_y, acc_z, gyro_x, .*, and those before have acc_x, acc_y, acc_z; ",
         ),
-        ([make("a"), make("b", channels=ACCELEROMETER[::-1])], "recording 'b' has channels acc_z, acc_y, acc_x; "),
+        ([make("a"), make("b", channels=ACCELEROMETER[::-1])], "recording 'b' has the channels acc_z, acc_y, acc_x, and "),
     ],
     ids=["none", "one name twice", "other channels", "other order of channels"],
 )
@@ -170,7 +170,7 @@ def flip(path: Path) -> None:
         (lambda f: rewrite(f, lambda m: m.pop("hash")), "does not match its hash; prepare it"),
         (
             lambda f: rewrite(f, lambda m: m.update(format=1), rehash=True),
-            "it is of store format 1, and this version reads format 2; prepare it again",
+            "its store format is 1, and this version reads format 2; prepare it again",
         ),
         (
             lambda f: os.truncate(f / MOMENTS, 4),
@@ -184,7 +184,7 @@ def flip(path: Path) -> None:
         (lambda f: (f / MANIFEST).write_text("{"), r"manifest\.json' is damaged or altered: .*; prepare it again"),
         (
             lambda f: (f / MANIFEST).write_text("[1]"),
-            "damaged or altered: it is no manifest of a store; prepare it again",
+            "damaged or altered: it is not the manifest of a store; prepare it again",
         ),
         (lambda f: (f / MANIFEST).write_text(""), "damaged or altered: .*; prepare it again"),
         (lambda f: (f / MANIFEST).write_bytes(b"\xff\xfe{}"), r"manifest\.json' is damaged: .*; prepare it again"),
@@ -398,7 +398,7 @@ def test_parts_of_another_source_or_reader_are_never_taken_over(
     (tmp_path / "mended").touch()
     log.unlink()
     if change == "code":
-        monkeypatch.setattr(prepare_module, "_reading_code", lambda: {"store.py": "other"})
+        monkeypatch.setattr(prepare_module, "reading_code", lambda: {"store.py": "other"})
     if change == "parts":
         parts[0] = parts[0]._replace(name="w")
     how |= {"source": {"source_key": "other"}, "rate": {"rate_hz": 25.0}, "dataset": {"dataset": "e"}}.get(change, {})
@@ -409,7 +409,7 @@ def test_parts_of_another_source_or_reader_are_never_taken_over(
 
 
 def test_the_code_that_reads_is_all_of_the_readers() -> None:
-    known = prepare_module._reading_code()
+    known = prepare_module.reading_code()
     assert {
         "storage/files.py",
         "data/recording.py",
@@ -567,10 +567,10 @@ def test_a_caller_who_stops_early_finds_the_finished_parts_next_time(tmp_path: P
 @pytest.mark.parametrize(
     ("second", "message"),
     [
-        (make("a0"), "two recordings are named 'a0'; names are unique in a corpus"),
+        (make("a0"), "two recordings are named 'a0'; expected different names in a corpus"),
         (
             make("b0", channels=GYROSCOPE),
-            "recording 'b0' has channels gyro_x, gyro_y, gyro_z; the store so far has acc_",
+            "recording 'b0' has the channels gyro_x, gyro_y, gyro_z, and those before have acc_",
         ),
     ],
 )

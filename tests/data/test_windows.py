@@ -182,7 +182,7 @@ def test_statistics_are_numpys_over_the_same_windows(store: Store) -> None:
 def test_a_channel_that_never_changes_and_no_windows_at_all_have_no_statistics(windows: Windows) -> None:
     values = windows.values[0].clone()
     values.reshape(18, 6, 1000)[:, 4] = 0.1
-    with pytest.raises(ValueError, match="channel gyro_y never changes in these 342 windows: the sensor was off"):
+    with pytest.raises(ValueError, match="channel gyro_y is constant in these 342 windows: the sensor was off"):
         dataclasses.replace(windows, values=(values,)).statistics()
     with pytest.raises(ValueError, match="no windows of 'synthetic'"):
         windows[[]].statistics()
@@ -195,8 +195,8 @@ def test_a_channel_that_never_changes_and_no_windows_at_all_have_no_statistics(w
         ({"overlap": -0.1}, "overlap is -0.1; expected 0 <= overlap < 1"),
         ({"overlap": float("nan")}, "overlap is nan; expected 0 <= overlap < 1"),
         ({"channels": ["acc_x", "mag_x"]}, "'synthetic' has no channel mag_x; it has acc_x, acc_y, acc_z, gyro_x"),
-        ({"channels": []}, "'synthetic' has no channel (none asked for); it has acc_x"),
-        ({"channels": ["acc_x", "acc_x"]}, "a channel is asked for twice: acc_x, acc_x"),
+        ({"channels": []}, "'synthetic' has no channel (none is named); it has acc_x"),
+        ({"channels": ["acc_x", "acc_x"]}, "a channel is named twice: acc_x, acc_x"),
         ({"seconds": 20.02}, "no labelled window of 20.02 s fits in 'synthetic': its longest recording lasts 20 s;"),
         ({"seconds": 21.0, "label": None}, "no window of 21 s fits in 'synthetic': its longest recording lasts 20 s;"),
         *(
@@ -278,9 +278,9 @@ def test_what_cannot_be_joined(windows: Windows, other: Windows, store: Store) -
     assert join([windows]).y is None and torch.equal(join([windows]).array(), windows.array())
     with pytest.raises(ValueError, match="no windows to join"):
         join([])
-    with pytest.raises(ValueError, match="a corpus is joined twice: synthetic, synthetic"):
+    with pytest.raises(ValueError, match="a corpus occurs twice: synthetic, synthetic"):
         join([windows, windows])
-    with pytest.raises(ValueError, match="'synthetic' does not go with 'other': windows of 1 s instead of 2 s"):
+    with pytest.raises(ValueError, match="'synthetic' cannot be joined with 'other': windows of 1 s instead of 2 s"):
         join([other, cut(store, seconds=1.0)])
 
 
@@ -351,14 +351,14 @@ def test_asked_for_at_whole_blocks_windows_know_their_variance(ragged: Store) ->
 @pytest.mark.parametrize(
     ("starts", "message"),
     [
-        ({"r9": [0.0]}, "starts names 'r9', which is no recording of 'ragged'"),
+        ({"r9": [0.0]}, "starts names 'r9', which is not a recording of 'ragged'"),
         ({"r0": [12.13]}, "from 12.13 s on does not fit in recording 'r0' of 14.02 s; leave it out of starts"),
         ({"r0": [1.0, -0.1]}, "a window of 2 s from -0.1 s on does not fit"),
         ({"r0": [float("nan")]}, "a window of 2 s from nan s on does not fit"),
         ({"r0": [float("inf")]}, "a window of 2 s from inf s on does not fit"),
         ({"r2": [0.0]}, "a window of 2 s from 0 s on does not fit in recording 'r2' of 1.98 s"),
-        ({}, "starts holds no second at which a window of 'ragged' could begin"),
-        ({"r0": []}, "starts holds no second"),
+        ({}, "starts names no second at which a window of 'ragged' could begin"),
+        ({"r0": []}, "starts names no second"),
     ],
 )  # fmt: skip
 def test_starts_that_do_not_fit_are_refused(ragged: Store, starts: dict, message: str) -> None:
@@ -420,9 +420,9 @@ def test_windows_are_given_the_vectors_of_their_recording_and_time(store: Store,
         assert torch.allclose(paired.paired[name][there].norm(dim=1), torch.ones(int(there.sum())))
     row = int(np.flatnonzero((windows.recording == 2) & (windows.start_s == 3))[0])
     inside = (given["video"].recording == 2) & (given["video"].start_s > 2.95) & (given["video"].start_s < 4.95)
-    mean = given["video"].vectors[inside].mean(axis=0)
+    mean = given["video"].embeddings[inside].mean(axis=0)
     np.testing.assert_allclose(paired.paired["video"][row], mean / np.linalg.norm(mean), atol=1e-6)
-    said = given["text"].vectors[(given["text"].recording == 2) & (given["text"].start_s == 3)][0]
+    said = given["text"].embeddings[(given["text"].recording == 2) & (given["text"].start_s == 3)][0]
     np.testing.assert_allclose(paired.paired["text"][row], said / np.linalg.norm(said), atol=1e-6)
     assert not windows.paired and torch.equal(paired.array(), windows.array())
     some = paired[::7]
@@ -473,7 +473,7 @@ def test_content_and_identity_know_the_pairs(store: Store, windows: Windows) -> 
 
 def test_pairs_of_something_else_are_refused(store: Store, windows: Windows, ragged: Store, other: Windows) -> None:
     given = {"text": vectors(store)}
-    with pytest.raises(ValueError, match="the windows are of 'synthetic' and the store of 'ragged'"):
+    with pytest.raises(ValueError, match="the windows are of 'synthetic' and the store is of 'ragged'"):
         attach(windows, ragged, given)
     with pytest.raises(
         ValueError, match=r"the windows are of 'synthetic\+other' and the store of 'synthetic'; join after"
@@ -512,7 +512,8 @@ def test_joined_corpora_keep_their_pairs_and_lack_what_they_lack(
         own, paired={"text": torch.ones(len(other), 5)}, present={"text": torch.ones(len(other)) > 0}
     )
     with pytest.raises(
-        ValueError, match="'text' has different numbers of numbers: 4 in 'synthetic', 5 in 'other'; pair them"
+        ValueError,
+        match="the embeddings 'text' have different dimensions: 4 in 'synthetic', 5 in 'other'; compute them",
     ):
         join([paired, wide])
 

@@ -22,7 +22,7 @@ import pytest
 from otolith.cli import console, main
 from otolith.datasets import DATASETS, download
 from otolith.datasets.card import Dataset, Remote
-from otolith.datasets.download import Progress, accepted, fetch
+from otolith.datasets.download import DownloadProgress, accepted, fetch
 from otolith.storage.files import sha256
 
 DATA = np.random.default_rng(0).bytes(20_000)
@@ -112,7 +112,7 @@ def corpus(*remotes: Remote, **changes: object) -> Dataset:
     return dataclasses.replace(DATASETS["synthetic"], remotes=remotes, terms="https://example.org/terms", **changes)
 
 
-def one(site: Site, folder: Path, **known: object) -> list[Progress]:
+def one(site: Site, folder: Path, **known: object) -> list[DownloadProgress]:
     """Fetches x.bin; what is known of it are its size and hash unless said otherwise."""
     remote = Remote(site.url + "/x.bin", "x.bin", **{"bytes": len(DATA), "sha256": HASH, **known})
     return list(fetch(corpus(remote), folder, accept=True))
@@ -137,7 +137,7 @@ def test_a_file_comes_whole_with_every_step_told_and_not_twice(site: Site, tmp_p
     plain = tmp_path / "plain"
     plain.touch()
     assert (tmp_path / "x.bin").stat().st_mode == plain.stat().st_mode
-    assert one(site, tmp_path) == [Progress("x.bin", 20_000, 20_000)]
+    assert one(site, tmp_path) == [DownloadProgress("x.bin", 20_000, 20_000)]
     assert len(site.asked) == 1
     assert capfd.readouterr() == ("", "")  # pooch, too, says nothing
 
@@ -329,7 +329,7 @@ def test_a_file_without_a_declared_length(site: Site, tmp_path: Path) -> None:
     assert (tmp_path / "x.bin").read_bytes() == DATA
     (tmp_path / "x.bin").unlink()
     site.answers = [{"cut": 7_008}]  # after the first of two chunks
-    assert one(site, tmp_path, **UNKNOWN)[-2] == Progress("x.bin", 20_000, 20_000)  # the continuation says of how many
+    assert one(site, tmp_path, **UNKNOWN)[-2] == DownloadProgress("x.bin", 20_000, 20_000)
     assert ranges(site)[2] == "bytes=7000-"
     with pytest.raises(ValueError, match=r"sends more than the 19,999 bytes of 'x\.bin'"):
         one(site, tmp_path / "other", bytes=19_999)
@@ -412,7 +412,7 @@ def test_a_first_download_without_a_hash_is_remembered_and_later_ones_must_equal
         f"x.bin: no hash is published; SHA-256 {HASH} is remembered in SHA256SUMS"
     )
     assert (tmp_path / "SHA256SUMS").read_text() == f"{other}{HASH}  x.bin\n"
-    assert one(site, tmp_path, **UNKNOWN) == [Progress("x.bin", 20_000, 20_000)]
+    assert one(site, tmp_path, **UNKNOWN) == [DownloadProgress("x.bin", 20_000, 20_000)]
     path = tmp_path / "x.bin"
     path.write_bytes(DATA[::-1])
     with pytest.raises(
@@ -487,7 +487,7 @@ def packed(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> byt
     return file.getvalue()
 
 
-def archive(site: Site, folder: Path, data: bytes, **known: object) -> list[Progress]:
+def archive(site: Site, folder: Path, data: bytes, **known: object) -> list[DownloadProgress]:
     site.files["/x.zip"] = data
     return list(fetch(corpus(Remote(site.url + "/x.zip", "x.zip", **known)), folder, accept=True))
 
@@ -581,7 +581,7 @@ import dataclasses, sys
 from pathlib import Path
 from otolith.datasets import DATASETS
 from otolith.datasets.card import Remote
-from otolith.download import fetch
+from otolith.datasets.download import fetch
 dataset = dataclasses.replace(DATASETS["synthetic"], remotes=(Remote(sys.argv[1], "x.bin"),))
 for step in fetch(dataset, Path(sys.argv[2]), accept=True):
     print(step.done, flush=True)

@@ -117,7 +117,7 @@ GOOD = mat(d_iner=values(1, 1, 1))
         (GOOD[:200] + bytes(len(GOOD) - 200), "cannot be read as a MATLAB 5 file"),
         (b"", "cannot be read as a MATLAB 5 file"),
         (b"\x89HDF\r\n\x1a\n" + bytes(500), "cannot be read as a MATLAB 5 file"),
-        (mat(d_iner=np.full((5, 6), np.nan)), "recording 'a1_s1_t1': time step 0 holds a value that is not finite"),
+        (mat(d_iner=np.full((5, 6), np.nan)), "recording 'a1_s1_t1': time step 0 has a value that is not finite"),
     ],
     ids=[
         "a skeleton",
@@ -225,7 +225,7 @@ def test_zip_files_side_by_side_give_the_same(beside: Path, tmp_path: Path) -> N
         again = other[name]
         assert companion.narrations == again.narrations and bool(companion.video_stream) == bool(again.video_stream)
         for a, b in zip(companion.sensor_streams.values(), again.sensor_streams.values(), strict=True):
-            np.testing.assert_array_equal(a.vectors, b.vectors)
+            np.testing.assert_array_equal(a.values, b.values)
         if companion.video_stream and again.video_stream:
             for x, y in zip(
                 companion.video_stream.frames([0.0, 0.3]), again.video_stream.frames([0.0, 0.3]), strict=True
@@ -265,13 +265,13 @@ def test_depth_is_rendered_as_the_person_alone_near_parts_bright() -> None:
 def test_the_skeleton_is_how_joints_have_moved_seen_from_the_hips(beside: Path) -> None:
     found = by_name(beside)
     track = found["a1_s1_t1"].sensor_streams["skeleton"]
-    assert track.vectors.shape == (6, 60) and track.vectors.dtype == np.float32
+    assert track.values.shape == (6, 60) and track.values.dtype == np.float32
     np.testing.assert_allclose(track.time_s, (np.arange(6) + 0.5) / 6 * 21 / 50)
     raw = joints(1, 1)
     trunk = np.linalg.norm(raw[1, :, 0] - raw[3, :, 0])
     expected = np.zeros((6, 20, 3))
     expected[:, 11, 2] = -np.arange(6) / 10 / trunk
-    np.testing.assert_allclose(track.vectors.reshape(6, 20, 3), expected, atol=1e-6)
+    np.testing.assert_allclose(track.values.reshape(6, 20, 3), expected, atol=1e-6)
 
 
 DEPTH = mat(d_depth=depth(1, 1))

@@ -337,7 +337,7 @@ def embed_pairs(data: Path, corpus: str, words: Sequence[str]) -> None:
         )
         for entry, word in zip(store.entries, words, strict=True)
     ]
-    list(paired.compute(multimodal_data, store, paired.folder_of(data, corpus), text=WORDS, image=None))
+    list(paired.embed(multimodal_data, store, paired.folder_of(data, corpus), text=WORDS, image=None))
 
 
 @pytest.fixture(scope="module")

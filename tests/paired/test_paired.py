@@ -25,7 +25,7 @@ from otolith.data.recording import ACCELEROMETER, Recording
 from otolith.data.store import Store
 from otolith.datasets import DATASETS
 from otolith.datasets.card import Dataset
-from otolith.paired import ImageEncoder, PairedEmbeddings, TextEncoder, clean_narration, compute, load
+from otolith.paired import ImageEncoder, PairedEmbeddings, TextEncoder, clean_narration, embed, load
 
 transformers = pytest.importorskip("transformers")
 
@@ -55,7 +55,7 @@ def test_vectors_do_not_depend_on_their_neighbours_nor_on_the_order(minilm: Text
     np.testing.assert_allclose(np.concatenate([minilm([text]) for text in texts]), many, atol=2e-6)
     assert minilm([]).shape == (0, 384)
     assert np.isfinite(minilm(["", "word " * 2000])).all()
-    with pytest.raises(ValueError, match="expected a list of texts, found one text"):
+    with pytest.raises(ValueError, match="found one text, expected a list of texts"):
         minilm("walk")
 
 
@@ -284,17 +284,17 @@ def damage(folder: Path, how: str) -> None:
 
 
 MESSAGES = {
-    "no config": "holds no config.json; it is no folder of a transformers model",
+    "no config": "has no config.json; it is not the folder of a transformers model",
     "half a config": "config.json' is damaged",
     "a config of nothing": "names no model_type",
-    "an unknown kind": "cannot be loaded|of the kind 'none such'",
-    "no weights": r"holds no weights: expected model\.safetensors or pytorch_model\.bin",
+    "an unknown kind": "cannot be loaded|of type 'none such'",
+    "no weights": r"has no weights: expected model\.safetensors or pytorch_model\.bin",
     "half the weights": "cannot be loaded",
     "empty weights": "cannot be loaded",
-    "some weights gone": r"is not what its config\.json says: its weights lack \d+ of .* which would stay random",
+    "some weights gone": r"the weights of .* do not fit its config\.json: \d+ are missing",
     "other shapes": "cannot be loaded",
     "no number": "not finite: its weights are damaged",
-    "code of its own": "cannot be loaded|of the kind 'own'",
+    "code of its own": "cannot be loaded|of type 'own'",
 }
 
 
@@ -313,7 +313,7 @@ def test_parts_of_a_folder_that_are_missing_or_wrong_are_named(bert: Path, clip:
     (folder / "modules.json").write_text(
         json.dumps([{"path": "", "type": "a.Transformer"}, {"path": "2", "type": "a.Dense"}])
     )
-    with pytest.raises(ValueError, match="ends in a layer 'Dense', which is not supported"):
+    with pytest.raises(ValueError, match="has a layer 'Dense', which is not supported"):
         paired.text_encoder(str(folder))
     (folder / "modules.json").unlink()
     (folder / "1_Pooling").mkdir()
@@ -335,9 +335,7 @@ def test_parts_of_a_folder_that_are_missing_or_wrong_are_named(bert: Path, clip:
             )
         with pytest.raises(ValueError, match=message):
             paired.text_encoder(str(folder))
-    with pytest.raises(
-        ValueError, match="is a model of the kind 'bert'; image encoders are 'efficientnet-lite0' and CLIP"
-    ):
+    with pytest.raises(ValueError, match="is a model of type 'bert'; image encoders are 'efficientnet-lite0' and CLIP"):
         paired.image_encoder(str(folder))
 
 
@@ -357,7 +355,9 @@ def test_a_clip_that_does_not_say_how_pictures_are_prepared_is_refused(
     folder = copy(clip)
     file = folder / "preprocessor_config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
-    with pytest.raises(ValueError, match=r"does not say how its pictures are prepared: expected size, crop_size"):
+    with pytest.raises(
+        ValueError, match=r"does not describe the preprocessing of its images: expected size, crop_size"
+    ):
         paired.image_encoder(str(folder))
 
 
@@ -469,7 +469,7 @@ def test_pictures_are_taken_a_batch_at_a_time() -> None:
         (np.zeros((4, 4, 3), np.float32), r"float32 \(4, 4, 3\)"),
         (np.zeros((0, 4, 3), np.uint8), r"uint8 \(0, 4, 3\)"),
         (np.zeros((1, 1 << 14, 3), np.uint8), r"\(1, 16384, 3\)"),
-        (np.zeros((4, 200, 3), np.uint8), "200 pixels wide and 4 high: one side is over 20 others"),
+        (np.zeros((4, 200, 3), np.uint8), "200 pixels wide and 4 high; expected a ratio of sides up to 20"),
     ],
 )
 def test_what_is_no_picture_is_refused(lite: ImageEncoder, picture: np.ndarray, message: str) -> None:
@@ -490,12 +490,12 @@ def slow(vectors: PairedEmbeddings, recording: int, begin: float, seconds: float
         start, stop = round(float(vectors.start_s[k]) * 1e6), round(float(vectors.stop_s[k]) * 1e6)
         if vectors.reduce == "mean":
             if micro[0] <= start < micro[1]:
-                total += vectors.vectors[k]
+                total += vectors.embeddings[k]
         else:
             overlap = min(max(stop, start + 1), micro[1]) - max(start, micro[0])
             rank = (-overlap, abs(start + max(stop, start + 1) - micro[0] - micro[1]), k)
             if overlap > 0 and (best is None or rank < best):
-                best, total = rank, vectors.vectors[k].astype(float)
+                best, total = rank, vectors.embeddings[k].astype(float)
     return total / max(np.linalg.norm(total), 1e-12)
 
 
@@ -513,7 +513,7 @@ def test_the_vectors_of_windows_are_those_of_a_slow_loop(
     vectors = random.normal(size=(80, 5)).astype(np.float32)
     made = PairedEmbeddings("m", recording, start[order], start[order] + length, vectors, reduce, "s", {})
     where, begin = random.integers(0, 6, 120), random.integers(0, 100, 120) / 10
-    values, present = made.for_subjects(where, begin, 2.0)
+    values, present = made.for_windows(where, begin, 2.0)
     assert values.dtype == np.float32 and present.dtype == bool
     expected = np.stack([slow(made, r, b, 2.0) for r, b in zip(where, begin, strict=True)])
     np.testing.assert_allclose(values, expected, atol=1e-6)
@@ -525,14 +525,14 @@ def test_a_window_holds_its_start_and_not_its_end_however_times_were_rounded() -
     times = np.arange(100) / 10
     made = PairedEmbeddings("m", np.zeros(100, int), times, times, np.eye(100, dtype=np.float32), "mean", "s", {})
     for begin in range(80):
-        values, _ = made.for_subjects(np.array([0]), np.array([begin * 0.1]), 0.1 * 20)
+        values, _ = made.for_windows(np.array([0]), np.array([begin * 0.1]), 0.1 * 20)
         np.testing.assert_array_equal(np.flatnonzero(values[0]), np.arange(begin, begin + 20))
 
 
 def test_means_are_of_vectors_that_were_not_normalised() -> None:
     vectors = np.array([[3, 0], [0, 1]], np.float32)
     made = PairedEmbeddings("m", np.zeros(2, int), np.array([0.0, 1.0]), np.array([0.0, 1.0]), vectors, "mean", "s", {})
-    values, present = made.for_subjects(np.array([0, 0]), np.array([0.0, 5.0]), 2.0)
+    values, present = made.for_windows(np.array([0, 0]), np.array([0.0, 5.0]), 2.0)
     np.testing.assert_allclose(values, [[3 / 10**0.5, 1 / 10**0.5], [0, 0]], rtol=1e-6)
     assert present.tolist() == [True, False]
 
@@ -588,8 +588,8 @@ class Counting:
         yield MultimodalData("b", (), VideoStream("film", -20.0, 2.0, self.frames))
 
 
-def run(by: Counting, store: Store, folder: Path, **how: Any) -> list[paired.Progress]:
-    return list(compute(by.multimodal_data(), store, folder, text=by.text, image=by.image, **how))
+def run(by: Counting, store: Store, folder: Path, **how: Any) -> list[paired.EmbedProgress]:
+    return list(embed(by.multimodal_data(), store, folder, text=by.text, image=by.image, **how))
 
 
 def test_each_modality_is_a_file_that_says_how_it_was_made(three: Store, tmp_path: Path) -> None:
@@ -601,15 +601,15 @@ def test_each_modality_is_a_file_that_says_how_it_was_made(three: Store, tmp_pat
     assert text.about == {"dim": 3, "encoder": "words", "sha256": "w"} and text.reduce == "cover"
     assert text.recording.tolist() == [0, 0, 2]
     assert (text.start_s.tolist(), text.stop_s.tolist()) == ([0, 1, 2], [2, 4, 60])
-    np.testing.assert_allclose(np.linalg.norm(text.vectors, axis=1), 1, rtol=1e-6)
-    np.testing.assert_array_equal(text.vectors[0], text.vectors[2])
+    np.testing.assert_allclose(np.linalg.norm(text.embeddings, axis=1), 1, rtol=1e-6)
+    np.testing.assert_array_equal(text.embeddings[0], text.embeddings[2])
     assert video.about == {"dim": 2, "encoder": "looks", "sha256": "w", "fps": 10.0} and video.reduce == "mean"
     assert by.pictures == len(video) == 20 + 695  # 2 s of b; of c, what is left of its 70 s after 0.5
     np.testing.assert_allclose(video.start_s[:20], np.arange(20) / 10)
     np.testing.assert_allclose(video.start_s[20:], np.arange(5, 700) / 10)
-    np.testing.assert_array_equal(video.vectors[:, 0], np.rint(video.start_s * 2) % 256)  # not normalised
+    np.testing.assert_array_equal(video.embeddings[:, 0], np.rint(video.start_s * 2) % 256)  # not normalised
     assert [len(times) for times in by.asked] == [595, 100, 20]  # a minute at a time
-    np.testing.assert_array_equal(pose.vectors, np.arange(16).reshape(8, 2))
+    np.testing.assert_array_equal(pose.embeddings, np.arange(16).reshape(8, 2))
     assert pose.about == {"dim": 2} and pose.reduce == "mean"
     assert [f"{s.done}/{s.of} {s.recording}" for s in steps] == ["0/3 c", "0/3 c", "1/3 c", "2/3 a", "2/3 b", "3/3 b"]
     assert steps[-1].made == 2 + 715 and steps[-1].kept == 0
@@ -637,7 +637,7 @@ def test_only_pictures_near_narrations_are_looked_at(three: Store, tmp_path: Pat
 def test_a_run_that_was_stopped_goes_on_and_comes_to_the_same(three: Store, tmp_path: Path, after: int) -> None:
     run(Counting(), three, tmp_path / "whole")
     first = Counting()
-    steps = compute(first.multimodal_data(), three, tmp_path / "part", text=first.text, image=first.image)
+    steps = embed(first.multimodal_data(), three, tmp_path / "part", text=first.text, image=first.image)
     for _ in range(after):
         next(steps)
     steps.close()
@@ -656,9 +656,9 @@ KILLED = """
 import os, sys
 from pathlib import Path
 import torch
-from otolith.paired import TextEncoder, compute
-from otolith.recording import Companion, Narration
-from otolith.store import open_store
+from otolith.paired import TextEncoder, embed
+from otolith.data.multimodal import MultimodalData, Narration
+from otolith.data.store import open_store
 
 def encode(texts):
     if "sits" in texts:
@@ -666,8 +666,8 @@ def encode(texts):
     return torch.ones(len(texts), 3)
 
 store, folder = open_store(Path(sys.argv[1])), Path(sys.argv[2])
-beside = [Companion(name, (Narration(0.0, 1.0, words),)) for name, words in (("a", "walks"), ("b", "sits"))]
-for _ in compute(beside, store, folder, text=TextEncoder("words", "w", 3, encode), image=None):
+beside = [MultimodalData(name, (Narration(0.0, 1.0, words),)) for name, words in (("a", "walks"), ("b", "sits"))]
+for _ in embed(beside, store, folder, text=TextEncoder("words", "w", 3, encode), image=None):
     pass
 """
 
@@ -682,9 +682,9 @@ def test_a_killed_process_leaves_what_it_had_finished_and_its_successor_sweeps(t
         path.write_bytes(b"half")
     by = Counting()
     beside = [MultimodalData(name, (Narration(0.0, 1.0, words),)) for name, words in (("a", "walks"), ("b", "sits"))]
-    last = list(compute(beside, three, tmp_path, text=by.text, image=None))[-1]
+    last = list(embed(beside, three, tmp_path, text=by.text, image=None))[-1]
     assert by.texts == ["sits"] and (last.made, last.kept) == (1, 1)
-    np.testing.assert_allclose(load(tmp_path, "text", three).vectors[0], 3**-0.5)  # the first process's
+    np.testing.assert_allclose(load(tmp_path, "text", three).embeddings[0], 3**-0.5)  # the first process's
     assert not any(path.exists() for path in half)
 
 
@@ -697,14 +697,14 @@ def test_a_corpuss_vectors_are_never_all_in_memory(three: Store, tmp_path: Path)
             yield MultimodalData(name, sensor_streams={"pose": SensorStream(np.linspace(0, 3, rows), vectors)})
 
     tracemalloc.start()
-    list(compute(long(), three, tmp_path, text=None, image=None))
+    list(embed(long(), three, tmp_path, text=None, image=None))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2.5 * 4 * rows * dim  # that which is written, the next one, and not all three
     found = load(tmp_path, "pose", three)
     assert found.recording.tolist() == [0] * rows + [1] * rows + [2] * rows
     for place, number in enumerate((1, 2, 0)):
-        assert found.vectors[place * rows : (place + 1) * rows, 0].tolist() == list(
+        assert found.embeddings[place * rows : (place + 1) * rows, 0].tolist() == list(
             range(number, number + rows * dim, dim)
         )
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["pose.safetensors"]
@@ -719,7 +719,8 @@ def test_what_is_kept_is_known_by_content(three: Store, tmp_path: Path) -> None:
         recordings(2.0), tmp_path / "other", dataset="three"
     )  # another preparation: the same words and pictures
     with pytest.raises(
-        ValueError, match=r"'.*text\.safetensors' was made for another preparation of 'three'; run again: otolith pair"
+        ValueError,
+        match=r"'.*text\.safetensors' was computed for another preparation of 'three'; run again: otolith pair",
     ):
         load(tmp_path, "text", other)
     run(again, other, tmp_path)
@@ -736,14 +737,14 @@ def test_pictures_are_known_by_their_own_time_and_not_by_the_recordings(three: S
     by = Counting()
     for offset in (0.0, 1.0, 0.0):
         film = MultimodalData("b", (), VideoStream("film", offset, 10.0, by.frames))
-        list(compute([film], three, tmp_path, text=None, image=by.image))
+        list(embed([film], three, tmp_path, text=None, image=by.image))
     assert [len(times) for times in by.asked] == [30, 20]  # the same file, found to begin a second later
 
 
 @pytest.mark.parametrize("how", ["cut", "empty", "other shape", "not finite"])
 def test_damaged_remains_are_made_again(three: Store, tmp_path: Path, how: str) -> None:
     run(Counting(), three, tmp_path)
-    expected = load(tmp_path, "video", three).vectors
+    expected = load(tmp_path, "video", three).embeddings
     for path in (tmp_path / ".cache").rglob("*.safetensors"):
         vectors = load_file(path)["vectors"]
         if how in ("cut", "empty"):
@@ -753,7 +754,7 @@ def test_damaged_remains_are_made_again(three: Store, tmp_path: Path, how: str) 
     by = Counting()
     run(by, three, tmp_path)
     assert by.pictures == 715 and by.texts == ["walks", "sits"]
-    np.testing.assert_array_equal(load(tmp_path, "video", three).vectors, expected)
+    np.testing.assert_array_equal(load(tmp_path, "video", three).embeddings, expected)
 
 
 def broken(times_s: Sequence[float]) -> Iterator[np.ndarray]:
@@ -779,22 +780,22 @@ def streams(streams: dict[str, SensorStream]) -> MultimodalData:
 @pytest.mark.parametrize(
     ("companion", "message"),
     [
-        (narrated((Narration(9.0, 10.0, "late"),)), r"'late' at 9\.00 to 10\.00 s lies outside recording 'b' of 3"),
-        (narrated((Narration(-3.0, -1.0, "early"),)), "lies outside recording 'b'"),
-        (narrated((Narration(2.0, 1.0, "x"),)), r"'x' of 'b' runs from 2\.0 to 1\.0 s; expected forwards in time"),
-        (narrated((Narration(float("nan"), 1.0, "x"),)), "runs from nan to"),
-        (filmed(VideoStream("f", 5.0, 9.0, broken)), r"beside 'b' run from 5\.00 to 9\.00 s, outside its 3\.00 s"),
-        (filmed(VideoStream("f", -5.0, -1.0, broken)), "outside its"),
-        (filmed(VideoStream("f", 0.0, 9.0, broken)), r"pictures beside 'b': 'film\.mp4' cannot be decoded"),
-        (filmed(VideoStream("f", 0.0, 9.0, short)), "pictures beside 'b': 1 came where 30 were asked for"),
-        (streams({"text": SensorStream(np.arange(2), WIDE)}), "track 'text' beside 'b': such a name is not free"),
-        (streams({"../x": SensorStream(np.arange(2), WIDE)}), r"track '\.\./x' beside 'b': such a name is not free"),
-        (streams({"emg": SensorStream(np.arange(3), WIDE)}), r"\(3,\) times and float32 \(2, 3\) vectors"),
-        (streams({"emg": SensorStream(np.arange(2), WIDE.astype(float))}), r"float64 \(2, 3\) vectors; expected f"),
-        (streams({"emg": SensorStream(np.array([1.0, 0.0]), WIDE)}), "times do not ascend, or something"),
-        (streams({"emg": SensorStream(np.arange(2), WIDE + np.nan)}), "something is not finite"),
-        (streams({"pose": SensorStream(np.arange(2), WIDE)}), "'pose' has 2 numbers beside 'a' and 3 beside 'b'"),
-        (MultimodalData("a"), "two companions are for recording 'a'"),
+        (narrated((Narration(9.0, 10.0, "late"),)), r"'late' at 9\.00 to 10\.00 s is outside recording 'b' of 3"),
+        (narrated((Narration(-3.0, -1.0, "early"),)), "is outside recording 'b'"),
+        (narrated((Narration(2.0, 1.0, "x"),)), r"'x' of 'b' is from 2\.0 to 1\.0 s; expected a start before the end"),
+        (narrated((Narration(float("nan"), 1.0, "x"),)), "is from nan to"),
+        (filmed(VideoStream("f", 5.0, 9.0, broken)), r"the video of 'b' lasts from 5\.00 to 9\.00 s, outside the 3\.00 s"),
+        (filmed(VideoStream("f", -5.0, -1.0, broken)), "outside the"),
+        (filmed(VideoStream("f", 0.0, 9.0, broken)), r"the video of 'b': 'film\.mp4' cannot be decoded"),
+        (filmed(VideoStream("f", 0.0, 9.0, short)), "the video of 'b' gave 1 frames; expected 30"),
+        (streams({"text": SensorStream(np.arange(2), WIDE)}), "sensor stream 'text' of 'b': the name is reserved or invalid"),
+        (streams({"../x": SensorStream(np.arange(2), WIDE)}), r"sensor stream '\.\./x' of 'b': the name is reserved"),
+        (streams({"emg": SensorStream(np.arange(3), WIDE)}), r"\(3,\) times and float32 \(2, 3\) values"),
+        (streams({"emg": SensorStream(np.arange(2), WIDE.astype(float))}), r"float64 \(2, 3\) values; expected f"),
+        (streams({"emg": SensorStream(np.array([1.0, 0.0]), WIDE)}), "times do not ascend, or a value"),
+        (streams({"emg": SensorStream(np.arange(2), WIDE + np.nan)}), "a value is not finite"),
+        (streams({"pose": SensorStream(np.arange(2), WIDE)}), "'pose' has 2 dimensions in 'a' and 3 in 'b'"),
+        (MultimodalData("a"), "the recording 'a' has multimodal data twice"),
     ],
 )  # fmt: skip
 def test_companions_that_do_not_go_with_their_recording_are_refused(
@@ -803,24 +804,24 @@ def test_companions_that_do_not_go_with_their_recording_are_refused(
     by = Counting()
     beside = [next(c for c in by.multimodal_data() if c.recording == "a"), companion]
     with pytest.raises(ValueError, match=message):
-        list(compute(beside, three, tmp_path, text=by.text, image=by.image))
+        list(embed(beside, three, tmp_path, text=by.text, image=by.image))
     assert paired.modalities(tmp_path) == []  # nothing is half-written
 
 
 def test_companions_of_others_are_left_out_unless_there_are_no_more(three: Store, tmp_path: Path) -> None:
     by = Counting()
     others = [MultimodalData("z", (Narration(0, 1, "walks"),)), MultimodalData("b", (Narration(0, 1, "sits"),))]
-    assert list(compute(others, three, tmp_path, text=by.text, image=None))[-1].done == 1
+    assert list(embed(others, three, tmp_path, text=by.text, image=None))[-1].done == 1
     assert by.texts == ["sits"]
     for beside in (others[:1], [], [MultimodalData("b", (Narration(0, 1, "!"),))]):
-        with pytest.raises(ValueError, match="nothing to pair was found beside the 3 recordings of 'three'") as caught:
-            list(compute(beside, three, tmp_path / "none", text=by.text, image=None))
+        with pytest.raises(ValueError, match="no text, video or other sensors were found for the 3 recordings of 'three'") as caught:
+            list(embed(beside, three, tmp_path / "none", text=by.text, image=None))
         assert ("for others, such as 'z'" in str(caught.value)) == (beside == others[:1])
 
 
 def test_two_processes_do_not_compute_the_same(three: Store, tmp_path: Path) -> None:
     by = Counting()
-    first = compute(by.multimodal_data(), three, tmp_path, text=by.text, image=by.image)
+    first = embed(by.multimodal_data(), three, tmp_path, text=by.text, image=by.image)
     next(first)
     with pytest.raises(ValueError, match="is in use by another process"):
         run(by, three, tmp_path)
@@ -872,14 +873,14 @@ def alter(path: Path, how: str) -> None:
         ("cut", "is not a complete safetensors file"),
         ("no safetensors", "is not a complete safetensors file"),
         ("no header", "holds tensors but no Otolith header"),
-        ("another format", "it is of format 9, and this version reads format 1"),
+        ("another format", "its format is 9, and this version reads format 1"),
         ("another modality", "its header says 'video', 'cover'"),
         ("another rule", "its header says 'text', 'max'"),
-        ("no store", "was made for another preparation"),
-        ("not finite", "vectors that are not finite"),
+        ("no store", "was computed for another preparation"),
+        ("not finite", "embeddings that are not finite"),
         ("no times", "cannot be used: it lacks 'stop_s'"),
-        ("fewer times", "vectors and their times do not fit together"),
-        ("no order", "its vectors are not in order of time"),
+        ("fewer times", "it has not one time per embedding"),
+        ("no order", "its embeddings are not in order of time"),
         ("strange recordings", "it names recordings that the store does not have"),
         ("doubles", r"float64 \(3, 3\); expected float32"),
         ("deep", "cannot be used"),
@@ -896,7 +897,7 @@ def test_an_altered_file_is_refused(three: Store, tmp_path: Path, how: str, mess
 
 def test_vectors_that_were_never_made_are_asked_for(three: Store, tmp_path: Path) -> None:
     with pytest.raises(
-        FileNotFoundError, match=r"no vectors 'text' of 'three' .* \(there is nothing\); run: otolith pair three"
+        FileNotFoundError, match=r"no embeddings 'text' of 'three' .* \(found nothing\); run: otolith pair three"
     ):
         load(tmp_path, "text", three)
     run(Counting(), three, tmp_path)
@@ -947,8 +948,8 @@ def test_the_command_says_what_is_missing(card: None, tmp_path: Path) -> None:
         assert isinstance(error, (ValueError, FileNotFoundError)) and message in str(error)
     plain = DATASETS["synthetic"]
     prepare(plain.read(None), tmp_path / "synthetic", dataset="synthetic")
-    with pytest.raises(ValueError, match="nothing is known to lie beside the recordings of 'synthetic'"):
-        list(paired.pair(plain, None, tmp_path, text=None, image=None))
+    with pytest.raises(ValueError, match="the corpus 'synthetic' has no text, video or other sensors to embed"):
+        list(paired.precompute(plain, None, tmp_path, text=None, image=None))
 
 
 # Real data
@@ -964,7 +965,7 @@ def test_real_depth_pictures_and_words_become_vectors(
     store = prepare(some, tmp_path / "utd-mhad", dataset="utd-mhad")
     assert card.multimodal_data is not None
     here = (companion for companion in card.multimodal_data(source, "both", "all") if companion.recording in wanted)
-    list(compute(here, store, tmp_path / "paired", text=minilm, image=lite, fps=2.0))
+    list(embed(here, store, tmp_path / "paired", text=minilm, image=lite, fps=2.0))
     text, video, skeleton = (load(tmp_path / "paired", name, store) for name in ("text", "video", "skeleton"))
     assert len(text) == 3 and (text.dim, video.dim, skeleton.dim) == (384, 1280, 60)
     assert set(video.recording.tolist()) == {k for k, entry in enumerate(store.entries) if entry.name != "a4_s1_t2"}
@@ -972,4 +973,4 @@ def test_real_depth_pictures_and_words_become_vectors(
     names = [entry.name for entry in store.entries]
     clap, walk = names.index("a4_s1_t1"), names.index("a22_s1_t1")
     expected = minilm(["a person claps", "a person jogs"])
-    np.testing.assert_allclose(text.for_subjects(np.array([clap, walk]), np.zeros(2), 2.0)[0], expected, atol=1e-6)
+    np.testing.assert_allclose(text.for_windows(np.array([clap, walk]), np.zeros(2), 2.0)[0], expected, atol=1e-6)

@@ -103,7 +103,7 @@ def test_replacing_folder_leaves_everything_as_it_was_when_the_block_raises(tmp_
 KILLED = """
 import sys
 from pathlib import Path
-from otolith.files import replacing, replacing_folder
+from otolith.storage.files import replacing, replacing_folder
 kind, path = sys.argv[1], Path(sys.argv[2])
 with (replacing if kind == "file" else replacing_folder)(path) as part:
     target = part if kind == "file" else part / "x"
@@ -297,7 +297,7 @@ def test_a_missing_file_of_a_folder_is_called_that(tmp_path: Path) -> None:
 CLAIMING = """
 import sys
 from pathlib import Path
-from otolith.files import claimed
+from otolith.storage.files import claimed
 with claimed(Path(sys.argv[1])):
     print("claimed", flush=True)
     sys.stdin.read()

@@ -147,7 +147,7 @@ def pair(
     pictures = None if image == "none" else paired.image_encoder(image, device=device)
     selection: dict[str, Any] = {"fps": fps, "near_s": near, "placement": placement, "subset": subset}
     with progress(f"embedding {name}") as bar:
-        for at in paired.pair(dataset, source, data, text=words, image=pictures, **selection):
+        for at in paired.precompute(dataset, source, data, text=words, image=pictures, **selection):
             bar.update(f"embedding {name}: {at.recording}, {at.made:,} computed, {at.kept:,} kept", at.done, at.of)
     folder = paired.folder_of(data, name)
     for modality in paired.modalities(folder):

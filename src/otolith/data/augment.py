@@ -1,12 +1,12 @@
-"""Augmentations: pure functions on (batch, channels, time); every window of the batch gets its own draw.
+"""Augmentations: functions of (batch, channels, time) that draw separately for every window of the batch.
 
-They work in the signal's own units (g, rad/s), before an encoder standardises, because only there a rotation is a
-rotation. Channels come in groups of three axes (accelerometer, then gyroscope); a rotation or an exchange of axes is the
-same for all groups of a window, as they sit in one case. All run on the tensor's device, and all take the generator
-their randomness comes from (None: torch's own).
+They are applied in the units of the signal (g, rad/s), before an encoder standardises it, because a rotation of
+standardised values is no rotation of the sensor. Channels come in groups of three axes (accelerometer, then gyroscope).
+One rotation or exchange of axes applies to all groups of a window, because the sensors share one case. All functions run
+on the tensor's device and take the random generator; None is torch's default generator.
 
-The eight transforms and their strengths: Saeed et al., IMWUT 2019, and Tang et al. 2020 (arXiv 2011.11542), as listed in
-Fortes Rey et al. 2023. Where their public code works on standardised values, ours works in g (see above).
+Source: the eight transforms and their strengths are those of Saeed et al., IMWUT 2019, and Tang et al. 2020 (arXiv
+2011.11542), as listed in Fortes Rey et al. 2023. Their public code works on standardised values, this module in g.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ X = Float[Tensor, "batch channels time"]
 
 
 def noise(x: X, *, sd: float = 0.05, generator: torch.Generator | None = None) -> X:
-    """Adds independent normal noise to every value."""
+    """Add independent normal noise to every value."""
     return x + sd * _normal(x.shape, x, generator)
 
 
 def scaling(x: X, *, sd: float = 0.1, common: bool = False, generator: torch.Generator | None = None) -> X:
-    """Multiplies by a factor drawn from N(1, sd), constant over time; one a channel, or one a window if `common`."""
+    """Multiply by a factor from N(1, sd), constant over time; one per channel, or one per window if `common`."""
     factors = 1 + sd * _normal((len(x), 1 if common else x.shape[1], 1), x, generator)
     return x * factors
 
 
 def rotation(x: X, *, sd_degrees: float | None = None, generator: torch.Generator | None = None) -> X:
-    """Turns the sensor in its place.
+    """Rotate the sensor.
 
     Args:
         x: windows whose channels are groups of three axes.
-        sd_degrees: angle drawn from N(0, sd) about a random axis, which keeps most of gravity's direction; None: uniform
-            over all rotations, which throws it away.
-        generator: the randomness.
+        sd_degrees: standard deviation of the angle about a random axis; small angles keep most of the direction of
+            gravity. None: uniform over all rotations, which removes that direction.
+        generator: random generator.
 
     Raises:
         ValueError: the number of channels is not a multiple of three.
@@ -59,19 +59,19 @@ def rotation(x: X, *, sd_degrees: float | None = None, generator: torch.Generato
 
 
 def negation(x: X, *, generator: torch.Generator | None = None) -> X:
-    """Turns the sign of every value. Nothing is drawn."""
+    """Change the sign of every value; deterministic."""
     del generator
     return -x
 
 
 def time_flip(x: X, *, generator: torch.Generator | None = None) -> X:
-    """Plays the window backwards. Nothing is drawn."""
+    """Reverse the window in time; deterministic."""
     del generator
     return x.flip(2)
 
 
 def permutation(x: X, *, pieces: int = 4, generator: torch.Generator | None = None) -> X:
-    """Cuts each window at random points into `pieces` and shuffles them.
+    """Cut each window at random points into `pieces` and shuffle them.
 
     Raises:
         ValueError: more pieces than time steps.
@@ -79,7 +79,7 @@ def permutation(x: X, *, pieces: int = 4, generator: torch.Generator | None = No
     batch, _, time = x.shape
     if not 1 <= pieces <= time:
         raise ValueError(f"cannot cut {time} time steps into {pieces} pieces")
-    # pieces - 1 different cut points in 1 .. time - 1: the first columns of a random order of them.
+    # pieces - 1 different cut points from 1 to time - 1: the first columns of a random permutation.
     cuts = _uniform((batch, time - 1), x, generator).argsort(dim=1)[:, : pieces - 1] + 1
     step = torch.arange(time, device=x.device)
     piece = (step[None, :, None] >= cuts[:, None, :]).sum(dim=2)
@@ -89,14 +89,14 @@ def permutation(x: X, *, pieces: int = 4, generator: torch.Generator | None = No
 
 
 def time_warp(x: X, *, sd: float = 0.2, knots: int = 4, generator: torch.Generator | None = None) -> X:
-    """Speeds each window up and down: its clock runs at a smooth random rate and still ends on its last time step.
+    """Warp the time of each window by a smooth random rate; its first and last time steps keep their places.
 
     The rate is a cubic spline through `knots` inner points and both ends, each drawn from N(1, sd).
     """
     batch, _, time = x.shape
     basis = torch.from_numpy(_spline_basis(time, knots)).to(x)
     rate = (1 + sd * _normal((batch, knots + 2), x, generator)) @ basis
-    clock = rate.clamp_min(0.05).cumsum(dim=1)  # a clock never runs backwards
+    clock = rate.clamp_min(0.05).cumsum(dim=1)  # time never runs backwards
     clock = (clock - clock[:, :1]) / (clock[:, -1:] - clock[:, :1]) * (time - 1)
     low = clock.floor().long().clamp(0, time - 2)
     share = (clock - low)[:, None, :]
@@ -105,7 +105,7 @@ def time_warp(x: X, *, sd: float = 0.2, knots: int = 4, generator: torch.Generat
 
 
 def channel_shuffle(x: X, *, generator: torch.Generator | None = None) -> X:
-    """Exchanges the axes at random, the same way in every group of three, so that units stay together.
+    """Permute the axes at random, in the same way in every group of three, so that units stay together.
 
     Raises:
         ValueError: the number of channels is not a multiple of three.
@@ -116,7 +116,7 @@ def channel_shuffle(x: X, *, generator: torch.Generator | None = None) -> X:
 
 
 def time_shift(x: X, *, share: float = 0.1, generator: torch.Generator | None = None) -> X:
-    """Moves each window by up to `share` of its length, either way; the end that comes in repeats the edge."""
+    """Shift each window by up to `share` of its length in either direction; the gap is filled with the edge value."""
     batch, _, time = x.shape
     shift = ((_uniform((batch, 1), x, generator) * 2 - 1) * share * time).round().long()
     order = (torch.arange(time, device=x.device) + shift).clamp(0, time - 1)
@@ -137,35 +137,35 @@ AUGMENTATIONS: dict[str, Callable[..., Tensor]] = {
 """Every augmentation by name."""
 
 
-def check_transforms(steps: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The steps as plain dictionaries, if every name and argument is known.
+def check_transforms(transforms: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return transforms as plain dictionaries, after every name and argument was checked.
 
     Raises:
-        ValueError: a step has no name, an unknown one, or an argument its augmentation does not take.
+        ValueError: a transform has no name, an unknown name, or an argument that its augmentation does not take.
     """
-    for step in steps:
-        name = step.get("name")
+    for transform in transforms:
+        name = transform.get("name")
         if name not in AUGMENTATIONS:
             raise ValueError(f"unknown augmentation {name!r}; known: {', '.join(AUGMENTATIONS)}")
         takes = [key for key in inspect.signature(AUGMENTATIONS[name]).parameters if key not in ("x", "generator")]
-        if unknown := [key for key in step if key not in ("name", *takes)]:
+        if unknown := [key for key in transform if key not in ("name", *takes)]:
             raise ValueError(
                 f"augmentation '{name}' takes no '{unknown[0]}'; it takes: {', '.join(takes) or 'nothing'}"
             )
-    return [dict(step) for step in steps]
+    return [dict(transform) for transform in transforms]
 
 
-def augment(x: X, steps: Sequence[Mapping[str, Any]], generator: torch.Generator | None = None) -> X:
-    """Applies augmentations one after another.
+def augment(x: X, transforms: Sequence[Mapping[str, Any]], generator: torch.Generator | None = None) -> X:
+    """Apply augmentations one after another.
 
     Args:
         x: (batch, channels, time).
-        steps: for each, its name and its arguments, for example `{"name": "rotation", "sd_degrees": 20}`.
-        generator: the randomness.
+        transforms: name and arguments of each, for example `{"name": "rotation", "sd_degrees": 20}`.
+        generator: random generator.
     """
-    for step in steps:
-        arguments = {key: value for key, value in step.items() if key != "name"}
-        x = AUGMENTATIONS[step["name"]](x, generator=generator, **arguments)
+    for transform in transforms:
+        arguments = {key: value for key, value in transform.items() if key != "name"}
+        x = AUGMENTATIONS[transform["name"]](x, generator=generator, **arguments)
     return x
 
 
@@ -179,12 +179,12 @@ def _uniform(shape: Sequence[int], like: Tensor, generator: torch.Generator | No
 
 def _groups(x: Tensor) -> Tensor:
     if x.shape[1] % 3:
-        raise ValueError(f"{x.shape[1]} channels are not groups of three axes, so the sensor cannot be turned")
+        raise ValueError(f"{x.shape[1]} channels are not groups of three axes, so the sensor cannot be rotated")
     return x.reshape(len(x), x.shape[1] // 3, 3, x.shape[2])
 
 
 def _matrix(quaternion: Tensor) -> Tensor:
-    """(batch, 3, 3) rotation matrices of unit quaternions (batch, 4), real part first."""
+    """Return the (batch, 3, 3) rotation matrices of (batch, 4) unit quaternions, real part first."""
     w, x, y, z = quaternion.unbind(dim=1)
     rows = [
         [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
@@ -196,6 +196,6 @@ def _matrix(quaternion: Tensor) -> Tensor:
 
 @functools.lru_cache(maxsize=16)
 def _spline_basis(time: int, knots: int) -> Any:
-    """(knots + 2, time): a spline is linear in the values at its knots, so this matrix evaluates any of them."""
+    """Return the (knots + 2, time) matrix that evaluates a cubic spline from the values at its knots."""
     at = np.linspace(0, time - 1, knots + 2)
     return CubicSpline(at, np.eye(knots + 2), axis=0)(np.arange(time)).T.copy()

@@ -14,7 +14,7 @@ from otolith.data.windows import SignalSpec, Windows
 from otolith.storage.files import fingerprint
 
 LATE_S = 0.1
-"""How much later a recording may end than a window asked for by its start; the window is moved back by that."""
+"""How many seconds a window with a given start may end after its recording; it is then moved back."""
 
 
 def cut(
@@ -28,20 +28,21 @@ def cut(
     subjects: Sequence[str] | None = None,
     starts: Mapping[str, Sequence[float]] | None = None,
 ) -> Windows:
-    """Cuts every recording of a store into windows; none crosses from one recording into the next.
+    """Cut every recording of a store into windows; no window crosses from one recording into the next.
 
     Args:
         store: the prepared corpus.
         seconds: length of a window.
-        overlap: share of a window that the next one repeats, 0 up to but not including 1.
-        channels: which, in which order; default all.
-        label: a window's label is that of most of its time steps (`majority`) or of its last (`last`); windows without
-            one are dropped. None keeps every window and no label.
-        labels: only windows that have one of these by that rule (by `majority`, if `label` is None); they alone are the
-            windows' `label_names` then, in the store's order. None: all.
-        subjects: only recordings of these people, for example those on whom settings are chosen. None: all.
-        starts: where windows begin, in seconds, by the recording's name, instead of regularly; recordings that are not
-            named give none. None: regularly.
+        overlap: share of a window that the next one repeats, from 0 up to but not including 1.
+        channels: names in order, or groups such as `acc` and `acc+gyro`; None: all channels.
+        label: rule for the label of a window: the label of most of its time steps (`majority`) or of its last one (`last`);
+            windows without a label are dropped. None: keep every window, without labels. Windows of a store without labels
+            have none.
+        labels: keep only windows with one of these labels by that rule (by `majority` if `label` is None); the
+            `label_names` are then these, in the order of the store. None: keep all.
+        subjects: cut only recordings of these subjects, for example those on which settings are selected. None: all.
+        starts: seconds at which windows begin, by name of the recording; recordings that are not named give no windows.
+            None: windows begin at regular intervals.
 
     Returns:
         The windows, in order of recording and time.
@@ -53,11 +54,7 @@ def cut(
     columns = _columns(store, names)
     contract = SignalSpec(store.rate_hz, names, seconds)
     hop = _hop(store, contract, overlap)
-    if label not in ("majority", "last", None):
-        raise ValueError(f"label is {label!r}; expected majority, last or None")
-    if not store.labels:
-        if labels is not None:
-            raise ValueError(f"'{store.dataset}' has no labels, so no window has one of those in labels")
+    if not store.labels and labels is None:
         label = None
     numbering = None if label is None and labels is None else _numbering(store, labels)
     subject_names = _subject_names(store, subjects)
@@ -79,13 +76,10 @@ def cut(
         subject.append(np.full(len(first), subject_names.index(entry.subject) if len(first) else 0))
     if not sum(map(len, offset)):
         raise ValueError(_no_window(store, contract, label, labels, starts, firsts))
-    how = {"store": store.hash, "seconds": seconds, "overlap": overlap, "channels": list(names), "label": label}
-    if labels is not None:
-        how["labels"] = [name for name in store.labels if name in labels]
-    if subjects is not None:
-        how["subjects"] = list(subject_names)
-    if starts is not None:
-        how["starts"] = [first.tolist() for first in firsts]
+    made_from = {"store": store.hash, "seconds": seconds, "overlap": overlap, "channels": list(names), "label": label}
+    made_from |= {} if labels is None else {"labels": [name for name in store.labels if name in labels]}
+    made_from |= {} if subjects is None else {"subjects": list(subject_names)}
+    made_from |= {} if starts is None else {"starts": [first.tolist() for first in firsts]}
     return Windows(
         values=(torch.from_numpy(store.values),),
         offset=torch.from_numpy(np.concatenate(offset)),
@@ -97,7 +91,7 @@ def cut(
         recording=np.concatenate(recording),
         start_s=np.concatenate(start),
         dataset=store.dataset,
-        cut_hash=fingerprint(how),
+        cut_hash=fingerprint(made_from),
         variance=np.concatenate(variance) if in_blocks else None,
         memmaps=(store.values,),
     )
@@ -134,7 +128,7 @@ def _no_window(
     """Return why no window was found."""
     seconds = contract.seconds
     if starts is not None and not sum(map(len, firsts)):
-        return f"starts holds no second at which a window of '{store.dataset}' could begin"
+        return f"starts names no second at which a window of '{store.dataset}' could begin"
     longest = max(entry.steps for entry in store.entries)
     if starts is not None or (labels is not None and contract.steps <= longest):
         where = "that starts asks for" if starts is not None else f"of {seconds:g} s"
@@ -147,9 +141,11 @@ def _no_window(
 
 
 def _numbering(store: Store, labels: Sequence[str] | None) -> np.ndarray:
-    """New number of each label number of the store, -1: dropped; the last entry is that of windows without a label."""
+    """Return the new number of each label number of the store, -1 to drop it; the last entry is for unlabelled windows."""
     if labels is None:
         return np.append(np.arange(len(store.labels)), -1)
+    if not store.labels:
+        raise ValueError(f"'{store.dataset}' has no labels, so no window has one of those in labels")
     if isinstance(labels, str) or not labels or (unknown := [name for name in labels if name not in store.labels]):
         asked = ", ".join(unknown) if labels and not isinstance(labels, str) else repr(labels)
         raise ValueError(f"'{store.dataset}' has no label {asked}; it has {', '.join(store.labels)}")
@@ -169,7 +165,7 @@ def _first_steps(
         firsts = [np.arange(0, entry.steps - length + 1, hop, dtype=np.int64) for entry in store.entries]
     else:
         if unknown := set(starts) - {entry.name for entry in store.entries}:
-            raise ValueError(f"starts names '{min(unknown)}', which is no recording of '{store.dataset}'")
+            raise ValueError(f"starts names '{min(unknown)}', which is not a recording of '{store.dataset}'")
         wanted = [np.asarray(starts.get(entry.name, ()), float) for entry in store.entries]
         firsts = [_steps_at(store, e, start_s, length) for e, start_s in zip(store.entries, wanted, strict=True)]
     if subjects is None:
@@ -192,14 +188,15 @@ def _steps_at(store: Store, entry: Entry, start_s: np.ndarray, length: int) -> n
 
 
 def _columns(store: Store, names: tuple[str, ...]) -> np.ndarray:
+    """Return the column of each channel in the store."""
     missing = [name for name in names if name not in store.channels]
     if missing or not names:
         raise ValueError(
-            f"'{store.dataset}' has no channel {', '.join(missing) or '(none asked for)'}; "
+            f"'{store.dataset}' has no channel {', '.join(missing) or '(none is named)'}; "
             f"it has {', '.join(store.channels)}"
         )
     if len(set(names)) != len(names):
-        raise ValueError(f"a channel is asked for twice: {', '.join(names)}")
+        raise ValueError(f"a channel is named twice: {', '.join(names)}")
     return np.array([store.channels.index(name) for name in names], dtype=np.int64)
 
 

@@ -1,4 +1,4 @@
-"""Simple statistics of a window: what a random forest is given, what a pretext can ask for, what a head can see."""
+"""Simple statistics of windows, which the random forest, a pretext task and the heads use."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ _SAMPLE = 8192  # windows whose statistics stand for all
 
 
 def simple_features(x: Float[Tensor, "windows channels time"]) -> Float[Tensor, "windows features"]:
-    """16 numbers a channel and 16 of each triad's magnitude: mean, standard deviation, minimum, maximum, mean absolute
-    difference, and the magnitudes of the first 11 Fourier bins of the window without its mean. In the unit of `x`."""
+    """Return 16 numbers per channel and 16 per magnitude of three axes, in the unit of `x`.
+
+    They are mean, standard deviation, minimum, maximum, mean absolute difference, and the magnitudes of the first 11
+    Fourier bins of the window without its mean.
+    """
     windows, channels, time = x.shape
     triads = x[:, : channels // 3 * 3].reshape(windows, channels // 3, 3, time)
     x = torch.cat([x, torch.linalg.vector_norm(triads, dim=2)], dim=1)
@@ -25,14 +28,16 @@ def simple_features(x: Float[Tensor, "windows channels time"]) -> Float[Tensor, 
 
 
 def log_features(x: Float[Tensor, "windows channels time"]) -> Float[Tensor, "windows features"]:
-    """`simple_features` f as sign(f) log(1 + 10 |f|), f in g or rad/s: so that strong movements do not outweigh weak ones,
-    and linear models can be built on them."""
+    """Return sign(f) log(1 + 10 |f|) of every simple feature f, in g or rad/s.
+
+    The logarithm keeps strong movements from outweighing weak ones in linear models.
+    """
     features = simple_features(x)
     return features.sign() * (10 * features.abs()).log1p()
 
 
 def feature_count(channels: int, steps: int) -> int:
-    """How many simple features a window has."""
+    """Return the number of simple features of a window."""
     return (channels + channels // 3) * (5 + min(_BINS, steps // 2 + 1))
 
 

@@ -13,13 +13,13 @@ from otolith.storage.files import fingerprint
 
 
 def join(parts: Sequence[Windows]) -> Windows:
-    """The windows of several corpora as one, without labels, for pretraining on all of them; no signal is copied.
+    """Join the windows of several corpora, without labels, to pretrain on all of them; no signal is copied.
 
-    A modality that one of them lacks is absent from its windows.
+    Windows of a corpus without a modality have no embedding of it.
 
     Raises:
-        ValueError: none, one corpus twice, corpora cut under different contracts, or a modality with different numbers of
-            numbers.
+        ValueError: there are no parts, a corpus occurs twice, the signal contracts differ, or the embeddings of a modality
+            have different dimensions.
     """
     if not parts:
         raise ValueError("no windows to join")
@@ -27,10 +27,10 @@ def join(parts: Sequence[Windows]) -> Windows:
         return parts[0].unlabelled()
     names = [part.dataset for part in parts]
     if len(set(names)) < len(names):
-        raise ValueError(f"a corpus is joined twice: {', '.join(names)}")
+        raise ValueError(f"a corpus occurs twice: {', '.join(names)}; expected different corpora")
     for part in parts[1:]:
         if difference := parts[0].contract.difference(part.contract):
-            raise ValueError(f"'{part.dataset}' does not go with '{parts[0].dataset}': {difference}")
+            raise ValueError(f"'{part.dataset}' cannot be joined with '{parts[0].dataset}': {difference}")
     before = np.cumsum([0] + [sum(len(values) for values in part.values) for part in parts]).tolist()
     people = np.cumsum([0] + [len(part.subject_names) for part in parts]).tolist()
     recordings = np.cumsum([0] + [int(part.recording.max(initial=-1)) + 1 for part in parts]).tolist()
@@ -56,13 +56,16 @@ def join(parts: Sequence[Windows]) -> Windows:
 
 
 def _joined_pairs(parts: Sequence[Windows]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return the paired embeddings of all windows and which windows have them, by modality."""
     paired: dict[str, Tensor] = {}
     present: dict[str, Tensor] = {}
     for name in dict.fromkeys(name for part in parts for name in part.paired):
         dims = {part.dataset: part.paired[name].shape[1] for part in parts if name in part.paired}
         if len(set(dims.values())) > 1:
-            said = ", ".join(f"{dim} in '{corpus}'" for corpus, dim in dims.items())
-            raise ValueError(f"'{name}' has different numbers of numbers: {said}; pair them by the same encoder")
+            found = ", ".join(f"{dim} in '{corpus}'" for corpus, dim in dims.items())
+            raise ValueError(
+                f"the embeddings '{name}' have different dimensions: {found}; compute them with the same encoder"
+            )
         dim = next(iter(dims.values()))
         absent = [torch.zeros(len(part), dim, device=part.device) for part in parts]
         paired[name] = torch.cat([part.paired.get(name, none) for part, none in zip(parts, absent, strict=True)])

@@ -1,4 +1,4 @@
-"""Recordings of other modalities on a recording's clock: narrations, video and other sensors."""
+"""Data of other modalities on the clock of a recording: narrations, video and other sensors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 class Narration(NamedTuple):
-    """Words about a stretch of a recording; seconds from the recording's first time step."""
+    """A text about a span of a recording; seconds from the recording's first time step."""
 
     start_s: float
     stop_s: float
@@ -17,14 +17,14 @@ class Narration(NamedTuple):
 
 
 class VideoStream(NamedTuple):
-    """Moving pictures beside a recording. It pickles, so that processes can share the work.
+    """Video that was recorded together with a recording. It can be pickled, so that processes can share the work.
 
     Attributes:
-        key: identity of the pictures: a hash of the file they lie in, and which part of it they are.
-        start_s: of the first picture, in seconds from the recording's first time step; may be negative.
-        stop_s: of the end of the last one.
-        frames: ascending times between these two -> the picture shown at each, (height, width, 3) uint8 RGB, one by one;
-            a function of some module with its arguments bound (`functools.partial`).
+        key: identity of the frames: a hash of their file, and which part of the file they are.
+        start_s: start of the first frame, in seconds from the recording's first time step; may be negative.
+        stop_s: end of the last frame.
+        frames: function from ascending times between these two to the frames shown at them, one by one, each (height, width,
+            3) uint8 RGB; a function of some module with its arguments bound (`functools.partial`).
     """
 
     key: str
@@ -34,25 +34,25 @@ class VideoStream(NamedTuple):
 
 
 class SensorStream(NamedTuple):
-    """Vectors of another sensor beside a recording.
+    """Values of another sensor that was recorded together with a recording.
 
     Attributes:
         time_s: (times,) ascending, seconds from the recording's first time step.
-        vectors: (times, dim) float32.
+        values: (times, dim) float32.
     """
 
     time_s: np.ndarray
-    vectors: np.ndarray
+    values: np.ndarray
 
 
 class MultimodalData(NamedTuple):
-    """What was recorded beside a recording, on the recording's own clock; the raw material of paired vectors.
+    """What was recorded together with a recording, on its clock; the input from which paired embeddings are computed.
 
     Attributes:
-        recording: its name in the corpus.
+        recording: name of the recording in the corpus.
         narrations: in order of time; they may overlap.
-        footage: pictures, or None.
-        tracks: other sensors' vectors by modality, for example `skeleton`.
+        video_stream: video, or None.
+        sensor_streams: values of other sensors by modality, for example `skeleton`.
     """
 
     recording: str

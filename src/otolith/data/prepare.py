@@ -1,4 +1,4 @@
-"""Write a prepared store: read a corpus part by part, resample it once, resume after an interruption."""
+"""Write a prepared store: read a corpus part by part, resample it, and resume after an interruption."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from otolith.storage.files import claimed, fingerprint, replacing_folder, sha256
 
 
 class PrepareProgress(NamedTuple):
-    """What `preparing` reports: a part that is done.
+    """A part that is done, as `prepare_iter` reports it.
 
     Attributes:
-        done: parts that are done so far.
-        of: parts in all.
-        name: of this one.
-        recordings: read from it.
-        seconds: that took; 0 for what an interrupted run had left behind.
+        done: number of parts that are done.
+        of: number of all parts.
+        name: name of this part.
+        recordings: number of recordings that were read from it.
+        seconds: time that reading took; 0 for parts that an interrupted run had finished.
     """
 
     done: int
@@ -50,28 +50,28 @@ def prepare(
     source_key: str | None = None,
     jobs: int = 1,
 ) -> Store:
-    """Resamples recordings and writes them as a store.
+    """Resample recordings and write them as a store.
 
-    Every process holds one recording in memory at a time. What comes out does not depend on `jobs`, nor on how often a
-    run was killed and started again.
+    Every process has one recording in memory at a time. The result depends neither on `jobs` nor on how often a run was
+    killed and started again.
 
     Args:
-        parts: a list of parts; or any number of recordings, which are read here, as one part. All have the same channels.
-        folder: the store's folder; written beside it first and renamed into place, so that it is whole or absent. An
-            older store there is replaced.
-        dataset: the corpus's name.
-        labels: label names in the order of their numbers; names met in spans beyond these are appended, in the order of
-            the parts.
-        rate_hz: the rate of the store.
+        parts: a list of parts; or recordings, which are read in this process, as one part. All have the same channels.
+        folder: the folder of the store. It is written next to it and renamed at the end, so it is complete or absent; an
+            older store is replaced.
+        dataset: name of the corpus.
+        labels: label names in the order of their numbers; other names of spans are appended in the order of the parts.
+        rate_hz: rate of the store.
         about: further facts for the manifest, such as licence and source.
-        source_key: tells the official files, and what of them is read, from any other. A run that was interrupted goes
-            on where it stopped if this, the names of the parts, the rate and the code that reads are the same. None:
-            nothing is taken over from an earlier run, nor left for a later one.
-        jobs: processes that read parts; 1: this one.
+        source_key: identity of the official files and of what is read from them. An interrupted run is resumed if this
+            key, the names of the parts, the rate and the code of the readers are the same. None: nothing is reused from
+            an earlier run or kept for a later one.
+        jobs: number of processes that read parts; 1 reads in this process.
 
     Raises:
-        ValueError: no recordings, different channels, two recordings of one name, another process that prepares the same
-            folder; or a part that cannot be read, which is named, as in an OSError.
+        ValueError: there are no recordings, channels differ, two recordings have one name, another process prepares the
+            same folder, or a part cannot be read; the message names the part.
+        OSError: a file cannot be read; the message names the part.
     """
     about = about or {}
     for _ in prepare_iter(
@@ -99,12 +99,12 @@ def prepare_iter(
     source_key: str | None,
     jobs: int,
 ) -> Iterator[PrepareProgress]:
-    """As `prepare`, but says after every part how far it is; when the generator is exhausted, the store can be opened."""
+    """Prepare a store as `prepare` does, and yield after every part; at the end of the generator the store is there."""
     if isinstance(parts, Sequence) and parts and isinstance(parts[0], Part):
         listed = list(cast(Sequence[Part], parts))
     else:
         listed = [Part("recordings", lambda: iter(cast(Iterable[Recording], parts)))]
-    key = fingerprint([dataset, rate_hz, [part.name for part in listed], source_key, _reading_code()])
+    key = fingerprint([dataset, rate_hz, [part.name for part in listed], source_key, reading_code()])
     work = folder.with_name(f".{folder.name}.work")
     kept = source_key is not None
     with claimed(work):
@@ -132,8 +132,8 @@ def prepare_iter(
                 shutil.rmtree(work, ignore_errors=True)
 
 
-def _reading_code() -> dict[str, str]:
-    """Hashes of the sources on which a part's values depend."""
+def reading_code() -> dict[str, str]:
+    """Return hashes of the source files on which the values of a part depend."""
     root = Path(__file__).parents[1]
     own = (
         root / "storage" / "files.py",
@@ -147,18 +147,18 @@ def _reading_code() -> dict[str, str]:
 
 
 def _paths(work: Path, number: int) -> tuple[Path, Path]:
-    """A part's values, and what is known of them: the mark of their being whole."""
+    """Return the path of a part's values, and of the JSON file whose existence says that they are complete."""
     return work / f"{number:06d}.f32", work / f"{number:06d}.json"
 
 
 def _taken_over(work: Path, of: int) -> dict[int, int]:
-    """Number -> recordings of the parts that an earlier run has left as they should be, in their own file or joined."""
+    """Return number -> recordings of the parts that an earlier run finished, in files of their own or joined."""
     found, start = {}, 0
     for number in range(of):
         values, mark = _paths(work, number)
         try:
             known = json.loads(mark.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):  # never written, or cut off
+        except (FileNotFoundError, ValueError):  # never written, or incomplete
             continue
         path, first = (values, 0) if values.exists() else (work / SIGNAL, start)
         if path.exists() and sha256(path, first, known["bytes"]) == known["sha256"]:
@@ -170,7 +170,7 @@ def _taken_over(work: Path, of: int) -> dict[int, int]:
 def _read_parts(
     parts: Sequence[tuple[Part, int]], work: Path, rate_hz: float, jobs: int
 ) -> Generator[tuple[int, int, float], None, None]:
-    """Number, recordings and seconds of each part, as they are read, in any order."""
+    """Yield number, recordings and seconds of each part when it was read, in any order."""
     if min(jobs, len(parts)) < 2:
         yield from (_read_part(part, number, work, rate_hz) for part, number in parts)
         return
@@ -180,10 +180,10 @@ def _read_parts(
         delayed(_read_part)(part, number, work, rate_hz, os.getpid()) for part, number in parts
     )
     try:
-        for result in read:  # noqa: UP028 - `yield from` would close it, too, but outside the filter
+        for result in read:  # noqa: UP028 - `yield from` would close it outside the filter of warnings
             yield result
     finally:
-        with warnings.catch_warnings():  # of results for which the caller does not wait; their parts are kept
+        with warnings.catch_warnings():  # about results that nothing waits for; their parts are kept
             warnings.simplefilter("ignore", UserWarning)
             read.close()
 
@@ -191,11 +191,11 @@ def _read_parts(
 def _read_part(
     part: Part, number: int, work: Path, rate_hz: float, parent: int | None = None
 ) -> tuple[int, int, float]:
-    """Writes a part's values and their mark; with `parent`, in a process of its own, until that process is gone."""
+    """Write the values of a part and their JSON file; with `parent`, stop when that process has ended."""
 
     def still_wanted() -> None:
-        if parent is not None and os.getppid() != parent:  # killed, and its successor may be writing the same files
-            raise InterruptedError(f"process {parent}, which asked for it, has ended")
+        if parent is not None and os.getppid() != parent:  # it was killed, and another run may write the same files
+            raise InterruptedError(f"process {parent}, which started this one, has ended")
 
     started = time.perf_counter()
     recordings, digest, count = [], hashlib.sha256(), 0
@@ -227,18 +227,18 @@ def _read_part(
     except (ValueError, OSError) as error:
         kind = OSError if isinstance(error, OSError) else ValueError
         raise kind(f"part '{part.name}' cannot be prepared: {error}") from error
-    # Nothing is forced to the disk, which would take longer than reading a small part: half a mark is no JSON, and a
-    # whole one tells by its hash whether the values are whole.
+    # Nothing is flushed to the disk, which would take longer than reading a small part: an incomplete file is no valid
+    # JSON, and a complete one has the hash of the values.
     known = {"bytes": count, "sha256": digest.hexdigest(), "recordings": recordings}
     mark.write_text(json.dumps(known), encoding="utf-8")
     return number, len(recordings), time.perf_counter() - started
 
 
 def _joined(work: Path, of: int, dataset: str, labels: Iterable[str], rate_hz: float) -> dict[str, Any]:
-    """Joins the parts' values into the signal, takes its moments, and returns the manifest without its hash.
+    """Join the values of the parts, compute their moments, and return the manifest without its hash.
 
-    A part's file is removed as soon as it is copied, so that the disk never holds a corpus twice. Where that was
-    interrupted, the parts that have no file any more stand in the signal already.
+    The file of a part is removed as soon as it is copied, so that the disk never has a corpus twice. After an
+    interruption, the parts without a file are already in the signal.
     """
     names, entries, seen = list(labels), list[dict[str, Any]](), set[str]()
     channels: list[str] = []
@@ -256,11 +256,11 @@ def _joined(work: Path, of: int, dataset: str, labels: Iterable[str], rate_hz: f
                 channels = channels or found
                 if found != channels:
                     raise ValueError(
-                        f"recording '{name}' has channels {', '.join(found)}; the store so far "
-                        f"has {', '.join(channels)}; a store holds one set of channels"
+                        f"recording '{name}' has the channels {', '.join(found)}, and those before have "
+                        f"{', '.join(channels)}; expected one set of channels"
                     )
                 if name in seen:
-                    raise ValueError(f"two recordings are named '{name}'; names are unique in a corpus")
+                    raise ValueError(f"two recordings are named '{name}'; expected different names in a corpus")
                 seen.add(name)
                 names += dict.fromkeys(label for *_, label in entry["spans"] if label not in names)
                 entry["spans"] = [[begin, end, names.index(label)] for begin, end, label in entry["spans"]]
@@ -277,9 +277,9 @@ def _joined(work: Path, of: int, dataset: str, labels: Iterable[str], rate_hz: f
                 start, block = start + count, block + summary.size // 2
             signal.flush()
             path.unlink(missing_ok=True)
-        os.fsync(signal.fileno())  # here, where an interrupted run finds it, and not only on the way to the final name
+        os.fsync(signal.fileno())  # also here, where an interrupted run finds it
     if not entries:
-        raise ValueError(f"no recordings to prepare for '{dataset}'")
+        raise ValueError(f"there are no recordings to prepare for '{dataset}'")
     return {
         "format": FORMAT,
         "dataset": dataset,
@@ -297,10 +297,10 @@ def _joined(work: Path, of: int, dataset: str, labels: Iterable[str], rate_hz: f
 
 
 def _moments(values: np.ndarray, steps: int) -> np.ndarray:
-    """(channels, time) -> (2, channels, blocks): mean and sum of squared deviations of each whole block of `steps`."""
+    """Return (2, channels, blocks): mean and sum of squared deviations of each whole block of `steps` time steps."""
     blocks = values.shape[1] // steps
     summary = np.empty((2, len(values), blocks), dtype="<f4")
-    for channel, own in enumerate(values):  # one at a time: in float64 they take twice the memory
+    for channel, own in enumerate(values):  # one at a time, because float64 takes twice the memory
         wide = own[: blocks * steps].reshape(blocks, steps).astype(np.float64)
         mean = wide.mean(axis=1)
         wide -= mean[:, None]

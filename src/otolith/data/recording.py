@@ -1,4 +1,4 @@
-"""Recording: one continuous signal of one person, in g and rad/s, with its rate, channels, placement and labels."""
+"""Recording: one continuous signal of one subject in g and rad/s, with its rate, channels, placement and labels."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["ACCELEROMETER", "GYROSCOPE", "STANDARD_GRAVITY", "UNITS", "Part", "R
 
 
 class Span(NamedTuple):
-    """A stretch of a recording that carries a label; seconds from the recording's first time step."""
+    """A labelled span of a recording, in seconds from the recording's first time step."""
 
     start_s: float
     stop_s: float
@@ -43,7 +43,7 @@ class Recording:
         signal: (time, channels) in the units of `UNITS`.
         rate_hz: time steps per second.
         channels: names such as `acc_x`, one per column.
-        subject: the person, as the corpus writes it.
+        subject: name of the subject, as the corpus writes it.
         placement: where the sensor was worn, for example `wrist`.
         spans: labelled spans; time steps outside all of them are unlabelled. Where spans overlap, the last one counts.
         start_s: of the first time step, in seconds from the first row of its session.
@@ -104,7 +104,7 @@ class Recording:
         if not np.isfinite(self.signal).all():
             step = int(np.argmax(~np.isfinite(self.signal).all(axis=1)))
             raise ValueError(
-                f"{here}: time step {step} holds a value that is not finite; "
+                f"{here}: time step {step} has a value that is not finite; "
                 "interpolate short gaps and cut at long ones (resample.regular_pieces)"
             )
         remedy = "divide it by {per:g}, or pass units={{'acc': '{unit}'}} to Recording.from_frame"
@@ -131,7 +131,7 @@ class Recording:
             frame: a data frame of pandas, polars or another library with `__dataframe__`; a mapping of columns; or a
                 (time, channels) array, whose columns are named 0, 1, 2, ...
             rate_hz: time steps per second.
-            subject: the person.
+            subject: name of the subject.
             placement: where the sensor was worn, for example `wrist`.
             columns: the column of each channel, for example `{"acc_x": "ax", "acc_y": "ay", "acc_z": "az"}`; or the three
                 columns of the accelerometer, or these and the three of the gyroscope, in the order x, y, z. None: the
@@ -154,7 +154,7 @@ class Recording:
 
     @property
     def seconds(self) -> float:
-        """Duration in seconds."""
+        """Return the duration in seconds."""
         return len(self.signal) / self.rate_hz
 
 
@@ -200,11 +200,14 @@ def _span(span: Sequence[Any], here: str) -> Span:
 
 
 class Part(NamedTuple):
-    """What is read of a corpus at a time: one official file, or one person. It pickles, so that processes can share parts.
+    """A part of a corpus that can be read by itself, such as one official file or one subject.
+
+    Parts can be pickled, so that processes can share them.
 
     Attributes:
         name: unique within the corpus, and the same whenever the same files are listed.
-        read: yields the part's recordings; a function of some module with its arguments bound (`functools.partial`).
+        read: function that yields the recordings of the part; a function of some module with its arguments bound
+            (`functools.partial`).
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Resample a signal, and lay time-stamped rows on a regular clock."""
+"""Resample signals, and interpolate time-stamped rows at evenly spaced times."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from scipy.signal import resample_poly
 
 
 def resample(signal: np.ndarray, rate_hz: float, to_hz: float) -> np.ndarray:
-    """The same signal at another rate, through SciPy's polyphase anti-alias filter.
+    """Resample a signal with SciPy's polyphase anti-aliasing filter.
 
     Args:
         signal: (time, channels), float32.
         rate_hz: its rate.
-        to_hz: the rate wanted. The ratio is taken to the nearest fraction with a denominator up to 1,000.
+        to_hz: the new rate. The ratio is rounded to the nearest fraction with a denominator up to 1,000.
 
     Returns:
-        (round-up of time * to_hz / rate_hz, channels), float32. Edges continue on the line through the first and the
-        last value, so that gravity's constant share does not ring there.
+        (time * to_hz / rate_hz rounded up, channels), float32. Beyond its edges the signal continues on the line through
+        its first and last value, so that the constant part, gravity, does not ring there.
     """
     ratio = Fraction(to_hz / rate_hz).limit_denominator(1000)
     if ratio == 1:
         return signal
     up, down = ratio.numerator, ratio.denominator
-    if len(signal) == 1:  # no line runs through one value
+    if len(signal) == 1:  # one value defines no line
         return np.repeat(signal, -(-up // down), axis=0)
     return resample_poly(signal.astype(np.float64), up, down, axis=0, padtype="line").astype(np.float32)
 
 
 def resample_sinc(signal: np.ndarray, rate_hz: float, to_hz: float) -> np.ndarray:
-    """The same signal at another rate, through a windowed sinc: as PRIMUS's published data were made.
+    """Resample a signal with a windowed sinc filter, as the published data of PRIMUS were resampled.
 
-    The filter is torchaudio's default: a sinc that cuts off at 0.99 of the lower rate's half, under a Hann window of six of
-    its zeros to each side. Unlike `resample`, the signal is taken to be zero beyond its edges, so the first and the last
-    six steps of the slower rate lean towards zero.
+    The filter is torchaudio's default: the cutoff is 0.99 of half the lower rate, the Hann window spans six zeros of the
+    sinc to each side. Unlike in `resample`, the signal is zero beyond its edges, so the first and the last six steps of
+    the slower rate are biased towards zero.
 
     Args:
         signal: (time, channels), floating.
         rate_hz: its rate.
-        to_hz: the rate wanted. The ratio is taken to the nearest fraction with a denominator up to 1,000.
+        to_hz: the new rate. The ratio is rounded to the nearest fraction with a denominator up to 1,000.
 
     Returns:
-        (round-up of time * to_hz / rate_hz, channels), of the signal's dtype; computed in float64.
+        (time * to_hz / rate_hz rounded up, channels), in the dtype of the signal; computed in float64.
     """
     ratio = Fraction(to_hz / rate_hz).limit_denominator(1000)
     new, old = ratio.numerator, ratio.denominator
@@ -60,7 +60,7 @@ def resample_sinc(signal: np.ndarray, rate_hz: float, to_hz: float) -> np.ndarra
     places = sliding_window_view(padded, len(reach), axis=0)[::old]  # (steps of `old`, channels, taps), a view
     steps = -(-new * len(signal) // old)
     out = np.empty((len(places) * new, signal.shape[1]))
-    block = max(1, (1 << 22) // len(reach))  # places multiplied at a time: they are copied for it
+    block = max(1, (1 << 22) // len(reach))  # places multiplied at a time, which bounds the memory of their copies
     for start in range(0, len(places), block):
         part = np.einsum("nct,pt->npc", places[start : start + block], taps, optimize=True)
         out[start * new : start * new + part.shape[0] * new] = part.reshape(-1, signal.shape[1])
@@ -68,26 +68,26 @@ def resample_sinc(signal: np.ndarray, rate_hz: float, to_hz: float) -> np.ndarra
 
 
 class Piece(NamedTuple):
-    """A gap-free stretch on a regular clock, which starts `start_s` after the earliest time stamp."""
+    """A part of a signal without gaps, evenly sampled, that starts `start_s` seconds after the earliest time stamp."""
 
     start_s: float
     signal: np.ndarray
 
 
 def regular_pieces(time_s: np.ndarray, signal: np.ndarray, rate_hz: float, max_gap_s: float = 0.5) -> list[Piece]:
-    """Puts time-stamped rows on a regular clock: short gaps are interpolated linearly, long ones cut.
+    """Interpolate time-stamped rows linearly at evenly spaced times; long gaps separate pieces.
 
     Args:
-        time_s: (time,), seconds, any order; repeated stamps keep their first row.
-        signal: (time, channels); rows that hold NaN count as missing.
-        rate_hz: the rate of the regular clock; the source's own rate, since nothing is filtered here.
-        max_gap_s: the longest stretch without rows that is bridged.
+        time_s: (time,), seconds, in any order; of rows with equal stamps the first counts.
+        signal: (time, channels); rows with NaN count as missing.
+        rate_hz: rate of the evenly spaced times; use the rate of the source, because nothing is filtered here.
+        max_gap_s: the longest gap that is interpolated.
 
     Returns:
-        The pieces in order of time; empty if no row is finite.
+        The pieces in order of time; none if no row is finite.
     """
     stamped = np.isfinite(time_s)
-    start_s = float(time_s[stamped].min()) if stamped.any() else 0.0  # of all rows, those without a value too
+    start_s = float(time_s[stamped].min()) if stamped.any() else 0.0  # of all rows, including those without a value
     keep = np.isfinite(signal).all(axis=1) & stamped
     time_s, first = np.unique(time_s[keep], return_index=True)
     signal = signal[keep][first]

@@ -1,4 +1,4 @@
-"""What pretraining sees: which windows an epoch draws, and batches that are gathered one ahead of the training step.
+"""Draw the windows of an epoch, and gather batches ahead of the training step.
 
 A `Batch` has no field for labels, so no objective can read them.
 """
@@ -25,9 +25,9 @@ class Batch(NamedTuple):
 
     Attributes:
         x: (batch, channels, time), in the store's units (g, rad/s).
-        subject: (batch,) number of the person.
-        paired: vectors of another modality by name, (batch, dim) each.
-        present: which rows have them, (batch,) each.
+        subject: (batch,) number of the subject.
+        paired: embeddings of other modalities by name, each (batch, dim).
+        present: by the same names, which rows have an embedding, each (batch,).
     """
 
     x: Float[Tensor, "batch channels time"]
@@ -37,17 +37,17 @@ class Batch(NamedTuple):
 
 
 _AHEAD = 1024  # windows gathered at a time
-_PIECE = 1 << 20  # keys made at a time
+_PIECE = 1 << 20  # keys computed at a time
 
 Draw = Literal["uniform", "subject", "variance"]
 
 
 def weights(windows: Windows, draw: Draw) -> Float[Tensor, " windows"]:
-    """(windows,) unnormalised probability of each window, float64.
+    """Return the (windows,) unnormalised sampling probability of each window, float64.
 
-    `uniform`: equal. `subject`: equal for people, however long they were recorded. `variance`: the sum over channels of
-    the window's variance (Fortes Rey et al. 2023, arXiv 2307.01168); a window without movement is never drawn. Where the
-    store does not know the variance of such windows, it is taken from the signal.
+    `uniform`: equal for all windows. `subject`: equal for all subjects, whatever the duration of their recordings.
+    `variance`: the sum over channels of the variance of the window (Fortes Rey et al. 2023, arXiv 2307.01168); a window
+    without movement is never drawn. If the store does not know the variances, they are computed from the signal.
     """
     if draw == "uniform":
         return torch.ones(len(windows), dtype=torch.float64)
@@ -64,16 +64,16 @@ def weights(windows: Windows, draw: Draw) -> Float[Tensor, " windows"]:
 def draw_windows(
     weight: Float[Tensor, " windows"], count: int, *, generator: torch.Generator, replacement: bool = False
 ) -> Int[Tensor, " drawn"]:
-    """Draws in random order, with probability proportional to weight.
+    """Draw window numbers in random order, with probability proportional to weight.
 
-    Without replacement each draw is proportional to weight among what is left: the largest of log weight + Gumbel noise
-    (Vieira 2014), in float64, where hardly any two keys are equal. The keys are made in place, piece by piece, and only
-    those about to be drawn are sorted. With replacement: the inverse of the cumulated weights.
+    Without replacement, each draw is proportional to the weights of what is left: the windows with the largest sums of log
+    weight and Gumbel noise are drawn (Vieira 2014), in float64, where equal keys are very rare. The keys are computed in
+    place and in pieces, and only the largest are sorted. With replacement, the cumulative weights are inverted.
 
     Args:
         weight: unnormalised probabilities; 0 is never drawn.
-        count: how many; without replacement, fewer come back if fewer have a positive weight.
-        generator: the randomness.
+        count: number of draws; without replacement, fewer if fewer windows have a positive weight.
+        generator: random generator.
         replacement: whether a window can be drawn more than once.
 
     Raises:
@@ -87,7 +87,7 @@ def draw_windows(
     if replacement:
         cumulated = (weight / weight.max()).cumsum_(0)
         place = torch.rand(count, generator=generator, dtype=torch.float64) * cumulated[-1]
-        # A place that was rounded up to the very end belongs to the last window that has any weight.
+        # A place that was rounded up to the end belongs to the last window with a positive weight.
         last = int(torch.searchsorted(cumulated, cumulated[-1]))
         return torch.searchsorted(cumulated, place, right=True).clamp_max(last)
     key = torch.rand(len(weight), generator=generator, dtype=torch.float64)
@@ -102,12 +102,12 @@ def draw_windows(
 
 @contextlib.contextmanager
 def seeded(seed: int, device: torch.device | str = "cpu", device_seed: int | None = None) -> Iterator[None]:
-    """Inside, torch draws from `seed`, on the CPU and on `device`; outside, the caller's states are as they were.
+    """Seed torch on the CPU and on `device` inside the block, and restore the earlier states of its generators after it.
 
     Args:
-        seed: of the CPU's generator, and of the device's unless `device_seed` is given.
+        seed: seed of the CPU's generator, and of the device's generator unless `device_seed` is given.
         device: only a CUDA device has a generator of its own.
-        device_seed: of that.
+        device_seed: seed of the device's generator.
     """
     cuda = [torch.device(device)] if torch.device(device).type == "cuda" else []
     with torch.random.fork_rng(cuda):
@@ -119,18 +119,18 @@ def seeded(seed: int, device: torch.device | str = "cpu", device_seed: int | Non
 
 
 def memory_bytes() -> int:
-    """Physical memory of this machine; 0 where the system does not say (Windows)."""
+    """Return the physical memory of this machine in bytes; 0 if the system does not tell (Windows)."""
     return 0 if os.name == "nt" else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def batches(
     windows: Windows, order: Int[Tensor, " drawn"], batch_size: int, *, device: torch.device
 ) -> Iterator[Batch]:
-    """Yields batches of the windows in `order`; the last one may be smaller.
+    """Yield batches of the windows in `order`; the last one may be smaller.
 
-    Several batches are gathered at a time. Where the values lie on `device` (a corpus of less than half the memory counts
-    as lying in it), that takes microseconds a batch and happens in the caller's turn; else a thread gathers ahead while
-    the caller trains, and hides the disk or the transfer.
+    Several batches are gathered at a time. If the values are on `device` (on the CPU: a corpus smaller than half the
+    memory), gathering takes microseconds per batch and happens when the caller asks for it. Otherwise a thread gathers
+    ahead while the caller trains, which hides the time of the disk or the transfer.
     """
     subject = torch.from_numpy(windows.subject)
     ahead = max(1, _AHEAD // batch_size) * batch_size

@@ -1,4 +1,4 @@
-"""Who is trained on, who chooses, who is tested: always whole people, and never one of them on two sides."""
+"""Split subjects into training, validation and test groups, and draw labelled windows. No subject is in two groups."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Three groups of people.
+    """Three groups of subjects.
 
     Args:
         fold: number of the fold, from 0.
-        train: people whose windows train.
-        validation: people whose windows stop training and choose; may be empty.
-        test: people who are scored, and nothing else.
+        train: subjects whose windows are trained on.
+        validation: subjects whose windows stop training and select models; may be empty.
+        test: subjects that are only scored.
 
     Raises:
-        ValueError: a person stands in two groups, or a group that must not be empty is.
+        ValueError: a subject is in two groups, or `train` or `test` is empty.
     """
 
     fold: int
@@ -30,38 +30,40 @@ class Split:
     def __post_init__(self) -> None:
         for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
             if both := sorted(set(getattr(self, one)) & set(getattr(self, other))):
-                raise ValueError(f"subject {', '.join(both)} is in {one} and in {other}; a person is on one side only")
+                raise ValueError(
+                    f"subject {', '.join(both)} is in {one} and in {other}; expected each subject in one group"
+                )
         for side in ("train", "test"):
             if not getattr(self, side):
-                raise ValueError(f"fold {self.fold} has nobody in {side}")
+                raise ValueError(f"fold {self.fold} has no subject in {side}")
 
 
 def by_subject(subjects: Sequence[str], *, folds: int = 5, validation: float = 0.2, seed: int = 0) -> list[Split]:
-    """Folds by person: everyone is tested exactly once.
+    """Split subjects into folds; every subject is tested in exactly one fold.
 
     Args:
-        subjects: the people.
+        subjects: names of the subjects.
         folds: number of folds.
-        validation: share of a fold's remaining people who validate, rounded, at least one where it is not 0.
-        seed: who meets whom.
+        validation: share of the subjects not tested that validate, rounded, at least one subject unless it is 0.
+        seed: random seed of the assignment.
 
     Returns:
-        One `Split` a fold.
+        One `Split` per fold.
 
-    Source: Fortes Rey et al. 2023 (arXiv 2307.01168): 5 folds by user; 80:20 of the remaining users for validation
-    follows Haresamudram et al., IMWUT 2022.
+    Source: 5 folds by subject as in Fortes Rey et al. 2023 (arXiv 2307.01168); 20 % of the remaining subjects for
+    validation as in Haresamudram et al., IMWUT 2022.
 
     Raises:
-        ValueError: too few people for so many folds.
+        ValueError: there are too few subjects for the number of folds.
     """
     if not 0 <= validation < 1:
-        raise ValueError(f"the share of validation people is {validation}; expected 0 <= share < 1")
+        raise ValueError(f"the share of validation subjects is {validation}; expected 0 <= share < 1")
     people = list(dict.fromkeys(subjects))
-    largest = -(-len(people) // max(folds, 1))  # people tested in the largest fold; somebody must remain for the rest
+    largest = -(-len(people) // max(folds, 1))  # subjects tested in the largest fold
     if not 2 <= folds <= len(people) or len(people) - largest < (2 if validation else 1):
         raise ValueError(
-            f"{len(people)} people cannot fill {folds} folds: a fold tests, trains{' and validates' if validation else ''} "
-            "on at least one person each; choose from 2 folds up to the number of people"
+            f"{len(people)} subjects are too few for {folds} folds, each of which tests, trains"
+            f"{' and validates' if validation else ''} on one or more; expected 2 folds up to the number of subjects"
         )
     random = np.random.default_rng([seed, 0x5EED])
     random.shuffle(people)
@@ -75,26 +77,26 @@ def by_subject(subjects: Sequence[str], *, folds: int = 5, validation: float = 0
 
 
 def fixed(subjects: Sequence[str], test: Sequence[str], *, validation: float = 0.2, seed: int = 0) -> Split:
-    """One split with given test people, as many corpora's papers name them.
+    """Return one split with given test subjects, as the papers of many corpora state them.
 
     Args:
-        subjects: the people.
-        test: who is tested.
-        validation: share of the others who validate, rounded, at least one where it is not 0.
-        seed: who of them.
+        subjects: names of the subjects.
+        test: subjects that are tested.
+        validation: share of the other subjects that validate, rounded, at least one subject unless it is 0.
+        seed: random seed of the choice of validation subjects.
 
     Raises:
-        ValueError: a test person who is not there, or too few others.
+        ValueError: a test subject does not exist, or there are too few others.
     """
     people = list(dict.fromkeys(subjects))
     if unknown := [person for person in test if person not in people]:
         raise ValueError(f"no subject {', '.join(unknown)} to test; there are {', '.join(people)}")
     rest = [person for person in people if person not in set(test)]
     if not 0 <= validation < 1:
-        raise ValueError(f"the share of validation people is {validation}; expected 0 <= share < 1")
+        raise ValueError(f"the share of validation subjects is {validation}; expected 0 <= share < 1")
     if len(rest) < (2 if validation else 1):
         raise ValueError(
-            f"{len(people)} people, {len(set(test))} of whom are tested, leave too few to train and validate"
+            f"{len(people)} subjects, {len(set(test))} of them tested, leave too few to train and validate"
         )
     np.random.default_rng([seed, 0x5EED]).shuffle(rest)
     count = min(len(rest) - 1, max(1, round(validation * len(rest)))) if validation else 0
@@ -102,15 +104,15 @@ def fixed(subjects: Sequence[str], test: Sequence[str], *, validation: float = 0
 
 
 def draw_shots(y: np.ndarray, shots: int | None, *, seed: int) -> np.ndarray:
-    """Row numbers of `shots` windows a class, drawn at random; all rows for None.
+    """Draw `shots` random windows per class; None draws all.
 
-    A larger draw with the same seed contains the smaller ones, so that curves over shots compare like with like. A class
-    with fewer windows gives all it has.
+    A larger draw with the same seed contains the smaller ones, so that the points of a curve over shots are comparable. Of
+    a class with fewer windows all are drawn.
 
     Args:
         y: (windows,) label numbers.
-        shots: windows a class.
-        seed: the draw.
+        shots: windows per class.
+        seed: random seed of the draw.
 
     Returns:
         Row numbers, ascending.
@@ -121,7 +123,7 @@ def draw_shots(y: np.ndarray, shots: int | None, *, seed: int) -> np.ndarray:
     if shots is None:
         return np.arange(len(y))
     if shots < 1:
-        raise ValueError(f"shots is {shots}; expected at least 1 window a class, or none for all")
+        raise ValueError(f"shots is {shots}; expected at least 1 window per class, or none for all")
     random = np.random.default_rng([seed, 0x5407])
     order = random.permutation(len(y))
     chosen = [order[y[order] == label][:shots] for label in np.unique(y)]

@@ -1,17 +1,17 @@
-"""A prepared corpus on disk: one memory-mapped signal and a JSON manifest. Resampled once, written whole, checked on open.
+"""Open a prepared corpus: one memory-mapped signal file and a JSON manifest, checked when opened.
 
     <folder>/signal.f32      little-endian float32, recordings one after another, each (channels, time)
-    <folder>/moments.f32     the same of every recording's whole blocks of half a second, each (mean or sum of squared
-                             deviations, channels, blocks): the variance of windows that consist of such blocks
-    <folder>/manifest.json   rate, channels, units, recordings (place, person, placement, label spans), labels, source,
-                             licence, SHA-256 of the two, and a hash of all of that
-    .<folder>.work/          beside it, while it is being prepared: `key`, of what is being read and by which code, and
-                             for each part its values (<number>.f32) and, once they are all there, <number>.json
+    <folder>/moments.f32     little-endian float32, for every recording (2, channels, blocks): mean and sum of squared
+                             deviations of each whole block of half a second, for the variance of windows
+    <folder>/manifest.json   rate, channels, units, recordings (place, subject, placement, label spans), labels, source,
+                             licence, SHA-256 of the two files, and a hash of all of this
+    .<folder>.work/          next to the folder, while it is prepared: `key`, a hash of what is read and by which code; the
+                             values of each part (<number>.f32) and, when these are complete, <number>.json
 
-Each channel of a recording lies in one piece, so that a window is a few straight copies and a batch needs no transposing:
-gathering is five times faster than from rows of time steps. Raw float32 rather than .npy, because recordings are
-appended while files are read and their number is known last; the sizes stand in the manifest. The manifest's own hash is
-the store's identity: rows of results name it.
+Each channel of a recording is contiguous, so a window is a few contiguous copies and a batch needs no transposition;
+gathering is five times faster than from rows of time steps. The format is raw float32 and not .npy, because recordings are
+appended while files are read and their number is known last; the manifest has the sizes. The hash of the manifest is the
+identity of the store, and result rows name it.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ BLOCK_S = 0.5
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One recording's place in the store.
+    """The place of one recording in the store, and what is known of it.
 
     Attributes:
-        name: of the recording.
-        subject: the person.
-        placement: where the sensor sat.
-        start: where its first value lies among all values.
-        steps: time steps; the next channel's values begin so many values further on.
-        block: where its first block lies among all blocks of all channels.
-        native_rate_hz: before resampling.
-        spans: labelled stretches: first time step, end (exclusive), label number.
+        name: name of the recording.
+        subject: name of the subject.
+        placement: where the sensor was worn.
+        start: number of its first value among all values.
+        steps: number of time steps, which is also the distance between the first values of two channels.
+        block: number of its first block among the blocks of all channels.
+        native_rate_hz: rate before resampling.
+        spans: labelled spans: first time step, end (exclusive), label number.
     """
 
     name: str
@@ -63,17 +63,17 @@ class Store:
     """A prepared corpus, opened read-only.
 
     Attributes:
-        folder: where it lies.
-        dataset: the corpus's name.
-        rate_hz: the one rate of all recordings.
-        channels: column names; units by kind in `recording.UNITS`.
-        labels: label names; a label's number is its place here.
+        folder: folder of the store.
+        dataset: name of the corpus.
+        rate_hz: sampling rate of all recordings.
+        channels: names of the channels; `units.UNITS` gives their units.
+        labels: label names; the number of a label is its place here.
         entries: the recordings.
-        values: (values,) float32, memory-mapped: reading touches only the pages asked for. See `signal`.
+        values: (values,) float32, memory-mapped; see `signal`.
         block_steps: time steps of a block.
-        blocks: (values,) float32, memory-mapped. See `moments`.
+        blocks: (values,) float32, memory-mapped; see `moments`.
         hash: identity of the content, hexadecimal.
-        about: source, licence and the like, as given to `prepare`.
+        about: source, licence and other facts, as given to `prepare`.
     """
 
     folder: Path
@@ -89,20 +89,20 @@ class Store:
     about: dict[str, Any]
 
     def signal(self, entry: Entry) -> np.ndarray:
-        """(time, channels): one recording, as a view."""
+        """Return the (time, channels) signal of one recording, as a view."""
         count = entry.steps * len(self.channels)
         values = self.values[entry.start : entry.start + count]
         return np.asarray(values.reshape(len(self.channels), entry.steps).T)
 
     def moments(self, entry: Entry) -> np.ndarray:
-        """(2, channels, blocks): mean and sum of squared deviations of each whole block of one recording, as a view."""
+        """Return the (2, channels, blocks) means and sums of squared deviations of a recording's blocks, as a view."""
         shape = 2, len(self.channels), entry.steps // self.block_steps
         values = self.blocks[2 * entry.block :][: shape[0] * shape[1] * shape[2]]
         return np.asarray(values.reshape(shape))
 
     @property
     def subjects(self) -> tuple[str, ...]:
-        """The people, in order of first appearance."""
+        """Return the subjects, in order of first appearance."""
         return tuple(dict.fromkeys(entry.subject for entry in self.entries))
 
     def windows(self, **options: Any) -> otolith.data.windows.Windows:
@@ -117,11 +117,12 @@ class Store:
 
 
 def open_store(folder: Path, *, verify: bool = True) -> Store:
-    """Opens a prepared corpus.
+    """Open a prepared corpus.
 
     Args:
-        folder: what `prepare` wrote.
-        verify: also hash signal and moments (about a second a gigabyte); sizes and the manifest are always checked.
+        folder: the folder that `prepare` wrote.
+        verify: also compare the hashes of signal and moments, which takes about one second per gigabyte; sizes and the
+            manifest are always checked.
 
     Raises:
         FileNotFoundError: there is no store at `folder`.
@@ -141,9 +142,9 @@ def open_store(folder: Path, *, verify: bool = True) -> Store:
     try:
         manifest = json.loads(text)
         if not isinstance(manifest, dict) or "format" not in manifest:
-            raise ValueError("it is no manifest of a store")
+            raise ValueError("it is not the manifest of a store")
         if manifest["format"] != FORMAT:
-            raise ValueError(f"it is of store format {manifest['format']}, and this version reads format {FORMAT}")
+            raise ValueError(f"its store format is {manifest['format']}, and this version reads format {FORMAT}")
         stated = manifest.pop("hash", None)
         if fingerprint(manifest) != stated:
             raise ValueError("its content does not match its hash")
@@ -171,10 +172,10 @@ def open_store(folder: Path, *, verify: bool = True) -> Store:
         channels=channels,
         labels=tuple(manifest["labels"]),
         entries=entries,
-        # Copy-on-write: the file is opened read-only and can never change, yet torch accepts the array without a copy.
+        # Copy-on-write: the file is opened read-only and cannot change, and torch accepts the array without a copy.
         values=np.memmap(folder / SIGNAL, dtype="<f4", mode="c", shape=(count,)),
         block_steps=int(manifest["block_steps"]),
-        # Nothing can be mapped of an empty file: no recording lasts half a second.
+        # An empty file, of recordings shorter than half a second, cannot be mapped.
         blocks=np.memmap(folder / MOMENTS, dtype="<f4", mode="c", shape=(2 * blocks,))
         if blocks
         else np.empty(0, "<f4"),

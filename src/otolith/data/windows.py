@@ -1,8 +1,8 @@
-"""Windows: fixed slices of a store's recordings that remember person, recording and start. Views, never copies.
+"""Windows: fixed slices of recordings with their subject, recording and start time; views, not copies.
 
-A window is where each of its channels begins among the store's values. `Windows.gather` turns any number of them into
-one (batch, channels, time) tensor with one indexing operation, wherever the values lie: memory-mapped, in memory, or
-on a GPU. Values stay in the store's units; an encoder standardises what it is fed (see `encoders`).
+A window is stored as the places where its channels begin among the values of a corpus. `Windows.gather` turns any number
+of them into one (batch, channels, time) tensor with one indexing operation, whether the values are memory-mapped, in
+memory or on a GPU. Values are in g and rad/s; encoders standardise their input (see `encoders`).
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from otolith.storage.files import fingerprint
 
 @dataclasses.dataclass(frozen=True)
 class SignalSpec:
-    """The signal contract: what an encoder was trained on, and the only thing it may be fed.
+    """The signal contract: the input on which an encoder was trained, and the only input that it accepts.
 
     Args:
         rate_hz: time steps per second.
-        channels: names in order; units follow from `recording.UNITS`.
+        channels: names in order; `units.UNITS` gives their units.
         seconds: length of a window.
     """
 
@@ -41,17 +41,17 @@ class SignalSpec:
 
     @property
     def steps(self) -> int:
-        """Time steps of a window."""
+        """Return the number of time steps of a window."""
         return round(self.rate_hz * self.seconds)
 
     def to_json(self) -> dict[str, Any]:
-        """The contract with its units spelt out."""
+        """Return the contract with its units as a JSON object."""
         units = [UNITS[channel.split("_")[0]] for channel in self.channels]
         return {"rate_hz": self.rate_hz, "channels": list(self.channels), "units": units, "seconds": self.seconds}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> SignalSpec:
-        """The inverse of `to_json`.
+        """Return the contract that `to_json` wrote.
 
         Raises:
             ValueError: the units are not those of this version.
@@ -62,7 +62,7 @@ class SignalSpec:
         return signal
 
     def difference(self, other: SignalSpec) -> str:
-        """In words, how `other` differs from this contract; empty if it does not."""
+        """Describe how `other` differs from this contract; return an empty text if it does not."""
         parts = []
         if abs(self.rate_hz - other.rate_hz) > 1e-6:
             parts.append(f"rate {other.rate_hz:g} Hz instead of {self.rate_hz:g} Hz")
@@ -75,28 +75,29 @@ class SignalSpec:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Windows:
-    """Windows of one corpus, or of several joined. Index with an array of numbers or a mask to get fewer of them; no
-    signal is copied.
+    """Windows of one corpus or of several joined corpora.
+
+    Index them with row numbers, a mask or a slice to select windows; no signal is copied.
 
     Attributes:
-        values: of each corpus (values,) float32, the store's.
-        offset: (windows, channels) int64, where each channel of each window begins, counted through all corpora's values;
-            on the values' device.
+        values: one (values,) float32 tensor per corpus.
+        offset: (windows, channels) int64, where each channel of each window begins, counted through the values of all
+            corpora; on the device of the values.
         contract: rate, channels and seconds.
-        y: (windows,) int64 label numbers, or None: windows without labels.
+        y: (windows,) int64 label numbers; None for windows without labels.
         label_names: name of each label number.
-        subject: (windows,) number of the person in `subject_names`.
-        subject_names: people; of joined corpora, `corpus:person`.
+        subject: (windows,) number of the subject in `subject_names`.
+        subject_names: names of the subjects; `corpus:subject` if corpora were joined.
         recording: (windows,) number of the recording in the store.
         start_s: (windows,) seconds from the recording's first time step.
-        dataset: the corpus's name.
-        cut_hash: a hash of the store and of how it was cut; result rows name it.
-        variance: (windows,) float32, the sum over channels of each window's variance in the store's units, where the store
-            knows it without reading the signal; else None.
-        paired: vectors of another modality, (windows, dim) each.
-        present: which windows have them, (windows,) each.
-        mapped: the stores' memory maps, so that another process can map the files again instead of being sent a copy of
-            the corpus; empty where the values were moved.
+        dataset: name of the corpus.
+        cut_hash: hash of the store and of how it was cut; result rows name it.
+        variance: (windows,) float32, sum over channels of the variance of each window, if the store knows it without
+            reading the signal; else None.
+        paired: embeddings of other modalities by name, each (windows, dim).
+        present: by the same names, which windows have an embedding, each (windows,).
+        memmaps: memory maps of the values, so that another process can map the files again instead of being sent a copy of
+            the corpus; empty if the values are elsewhere.
     """
 
     values: tuple[Tensor, ...]
@@ -213,17 +214,17 @@ class Windows:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(windows, channels, time)."""
+        """Return (windows, channels, time)."""
         return len(self.offset), self.offset.shape[1], self.contract.steps
 
     @property
     def device(self) -> torch.device:
-        """Where the values lie, and where batches are gathered."""
+        """Return the device of the values, on which batches are gathered."""
         return self.offset.device
 
     @property
     def nbytes(self) -> int:
-        """Size of all values."""
+        """Return the size of all values in bytes."""
         return sum(values.nbytes for values in self.values)
 
     def __getitem__(self, index: np.ndarray | Sequence[int] | slice) -> Windows:
@@ -245,7 +246,7 @@ class Windows:
 
     @functools.cached_property
     def content_hash(self) -> str:
-        """A hash of exactly these windows and their labels, which may be a part of what was cut."""
+        """Return a hash of exactly these windows and their labels, which may be a selection of what was cut."""
         digest = hashlib.sha256(self.cut_hash.encode())
         digest.update(self.offset.cpu().numpy().tobytes())
         if self.y is not None:
@@ -254,24 +255,24 @@ class Windows:
 
     @property
     def people(self) -> list[str]:
-        """Everybody who has windows here, as `corpus:person`, sorted: how checkpoints name the people they have seen."""
+        """Return the subjects that have windows here as sorted `corpus:subject`, which is how checkpoints name subjects."""
         names = self.qualified_names
         return sorted(names[number] for number in set(self.subject.tolist()))
 
     @property
     def qualified_names(self) -> tuple[str, ...]:
-        """`subject_names` as `corpus:person`; no person's own name holds a colon."""
+        """Return `subject_names` as `corpus:subject`; a subject's own name has no colon."""
         return tuple(name if ":" in name else f"{self.dataset}:{name}" for name in self.subject_names)
 
     def for_subjects(self, subjects: Sequence[str]) -> Windows:
-        """The windows of these people."""
+        """Return the windows of these subjects."""
         return self[self.rows_for_subjects(subjects)]
 
     def rows_for_subjects(self, subjects: Sequence[str]) -> np.ndarray:
-        """Row numbers of these people's windows, ascending.
+        """Return the row numbers of the windows of these subjects, ascending.
 
         Raises:
-            ValueError: one of them is not in the corpus.
+            ValueError: a subject is not in the corpus.
         """
         if unknown := [subject for subject in subjects if subject not in self.subject_names]:
             raise ValueError(
@@ -315,11 +316,11 @@ class Windows:
         return self[draw_shots(self.y, shots, seed=seed)]
 
     def unlabelled(self) -> Windows:
-        """The same windows without their labels: what pretraining is given."""
+        """Return the same windows without labels, as pretraining takes them."""
         return dataclasses.replace(self, y=None)
 
     def to(self, device: torch.device | str) -> Windows:
-        """The same windows with the store's values on `device`: every later batch is gathered there."""
+        """Return the same windows with the values on `device`, where batches are then gathered."""
         return dataclasses.replace(
             self,
             values=tuple(values.to(device) for values in self.values),
@@ -331,12 +332,11 @@ class Windows:
 
     @functools.cached_property
     def _strided_views(self) -> list[np.ndarray]:
-        """(values, time) of each corpus, a view: row i is the stretch that begins at value i. For CPUs, where NumPy
-        gathers faster."""
+        """Return a (values, time) view per corpus whose row i begins at value i; on CPUs NumPy gathers faster than torch."""
         return [np.lib.stride_tricks.sliding_window_view(v.numpy(), self.contract.steps) for v in self.values]
 
     def gather(self, index: Int[Tensor, " batch"]) -> Float[Tensor, "batch channels time"]:
-        """A batch, in one indexing operation a corpus on the device that holds the values."""
+        """Return the windows at these rows, gathered by one indexing operation per corpus on the device of the values."""
         where = self.offset[index]
         if len(self.values) == 1:
             return self._slices(0, where)
@@ -354,16 +354,19 @@ class Windows:
         return self.values[corpus].unfold(0, self.contract.steps, 1)[where]
 
     def array(self) -> Float[Tensor, "windows channels time"]:
-        """All windows at once; for sets that fit in memory."""
+        """Return all windows; for sets that fit in memory."""
         return self.gather(torch.arange(len(self), device=self.offset.device))
 
     def statistics(self) -> dict[str, list[float]]:
-        """Mean and standard deviation per channel over these windows, as an encoder's `mean` and `std` arguments.
+        """Return mean and standard deviation per channel over these windows, as the arguments `mean` and `std` of encoders.
 
-        Gathered in blocks and summed in float64, so the corpus may be larger than memory.
+        Windows are gathered in blocks and summed in float64, so the corpus may be larger than memory.
+
+        Raises:
+            ValueError: there are no windows, or a channel is constant.
         """
         if not len(self):
-            raise ValueError(f"no windows of '{self.dataset}' to take statistics of")
+            raise ValueError(f"there are no windows of '{self.dataset}' to compute statistics of")
         total = torch.zeros(self.shape[1], dtype=torch.float64)
         square = torch.zeros_like(total)
         for index in torch.arange(len(self), device=self.offset.device).split(4096):
@@ -375,5 +378,7 @@ class Windows:
         std = (square / count - mean**2).clamp_min(0).sqrt()
         if (std < 1e-6).any():
             flat = ", ".join(name for name, s in zip(self.contract.channels, std.tolist(), strict=True) if s < 1e-6)
-            raise ValueError(f"channel {flat} never changes in these {len(self):,} windows: the sensor was off")
+            raise ValueError(
+                f"channel {flat} is constant in these {len(self):,} windows: the sensor was off; leave the channel out"
+            )
         return {"mean": mean.tolist(), "std": std.tolist()}

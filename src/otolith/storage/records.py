@@ -1,4 +1,4 @@
-"""Typed records in JSON files."""
+"""Read typed records from JSON files."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import json
 from pathlib import Path
 from typing import TypeVar
 
-_R = TypeVar("_R")
+Record = TypeVar("Record")
 
 
-def read_record(file: Path, kind: type[_R]) -> _R:
-    """Return the record of a JSON file, whose fields are those of the dataclass `kind`.
+def read_record(file: Path, kind: type[Record]) -> Record:
+    """Read a record from a JSON file whose keys are the arguments of its type.
 
     Raises:
-        ValueError: the file is damaged.
+        ValueError: the file is damaged, or a key is missing or unknown.
     """
     try:
         return kind(**json.loads(file.read_text(encoding="utf-8")))

@@ -1,6 +1,6 @@
-"""Tensors with their papers: one safetensors file whose header holds, as JSON, what they mean. Nothing is unpickled.
+"""Write and read tensors with metadata: one safetensors file with a JSON header. Nothing is unpickled.
 
-One file rather than tensors beside a JSON file, because two files cannot change places in one step.
+Tensors and metadata are in one file, because two files cannot be replaced in one step.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ _KEY = "otolith"
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
-    """Writes both, atomically. What lies on the CPU in one piece is written from where it lies, a memory map too.
+    """Write tensors and header, atomically. Contiguous tensors on the CPU, memory maps among them, are not copied.
 
     Raises:
-        ValueError: the header holds what JSON cannot: NaN, infinity.
+        ValueError: the header has a value that JSON cannot represent, such as NaN.
     """
     text = json.dumps(header, allow_nan=False)
     apart, storages = dict[str, Tensor](), set[int]()
     for name, value in tensors.items():
         value = value.detach().cpu().contiguous()
         storage = value.untyped_storage().data_ptr()
-        apart[name] = value.clone() if storage in storages else value  # the format has no shared memory
+        apart[name] = value.clone() if storage in storages else value  # the format cannot share memory between tensors
         storages.add(storage)
     with replacing(path) as part:
         save_file(apart, part, metadata={_KEY: text})
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The header and the tensors, which nothing is said about yet: names, shapes and values are the caller's to check.
+    """Read the header and the tensors. The caller checks names, shapes and values.
 
     Raises:
-        ValueError: the file is truncated, damaged, of another kind, or of another program.
+        ValueError: the file is truncated, damaged or of another kind, or another program wrote it.
     """
     try:
         with safetensors.safe_open(path, framework="pt") as file:
