@@ -81,9 +81,7 @@ def pair(folder: Path) -> None:
         words = (Narration(0.0, seconds, store.labels[entry.spans[0][2]]),)
         multimodal_data.append(MultimodalData(entry.name, words, video_stream, sensor_streams))
     list(
-        paired.embed(
-            multimodal_data, store, paired.folder_of(folder, "utd-mhad"), text=WORDS, image=PICTURES, fps=5.0
-        )
+        paired.embed(multimodal_data, store, paired.folder_of(folder, "utd-mhad"), text=WORDS, image=PICTURES, fps=5.0)
     )
 
 

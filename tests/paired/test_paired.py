@@ -788,7 +788,7 @@ def streams(streams: dict[str, SensorStream]) -> MultimodalData:
         (filmed(VideoStream("f", -5.0, -1.0, broken)), "outside the"),
         (filmed(VideoStream("f", 0.0, 9.0, broken)), r"the video of 'b': 'film\.mp4' cannot be decoded"),
         (filmed(VideoStream("f", 0.0, 9.0, short)), "the video of 'b' gave 1 frames; expected 30"),
-        (streams({"text": SensorStream(np.arange(2), WIDE)}), "sensor stream 'text' of 'b': the name is reserved or invalid"),
+        (streams({"text": SensorStream(np.arange(2), WIDE)}), "stream 'text' of 'b': the name is reserved or invalid"),
         (streams({"../x": SensorStream(np.arange(2), WIDE)}), r"sensor stream '\.\./x' of 'b': the name is reserved"),
         (streams({"emg": SensorStream(np.arange(3), WIDE)}), r"\(3,\) times and float32 \(2, 3\) values"),
         (streams({"emg": SensorStream(np.arange(2), WIDE.astype(float))}), r"float64 \(2, 3\) values; expected f"),
@@ -814,7 +814,9 @@ def test_companions_of_others_are_left_out_unless_there_are_no_more(three: Store
     assert list(embed(others, three, tmp_path, text=by.text, image=None))[-1].done == 1
     assert by.texts == ["sits"]
     for beside in (others[:1], [], [MultimodalData("b", (Narration(0, 1, "!"),))]):
-        with pytest.raises(ValueError, match="no text, video or other sensors were found for the 3 recordings of 'three'") as caught:
+        with pytest.raises(
+            ValueError, match="no text, video or other sensors were found for the 3 recordings of 'three'"
+        ) as caught:
             list(embed(beside, three, tmp_path / "none", text=by.text, image=None))
         assert ("for others, such as 'z'" in str(caught.value)) == (beside == others[:1])
 
