@@ -46,7 +46,7 @@ class Checkpoint:
 
 
 def save(
-    path: Path,
+    path: str | Path,
     encoder: Encoder,
     signal: SignalSpec,
     *,
@@ -82,18 +82,21 @@ def save(
     write_file(path, header, state)
 
 
-def write_file(path: Path, header: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
+def write_file(path: str | Path, header: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
     """Write tensors and a JSON-able header as one safetensors file, atomically; its format and `provenance()` are added."""
-    tensors.write(path, state, {**header, "format": FORMAT, "about": {**header["about"], "made_by": provenance()}})
+    tensors.write(
+        Path(path), state, {**header, "format": FORMAT, "about": {**header["about"], "made_by": provenance()}}
+    )
 
 
-def read_file(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def read_file(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return the header and the tensors that `write_file` wrote; the tensors are finite.
 
     Raises:
         FileNotFoundError: there is no file.
         ValueError: the file is truncated, damaged, or was not written by Otolith.
     """
+    path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(
             f"no checkpoint at '{path}'; `otolith pretrain`, `otolith transfer` and `otolith adapt` write them"
@@ -121,7 +124,7 @@ def read_signal(header: Mapping[str, Any]) -> SignalSpec:
 
 
 @contextlib.contextmanager
-def usable(path: Path) -> Iterator[None]:
+def usable(path: str | Path) -> Iterator[None]:
     """Turn every error inside, such as damaged headers cause, into a ValueError that names the file."""
     try:
         yield
@@ -129,7 +132,7 @@ def usable(path: Path) -> Iterator[None]:
         raise ValueError(f"the header of '{path}' cannot be used: {error}") from error
 
 
-def load(path: Path) -> Checkpoint:
+def load(path: str | Path) -> Checkpoint:
     """Return a checkpoint; every weight must be there, finite and of the right shape, and no other tensor.
 
     Raises:
@@ -156,7 +159,7 @@ def load(path: Path) -> Checkpoint:
     for key, value in _below("head.", state).items():
         head, _, rest = key.partition(".")
         heads.setdefault(head, {})[rest] = value
-    return Checkpoint(encoder.eval(), signal, about, heads, sha256(path))
+    return Checkpoint(encoder.eval(), signal, about, heads, sha256(Path(path)))
 
 
 def check_fit(module: nn.Module, state: Mapping[str, Tensor], *, what: str) -> None:

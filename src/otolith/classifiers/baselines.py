@@ -89,7 +89,9 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
         """Return the accuracy; `y` is not needed if `X` is `Windows` that carry labels."""
         return accuracy(self, X, y, sample_weight)
 
-    def save(self, path: Path, *, label_names: Sequence[str] | None = None, about: Mapping[str, Any] = {}) -> None:
+    def save(
+        self, path: str | Path, *, label_names: Sequence[str] | None = None, about: Mapping[str, Any] = {}
+    ) -> None:
         """Write what the forest was grown from, for `load` and `otolith label`: features, labels, trees and seed.
 
         A forest itself could only be pickled, and unpickling executes code from the file. Meant for training sets of a few
@@ -122,7 +124,7 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
         checkpoint.write_file(path, header, tensors)
 
     @classmethod
-    def load(cls, path: Path) -> ForestClassifier:
+    def load(cls, path: str | Path) -> ForestClassifier:
         """Grow the forest again from its file; `classes_` are label names. Its predictions are those of the saved one, as
         long as scikit-learn grows forests as that version did (`about_["scikit-learn"]`).
 
@@ -133,7 +135,9 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
         return cls._from_file(path, *checkpoint.read_file(path))
 
     @classmethod
-    def _from_file(cls, path: Path, header: dict[str, Any], tensors: Mapping[str, torch.Tensor]) -> ForestClassifier:
+    def _from_file(
+        cls, path: str | Path, header: dict[str, Any], tensors: Mapping[str, torch.Tensor]
+    ) -> ForestClassifier:
         with checkpoint.usable(path):
             if "forest" not in header:
                 raise ValueError("it holds an encoder and no forest")
@@ -167,7 +171,7 @@ def _check_trees(trees: Any, seed: Any) -> None:
             raise ValueError(f"{name} is {value!r}; expected a whole number up to {most:,}")
 
 
-def load_classifier(path: Path) -> TransferClassifier | ForestClassifier:
+def load_classifier(path: str | Path) -> TransferClassifier | ForestClassifier:
     """Load a classifier of any kind.
 
     Raises:

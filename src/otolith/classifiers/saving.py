@@ -16,7 +16,7 @@ from otolith.data.features import feature_count
 _ARGUMENTS = ("mode", "head", "training", "seed")
 
 
-def save(model: Any, path: Path, label_names: Sequence[str] | None, about: Mapping[str, Any]) -> None:
+def save(model: Any, path: str | Path, label_names: Sequence[str] | None, about: Mapping[str, Any]) -> None:
     """Write the classifier; see `TransferClassifier.save`."""
     check_is_fitted(model, "head_")
     if model.signal_ is None:
@@ -34,7 +34,7 @@ def save(model: Any, path: Path, label_names: Sequence[str] | None, about: Mappi
     checkpoint.save(path, model.encoder_, model.signal_, about=about, heads={"classifier": model.head_})
 
 
-def load(kind: Any, path: Path, device: str) -> Any:
+def load(kind: Any, path: str | Path, device: str) -> Any:
     """Read a classifier; see `TransferClassifier.load`."""
     loaded = checkpoint.load(path)
     facts = loaded.about.get("classifier")

@@ -368,7 +368,9 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         """Return the accuracy; `y` is not needed if `X` is `Windows` that carry labels."""
         return accuracy(self, X, y, sample_weight)
 
-    def save(self, path: Path, *, label_names: Sequence[str] | None = None, about: Mapping[str, Any] = {}) -> None:
+    def save(
+        self, path: str | Path, *, label_names: Sequence[str] | None = None, about: Mapping[str, Any] = {}
+    ) -> None:
         """Write the fitted classifier as a checkpoint, for `load` and `otolith label`.
 
         Args:
@@ -382,7 +384,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         saving.save(self, path, label_names, about)
 
     @classmethod
-    def load(cls, path: Path, *, device: str = "cpu") -> TransferClassifier:
+    def load(cls, path: str | Path, *, device: str = "cpu") -> TransferClassifier:
         """Return a fitted classifier with all arguments of the saved one; `classes_` are label names.
 
         Raises:

@@ -41,7 +41,7 @@ class PrepareProgress(NamedTuple):
 
 def prepare(
     parts: Sequence[Part] | Iterable[Recording],
-    folder: Path,
+    folder: str | Path,
     *,
     dataset: str,
     labels: Iterable[str] = (),
@@ -73,7 +73,7 @@ def prepare(
             same folder, or a part cannot be read; the message names the part.
         OSError: a file cannot be read; the message names the part.
     """
-    about = about or {}
+    about, folder = about or {}, Path(folder)
     for _ in prepare_iter(
         parts,
         folder,

@@ -116,7 +116,7 @@ class Store:
         return cut(self, **options)
 
 
-def open_store(folder: Path, *, verify: bool = True) -> Store:
+def open_store(folder: str | Path, *, verify: bool = True) -> Store:
     """Open a prepared corpus.
 
     Args:
@@ -129,6 +129,7 @@ def open_store(folder: Path, *, verify: bool = True) -> Store:
         ValueError: the store is truncated, altered or of another format.
     """
     again = "prepare it again (otolith prepare)"
+    folder = Path(folder)
     recover(folder)
     try:
         text = (folder / MANIFEST).read_text(encoding="utf-8")
