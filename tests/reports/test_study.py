@@ -54,7 +54,7 @@ def rows() -> pd.DataFrame:
                                     "objective": variant.split("-")[0] if pretrained else "-",
                                     "encoder": "-" if mode == "forest" else "tpn",
                                     "pretrained_on": "wisdm" if pretrained else "-",
-                                    "pretraining": json.dumps({"pretrain": {"epochs": 7}}),
+                                    "pretraining": json.dumps({"pretrain": {"epochs": 7, "sampling": {"share": 0.1}}}),
                                     "mode": mode,
                                     "fold": fold,
                                     "shots": shots,
@@ -144,7 +144,7 @@ def test_the_page_its_figure_and_its_table(rows: pd.DataFrame, tmp_path: Path) -
     assert text.startswith("# What was found\n") and "](page.svg)" in text and "commit abc" in text
     ran = text[text.index("## What was run") :]
     assert cell(ran, "spar, cpc", 1) == "not run (30)" and cell(ran, "spar, reconstruction", 1) == "60 of 90"
-    assert cell(ran, "wharf, simclr", 4) == "epochs 7"
+    assert cell(ran, "wharf, simclr", 4) == "epochs 7, sampling.share 0.1"
     assert float(cell(text, "simclr, finetune", 1)[:5]) == pytest.approx(0.6, abs=0.03)
     assert float(cell(text, "forest", 2)[:5]) == pytest.approx(0.8, abs=0.03)
     assert len(pd.read_csv(table)) == len(rows)

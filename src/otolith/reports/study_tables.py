@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -39,9 +40,18 @@ def run_table(rows: pd.DataFrame, planned: Mapping[tuple[str, str], int]) -> str
             "rows": f"{done} of {of}" if done else f"not run ({of})",
             "pretrained on": here["pretrained_on"].iloc[0] if len(here) else "-",
             "encoder": here["encoder"].iloc[0] if len(here) else "-",
-            "pretraining": ", ".join(f"{key} {value}" for key, value in settings.items()),
+            "pretraining": ", ".join(_settings(settings)),
         }
     return text_table(lines)
+
+
+def _settings(table: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Return settings as `name value`; those of a nested table have dotted names."""
+    found = []
+    for key, value in table.items():
+        nested = isinstance(value, Mapping)
+        found += _settings(value, f"{prefix}{key}.") if nested else [f"{prefix}{key} {value}"]
+    return found
 
 
 def text_table(lines: Mapping[str, Mapping[str, str]]) -> str:
