@@ -129,14 +129,16 @@ def test_prompts_that_are_none(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "p.toml").write_text(text)
     with pytest.raises(ValueError, match=message):
         read_prompts(tmp_path / "p.toml")
-    with pytest.raises(FileNotFoundError, match=r"no prompts at '.*gone.toml'; write a TOML file with a line a label"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no prompts at '.*gone.toml'; write a TOML file with one line per label"
+    ):
         read_prompts(tmp_path / "gone.toml")
 
 
 def test_a_label_without_prompts_names_the_nearest() -> None:
     with pytest.raises(ValueError, match="have none for 'walkin'; did you mean 'walking'"):
         sentences(["walkin"], {"walking": ["a"]})
-    with pytest.raises(ValueError, match="have none for 'x'; they know: walking, running"):
+    with pytest.raises(ValueError, match="have none for 'x'; they have: walking, running"):
         sentences(["x"], {"walking": ["a"], "running": ["b"]})
 
 

@@ -1,8 +1,8 @@
-"""Words as labels: vectors of classes from prompts, heads that lead into the space of words, and retrieval both ways.
+"""Embeddings of class names and prompts in the space of a text encoder.
 
-An encoder that was pretrained with paired text has a head into the space of a frozen text encoder. A class is then a point
-in that space, the mean over a few prompts, and a window belongs to the class it lies nearest to: no label is needed
-(zero-shot), or the points are where training on a few labels sets out from (`TransferClassifier`, head `text`).
+An encoder that was pretrained with paired text has a head into the embedding space of a frozen text encoder. A class is then
+a point in that space, the mean over a few prompts, and a window belongs to the nearest class. Either no label is needed
+(zero-shot), or training on a few labels starts from these points (`TextHead`).
 """
 
 from __future__ import annotations
@@ -31,18 +31,20 @@ Prompts = Mapping[str, Sequence[str]]
 """Sentences by label."""
 
 HEAD = "mmcl_head"
-"""What checkpoints call the head into the space of the other modalities: one Linear for all, or one for each by name."""
+"""Name in checkpoints of the head into the space of the other modalities: one Linear for all, or one for each by name."""
 
 
 def read_prompts(path: Path) -> dict[str, list[str]]:
-    """Prompts from a TOML file: `label = "a sentence"`, or a list of them.
+    """Read prompts from a TOML file: `label = "a sentence"`, or a list of them.
 
     Raises:
-        FileNotFoundError: there is no file.
-        ValueError: it is not TOML, or holds something else than sentences.
+        FileNotFoundError: the file does not exist.
+        ValueError: it is not TOML, or holds something other than sentences.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"no prompts at '{path}'; write a TOML file with a line a label: walking = [\"...\"]")
+        raise FileNotFoundError(
+            f"no prompts at '{path}'; write a TOML file with one line per label: walking = [\"...\"]"
+        )
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -54,10 +56,10 @@ def read_prompts(path: Path) -> dict[str, list[str]]:
 
 
 def check_prompts(tree: Mapping[str, Any]) -> dict[str, list[str]]:
-    """A table of prompts with every value a list.
+    """Return a table of prompts in which every value is a list.
 
     Raises:
-        ValueError: a label has something else than sentences.
+        ValueError: a label has something other than sentences.
     """
     prompts = {label: [value] if isinstance(value, str) else value for label, value in tree.items()}
     for label, lines in prompts.items():
@@ -69,17 +71,17 @@ def check_prompts(tree: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def sentences(labels: Sequence[str], prompts: Prompts | None) -> tuple[tuple[str, ...], ...]:
-    """The prompts of each label, in the order of the labels; without prompts, a label's own words.
+    """Return the prompts of each label, in the order of the labels; without prompts, the label's own words.
 
     Raises:
-        ValueError: a label that the prompts do not know.
+        ValueError: a label is not in the prompts.
     """
     if prompts is None:
         return tuple((label.replace("_", " "),) for label in labels)
     for label in labels:
         if label not in prompts:
             near = difflib.get_close_matches(label, list(prompts), n=1, cutoff=0.5)
-            hint = f"did you mean '{near[0]}'?" if near else "they know: " + ", ".join(prompts)
+            hint = f"did you mean '{near[0]}'?" if near else "they have: " + ", ".join(prompts)
             raise ValueError(f"the prompts have none for '{label}'; {hint}")
     return tuple(tuple(prompts[label]) for label in labels)
 
@@ -87,14 +89,14 @@ def sentences(labels: Sequence[str], prompts: Prompts | None) -> tuple[tuple[str
 def class_vectors(
     labels: Sequence[str], encoder: paired.TextEncoder, prompts: Prompts | None = None
 ) -> Float[Tensor, "classes dim"]:
-    """One vector a class: the mean over its prompts of their L2-normalised text vectors, itself not normalised.
+    """Return one embedding per class: the mean of its prompts' L2-normalised text embeddings, itself not normalised.
 
     Args:
         labels: names of the classes.
         encoder: sentences -> (sentences, dim), L2-normalised.
         prompts: sentences by label; None: each label's own words.
 
-    Source: PRIMUS (Das et al., ICASSP 2025) and its published code: the weights its classification head sets out from.
+    Source: PRIMUS (Das et al., ICASSP 2025) and its published code: the initial weights of its classification head.
 
     Raises:
         ValueError: a label without prompts.
@@ -106,33 +108,33 @@ def class_vectors(
 
 
 def words_of(about: Mapping[str, Any], text: str | None = None) -> str:
-    """Name of the text encoder whose words a checkpoint understands: `text` if given, else the one it was pretrained with,
-    else the default."""
+    """Return the name of the text encoder of a checkpoint: `text` if given, else the one it was pretrained with, else the
+    default."""
     return text or str(about.get("paired", {}).get("text", {}).get("encoder", "minilm"))
 
 
 def vectors_for(
     about: Mapping[str, Any], labels: Sequence[str], prompts: Prompts | None = None, text: str | None = None
 ) -> Float[Tensor, "classes dim"]:
-    """`class_vectors` in the space a checkpoint was pretrained in; computed once a process.
+    """Return `class_vectors` in the space that a checkpoint was pretrained in; computed once per process.
 
     Args:
         about: provenance of the checkpoint, whose `paired` names its text encoder.
         labels: names of the classes.
         prompts: sentences by label.
-        text: name or folder of the text encoder, where it is not the one that the checkpoint names.
+        text: name or folder of the text encoder, if it is not the one that the checkpoint names.
 
     Raises:
         ImportError: the text encoder needs a package that is not installed.
-        ValueError: a label without prompts, or a text encoder other than the one the checkpoint was pretrained with.
+        ValueError: a label has no prompts, or the text encoder is not the one that the checkpoint was pretrained with.
     """
     name = words_of(about, text)
     vectors, sha = _vectors(name, sentences(labels, prompts))
     known = about.get("paired", {}).get("text", {})
     if known.get("sha256") not in (None, sha):
         raise ValueError(
-            f"the text encoder '{name}' has the weights {sha[:12]}; the encoder of motion was pretrained with "
-            f"'{known.get('encoder')}' of the weights {known['sha256'][:12]}, whose words are other vectors: pass that one"
+            f"the text encoder '{name}' has the weights {sha[:12]}; the checkpoint was pretrained with "
+            f"'{known.get('encoder')}' of the weights {known['sha256'][:12]}, whose embeddings differ: pass that one"
         )
     return vectors
 
@@ -150,7 +152,7 @@ def _vectors(name: str, asked: tuple[tuple[str, ...], ...]) -> tuple[Tensor, str
 
 
 def projection(heads: Mapping[str, Mapping[str, Tensor]], modality: str) -> dict[str, Tensor] | None:
-    """Weight and bias of a checkpoint's head into the space of `modality`; None where it has none.
+    """Return weight and bias of a checkpoint's head into the space of `modality`; None if it has none.
 
     Args:
         heads: `Checkpoint.heads`.

@@ -20,7 +20,7 @@ from otolith.data.windows import Windows
 _CONFIDENT = 0.5  # probability from which an unlabelled window is used for self-training
 _MAX_SELF_TRAINING = 2000  # unlabelled windows used for it, evenly spaced
 _SELF_TRAINING_WEIGHT = 3.0  # of all of them together, relative to the labelled windows and their copies
-_MAX_COPIED = 4096  # labelled windows and their copies together; more labelled windows get fewer copies
+_MAX_COPIES = 4096  # of all labelled windows together; the more labelled windows, the fewer copies of each
 
 AUGMENTATIONS: tuple[Mapping[str, Any], ...] = (
     {"name": "rotation", "sd_degrees": 15},
@@ -100,7 +100,7 @@ class LogisticHead(Head):
         if head.subject_weight and not _several_classes_per_subject(inputs):
             head.subject_weight = 0.0
         if head.n_augmented_copies > 0 and inputs.target is not None:
-            head.n_augmented_copies = min(head.n_augmented_copies, _MAX_COPIED // len(inputs.target))
+            head.n_augmented_copies = min(head.n_augmented_copies, _MAX_COPIES // len(inputs.target))
         return head
 
     def fit(self, inputs: HeadInputs) -> nn.Module:
