@@ -109,7 +109,10 @@ def test_the_hash_is_that_of_the_content(tmp_path: Path) -> None:
             [make("a"), make("b", channels=ACCELEROMETER + GYROSCOPE)],
             "recording 'b' has the channels acc_x, acc_y, acc_z, gyro_x, .*, and those before have acc_x, acc_y, acc_z; ",
         ),
-        ([make("a"), make("b", channels=ACCELEROMETER[::-1])], "recording 'b' has the channels acc_z, acc_y, acc_x, and "),
+        (
+            [make("a"), make("b", channels=ACCELEROMETER[::-1])],
+            "recording 'b' has the channels acc_z, acc_y, acc_x, and ",
+        ),
     ],
     ids=["none", "one name twice", "other channels", "other order of channels"],
 )
