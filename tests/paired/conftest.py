@@ -25,7 +25,7 @@ def minilm() -> TextEncoder:
 def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny random sentence encoder, in the layout of sentence-transformers."""
     transformers = pytest.importorskip("transformers")
-    from small_models import WORDS, tokenizer
+    from small_encoders import WORDS, tokenizer
 
     folder = tmp_path_factory.mktemp("models") / "bert"
     torch.manual_seed(0)
@@ -45,7 +45,7 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny random CLIP."""
     transformers = pytest.importorskip("transformers")
-    from small_models import tokenizer
+    from small_encoders import tokenizer
 
     folder = tmp_path_factory.mktemp("models") / "clip"
     torch.manual_seed(0)

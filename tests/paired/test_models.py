@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file, save_file
-from small_models import WORDS, tokenizer
+from small_encoders import WORDS, tokenizer
 
 from otolith import paired
 from otolith.paired import ImageEncoder, TextEncoder, clean_narration
