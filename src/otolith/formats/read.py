@@ -17,6 +17,7 @@ from otolith.data.recording import ACCELEROMETER, GYROSCOPE, Recording
 from otolith.data.resample import regular_pieces
 from otolith.formats.gaps import Masks, Missing, masks, missing
 from otolith.formats.options import DEFAULTS, Fact, ReadOptions
+from otolith.formats.recorders import STATED, read_recorder
 from otolith.formats.sources import Skipped, Source, find_sources
 from otolith.formats.streams import Opened, Raw, RawFile, open_source, read_source, unit_words
 from otolith.formats.units import Measures, Units, decide, measure
@@ -84,13 +85,13 @@ class Survey:
         Raises:
             ValueError: it cannot be understood; the message names the file and the option that helps.
         """
-        if not source.members:
-            return [_video(source, self.gyro)]
         raw = self._raw.pop(source.name, None)
-        if raw is None:
+        if source.kind != "table":
+            raw = read_recorder(source, gyro=self.gyro)
+        elif raw is None:
             opened = self._opened.get(source.name) or open_source(source, self.options, gyro=self.gyro)
             raw = read_source(source, opened, self.options)
-        units = self.units[source.name]
+        units = self.units.get(source.name, STATED)
         facts = (*raw.facts, *units.facts)
         found = [_session(source, one, raw.sessions, units, facts, self.options) for one in raw.sessions]
         if not any(session.recordings for session in found):
@@ -287,37 +288,3 @@ def _gap_facts(lacking: Masks, *, pieces_count: int, options: ReadOptions) -> li
             )
         )
     return facts
-
-
-def _video(source: Source, gyro: bool | None) -> Session:
-    """A GoPro's clip, which carries its motion."""
-    from otolith.formats.gpmf import telemetry
-
-    motion = telemetry(source.path, gyroscope=gyro is not False)
-    channels = (ACCELEROMETER + GYROSCOPE)[: motion.signal.shape[1]]
-    seconds = len(motion.signal) / motion.rate_hz
-    what = "acceleration in g and angular rate in rad/s" if len(channels) == 6 else "acceleration in g"
-    facts = (Fact("files", f"a GoPro's clip: {motion.rate_hz:.0f} Hz, {seconds:.1f} s of {what}"),)
-    recording = Recording(
-        f"{source.name}/0",
-        motion.signal,
-        motion.rate_hz,
-        channels,
-        source.name,
-        "own",
-        start_s=max(0.0, motion.start_s),
-        session=source.name,
-        facts=facts,
-    )
-    return Session(
-        source.name,
-        source,
-        "",
-        (recording,),
-        None,
-        seconds + max(0.0, motion.start_s),
-        motion.rate_hz,
-        channels,
-        facts,
-        (),
-    )

@@ -107,7 +107,7 @@ class _Limited(io.RawIOBase):
 def stem(name: str) -> str:
     """Return a file's name without `.csv`, `.csv.gz` and the like."""
     bare = name[:-3] if name.lower().endswith((".gz", ".gzip")) else name
-    for suffix in (*SUFFIXES, ".zip", ".mp4"):
+    for suffix in (*SUFFIXES, ".zip", ".mp4", ".cwa", ".gt3x", ".bin"):
         if bare.lower().endswith(suffix):
             return bare[: -len(suffix)]
     return bare.rsplit(".", 1)[0] if re.search(r"[^.]\.[A-Za-z]\w{0,6}$", bare) else bare
@@ -143,7 +143,7 @@ def _archived(path: Path) -> list[Table]:
     if "xl/workbook.xml" in names:
         return [Table(path, sheet, "sheet") for sheet in _sheets(path)]
     if "log.bin" in names or ("info.txt" in names and any(name.endswith(".bin") for name in names)):
-        raise ValueError(f"'{path.name}' is an ActiGraph device file (gt3x), not a table; export it as CSV")
+        raise ValueError(f"'{path.name}' is a device file of ActiGraph, but damaged; export it as CSV")
     if len(infos) > _ARCHIVE_LIMIT:
         raise ValueError(f"'{path.name}' holds {len(infos):,} files; expected at most {_ARCHIVE_LIMIT:,}: unpack it")
     found = [Table(path, name) for name in sorted(names) if may_be_table(name)]

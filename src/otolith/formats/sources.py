@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
@@ -13,6 +14,9 @@ from otolith.formats.source import Table, may_be_table, role, stem, tables_in
 
 VIDEO = ".mp4"
 """Ending of videos whose camera wrote its motion into them (GoPro)."""
+
+DEVICES = (".cwa", ".gt3x", ".bin")
+"""Endings of device files; their first bytes decide."""
 
 Part = Literal["", "acc", "linear", "gyro", "gravity"]
 """Which sensor a table holds; "" where its name does not say."""
@@ -36,6 +40,7 @@ class Source:
         aliases: other names that a labels file may use: those of its files, with and without ending.
         ignored: names of files of other sensors.
         explicit: whether the user named the file, and not its folder.
+        kind: a table, or a file of a camera or device, which has no members.
     """
 
     name: str
@@ -44,6 +49,7 @@ class Source:
     aliases: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     explicit: bool = False
+    kind: Literal["table", "video", "device"] = "table"
 
 
 class Skipped(NamedTuple):
@@ -91,7 +97,25 @@ def find_sources(
             )
         sources += found
         skipped += left
-    return sources, skipped
+    return _distinct(sources), skipped
+
+
+def _distinct(sources: Sequence[Source]) -> list[Source]:
+    """The sources, with names that differ: two files of one stem keep their endings, or their folder's name."""
+    met = Counter(source.name for source in sources)
+    found = []
+    taken: set[str] = set()
+    for source in sources:
+        name = source.name
+        if met[name] > 1:
+            name = str(PurePosixPath(name).with_name(source.path.name))
+        if name in taken:
+            name = f"{source.path.parent.name}/{name}"
+        while name in taken:
+            name += "+"
+        taken.add(name)
+        found.append(dataclasses.replace(source, name=name))
+    return found
 
 
 def _explicit(paths: Sequence[Path], gyro: bool | None) -> tuple[list[Source], list[Skipped]]:
@@ -100,8 +124,8 @@ def _explicit(paths: Sequence[Path], gyro: bool | None) -> tuple[list[Source], l
     sources: list[Source] = []
     skipped: list[Skipped] = []
     for path in paths:
-        if path.suffix.lower() == VIDEO and path.is_file():
-            sources.append(Source(stem(path.name), path, (), (path.name,), explicit=True))
+        if path.is_file() and (recorded := _recorder(path, path.name)) is not None:
+            sources.append(dataclasses.replace(recorded, explicit=True))
             continue
         tables = tables_in(path)
         mine = [_file(table, path.name, stem(path.name), len(tables)) for table in tables]
@@ -120,6 +144,17 @@ def _explicit(paths: Sequence[Path], gyro: bool | None) -> tuple[list[Source], l
             sources.append(dataclasses.replace(joined, explicit=True))
     order = {path: number for number, path in enumerate(paths)}
     return sorted(sources, key=lambda source: order.get(source.path, len(order))), skipped
+
+
+def _recorder(path: Path, relative: str) -> Source | None:
+    """The source of a video or device file; None for other files."""
+    from otolith.formats.devices import device_kind
+
+    if path.suffix.lower() == VIDEO:
+        return Source(stem(relative), path, (), (relative,), kind="video")
+    if device_kind(path) is not None:
+        return Source(stem(relative), path, (), (relative,), kind="device")
+    return None
 
 
 def _with_neighbour(source: Source, folder: Path) -> Source:
@@ -164,9 +199,10 @@ def _in_folder(folder: Path, exclude: Collection[Path]) -> tuple[list[Source], l
             or any(p.startswith(".") for p in PurePosixPath(relative).parts)
         ):
             continue
-        if path.suffix.lower() == VIDEO:
-            if not any(path.with_suffix(suffix).is_file() for suffix in (".csv", ".CSV")):
-                sources.append(Source(stem(relative), path, (), (relative,)))
+        if path.suffix.lower() == VIDEO and any(path.with_suffix(suffix).is_file() for suffix in (".csv", ".CSV")):
+            continue  # the table is the motion of this video
+        if path.suffix.lower() in (VIDEO, *DEVICES) and (recorded := _recorder(path, relative)) is not None:
+            sources.append(recorded)
             continue
         if path.suffix.lower() != ".zip" and not may_be_table(relative):
             continue
