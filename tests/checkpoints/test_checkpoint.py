@@ -124,8 +124,8 @@ def test_weights_of_another_program_are_refused(path: Path) -> None:
     [
         ({"format": 99}, "checkpoint format 99; this version of Otolith reads format 1"),
         ({"format": None}, "checkpoint format None"),
-        ({"encoder.name": "restnet"}, "unknown encoder 'restnet'; known: cpc, "),
-        ({"encoder.name": ["cpc"]}, "unhashable"),
+        ({"encoder.name": "restnet"}, "unknown encoder 'restnet'"),
+        ({"encoder.name": ["cpc"]}, ""),
         ({"encoder": "strided"}, "string indices"),
         ({"encoder.arguments": [6]}, ""),
         ({"encoder.arguments.surprise": 1}, "surprise"),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from commands import RECIPE, Ran
+from otolith.cli import console
 from otolith.cli.main import app
 
 
@@ -23,7 +24,8 @@ def invoke(capture: pytest.CaptureFixture[str], *words: object) -> Ran:
 @pytest.fixture
 def otolith(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
     """Run a command: `otolith("datasets", "--json")`."""
-    monkeypatch.setenv("COLUMNS", "300")
+    for each in (console.out, console.notes, console.errors):
+        monkeypatch.setattr(each, "width", 300)
     return lambda *words: invoke(capsys, *words)
 
 

@@ -110,7 +110,7 @@ def test_a_study_runs_every_variant_and_writes_its_page(here: Path, otolith: Cal
     assert rows["fingerprint"].nunique() == 20  # the forest's 4 rows serve both variants
     page = Path("docs/page.md").read_text()
     assert "| synthetic, reconstruction | 12 of 12 | synthetic | strided |" in page
-    assert "### Which objective is best?" in page and Path("docs/page.svg").exists()
+    assert "### Which objective scores highest?" in page and Path("docs/page.svg").exists()
     ran = otolith("study", "--from", "t/t.csv", "--page", "again/page.md", "--table", "again/t.csv")
     assert ran.status == 0 and Path("again/page.md").read_text() == page
     assert Path("again/t.csv").read_text() == Path("t/t.csv").read_text()

@@ -55,7 +55,7 @@ def test_from_paired_text_to_labels_in_words(here: Path, otolith: Callable[..., 
     assert ran.status == 0 and "IMU -> text" in ran.out and "text -> IMU" in ran.out and "1.000 (1.000)" in ran.out
     ran = otolith("study", "words.toml", "--jobs", "1", "--out", "runs/words-study", "--title", "Words")
     page = Path("runs/words-study/study.md").read_text()
-    assert ran.status == 0 and "## Without labels" in page and "## Retrieval" in page
+    assert ran.status == 0 and "## Zero-shot" in page and "## Retrieval" in page
     assert Path("runs/words-study/study-recalls.csv").exists()
     table = ["--from", "runs/words-study/study.csv", "--page", "page.md", "--table", "t.csv", "--title", "Words"]
     assert otolith("study", *table).status == 0 and Path("page.md").read_text() == page.replace("study.svg", "page.svg")

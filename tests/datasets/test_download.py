@@ -645,7 +645,8 @@ def otolith(site: Site, tmp_path: Path, capsys, monkeypatch):
     def run(*words: str) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["otolith", *words])
         monkeypatch.setattr(console.out, "width", 300)
-        monkeypatch.setattr(console.console, "width", 300)
+        monkeypatch.setattr(console.notes, "width", 300)
+        monkeypatch.setattr(console.errors, "width", 300)
         with pytest.raises(SystemExit) as ended:
             main.main()
         printed = capsys.readouterr()

@@ -19,7 +19,7 @@ def imu(path: Path, seconds: float, gap: tuple[float, float] | None = None) -> N
     if gap is not None:
         time_s = time_s[(time_s < gap[0]) | (time_s > gap[1])]
     lines = ["0,-5.0,,9,9,9,9,9,9"]
-    lines += [f"0,{1000 * t + 50:.3f},{1000 * t:.3f},1,2,3,{9.80665 * t:.6f},0,9.80665" for t in time_s]
+    lines += [f"0,{1000 * t + 50:.3f},{1000 * t:.3f},1,2,3,{9.80665 * t / 20:.6f},0,9.80665" for t in time_s]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(HEADER + "\n" + "\n".join(lines) + "\n")
 
@@ -64,7 +64,7 @@ def test_motion_is_read_in_g_on_the_videos_clock(official: Path) -> None:
     assert (b.subject, b.placement, b.rate_hz) == ("7", "head", 200.0)
     assert b.spans == ((0.0, len(b.signal) / 200, "cooking"),)
     time_s = 0.1 + np.arange(len(b.signal)) / 200
-    np.testing.assert_allclose(b.signal[:-1, 0], time_s[:-1], atol=1e-3)
+    np.testing.assert_allclose(b.signal[:-1, 0], time_s[:-1] / 20, atol=1e-4)
     np.testing.assert_allclose(b.signal[:, 1:], np.tile([0, 1, 1, 2, 3], (len(b.signal), 1)), atol=1e-6)
     assert recordings["a/0"].spans == () and recordings["a/0"].subject == "of a"
     assert recordings["c/0"].spans[0].label == "construction work" and recordings["c/0"].subject == "7"

@@ -161,13 +161,13 @@ LINE = GOOD.splitlines()[7]
         ("\0\0\0\0" * 40, "cannot be read as numbers|lacks gravity.x"),
         (
             GOOD.replace(LINE, re.sub(r",[^,]+$", ",nan", LINE)),
-            "recording 'dws_1/sub_1': time step 6 holds .*not finite",
+            "recording 'dws_1/sub_1': time step 6 has a value that is not finite",
         ),
         (
             GOOD.replace(LINE, re.sub(r",[^,]+$", ",inf", LINE)),
-            "recording 'dws_1/sub_1': time step 6 holds .*not finite",
+            "recording 'dws_1/sub_1': time step 6 has a value that is not finite",
         ),
-        (GOOD[: GOOD.rindex(",")], "recording 'dws_1/sub_1': time step 19 holds .*not finite"),
+        (GOOD[: GOOD.rindex(",")], "recording 'dws_1/sub_1': time step 19 has a value that is not finite"),
         (",".join(HEADER) + "\n", "recording 'dws_1/sub_1': the signal has no time steps"),
     ],
     ids=[

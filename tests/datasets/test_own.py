@@ -1,4 +1,4 @@
-"""A folder of one's own: tables, videos and words side by side, offsets, and what is refused."""
+"""Own recordings: tables of any layout with labels, videos and narrations; offsets; and what is refused."""
 
 from pathlib import Path
 
@@ -7,7 +7,10 @@ import pytest
 
 pytest.importorskip("av")
 from clips import grey, write_table, write_video
-from otolith.datasets.folder import DATASET, beside, offsets, read_table
+from otolith.data.store import open_store
+from otolith.datasets import DATASETS
+from otolith.datasets.own import DATASET, offsets
+from otolith.datasets.prepare import prepare_dataset
 
 
 @pytest.fixture
@@ -39,14 +42,12 @@ def test_words_and_pictures_are_moved_by_the_offset(own: Path) -> None:
     assert (anna.video_stream.start_s, anna.video_stream.stop_s) == pytest.approx((1.25, 7.25))
     assert round(float(next(anna.video_stream.frames([2.27])).mean()) / 4) == 10  # the video's second 1.02
     assert ben.narrations == ((-0.5, 1.5, "sits"),)
-    (moved,) = beside(own / "anna" / "walk.csv", "anna/walk", offset_s=2.0)
-    assert moved.narrations == ((3.0, 5.0, "walks"),)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('"anna/wlak" = 1.0', r"names 'anna/wlak', but there is no such clip; is it anna/walk\?"),
+        ('"anna/wlak" = 1.0', r"names 'anna/wlak', but there is no such recording; did you mean 'anna/walk'\?"),
         ('"anna/walk" = "soon"', "'anna/walk' is 'soon'; expected seconds"),
         ("default = nan", "'default' is nan; expected seconds"),
         ("default = true", "'default' is True"),
@@ -87,50 +88,112 @@ def test_a_long_gap_parts_a_clip(tmp_path: Path) -> None:
 
 def test_a_table_without_a_gyroscope_says_what_to_do(tmp_path: Path) -> None:
     write_table(tmp_path / "a.csv", 3, gyroscope=False)
-    with pytest.raises(ValueError, match=r"no gyroscope.*every encoder takes three.*--subset accelerometer"):
-        next(DATASET.read(tmp_path))
+    with pytest.raises(ValueError, match=r"gyroscope.*takes three: pass --subset accelerometer"):
+        DATASET.listed(tmp_path)
     (recording,) = DATASET.read(tmp_path, subset="accelerometer")
     assert recording.channels == ("acc_x", "acc_y", "acc_z")
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda rows: rows * [1, 9.8, 9.8, 9.8, 1, 1, 1], "acceleration of .* is 10 .* divide m/s\\^2 by 9.80665"),
-        (lambda rows: rows * [1, 0, 0, 0, 1, 1, 1], "write total acceleration, with gravity in it"),
-        (lambda rows: rows * [1, 1, 1, 1, 57.3, 57.3, 57.3], "reaches 57.2 rad/s: multiply it by pi/180"),
-        (lambda rows: rows * [1000, 1, 1, 1, 1, 1, 1], "step by 20 in the median; time_s is in seconds"),
-        (lambda rows: rows[:1], "fewer than two whole rows"),
-        (lambda rows: rows * np.nan, "fewer than two whole rows"),
-    ],
-    ids=["m/s^2", "no gravity", "deg/s", "ms", "one row", "NaN"],
+def vendor_table(path: Path, seconds: float, seed: int = 0) -> None:
+    """A table in m/s^2 and deg/s with UNIX milliseconds and a column of text."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    random, count = np.random.default_rng(seed), int(seconds * 50)
+    time = np.arange(count) / 50
+    turn = 40 * np.sin(5 * time)  # deg/s
+    tilt = np.cumsum(np.radians(turn)) / 50
+    acc = 9.80665 * np.stack([np.sin(tilt), 0 * tilt, np.cos(tilt)], axis=1) + random.normal(0, 0.02, (count, 3))
+    gyro = np.stack([0 * turn, turn, 0 * turn], axis=1) + random.normal(0, 0.1, (count, 3))
+    lines = ["timestamp,ax (m/s^2),ay (m/s^2),az (m/s^2),gx (deg/s),gy (deg/s),gz (deg/s),note"]
+    for t, a, g in zip(time, acc, gyro, strict=True):
+        lines.append(",".join([str(1_700_000_000_000 + round(t * 1000)), *(f"{v:.5f}" for v in (*a, *g)), "walking"]))
+    path.write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture
+def vendor(tmp_path: Path) -> Path:
+    for seed, name in enumerate(("anna/day", "ben/day", "cleo")):
+        vendor_table(tmp_path / "src" / f"{name}.csv", 30, seed)
+    return tmp_path / "src"
+
+
+LABELS = (
+    "recording,start,end,label,person\nanna/day.csv,0,10,walk,Anna\nanna/day,12,20,sit,Anna\nben/day.csv,0,8,walk,Ben\n"
 )
-def test_other_units_are_refused_and_said(tmp_path: Path, change, message: str) -> None:
-    rows = change(write_table(tmp_path / "a.csv", 3))
-    header = (tmp_path / "a.csv").read_text().splitlines()[0]
-    np.savetxt(tmp_path / "a.csv", rows, fmt="%.6f", delimiter=",", header=header, comments="")
+
+
+def test_units_are_those_of_the_header_and_text_costs_no_row(vendor: Path) -> None:
+    recordings = list(DATASET.read(vendor))
+    assert [(r.name, r.subject) for r in recordings] == [
+        ("anna/day/0", "anna"),
+        ("ben/day/0", "ben"),
+        ("cleo/0", "cleo"),
+    ]
+    for recording in recordings:
+        assert recording.signal.shape == (1500, 6)
+        assert np.median(np.linalg.norm(recording.signal[:, :3], axis=1)) == pytest.approx(1, abs=0.02)
+        assert np.abs(recording.signal[:, 4]).max() == pytest.approx(np.radians(40), rel=0.1)
+        assert any("m/s2" in str(fact) for fact in recording.facts)
+
+
+@pytest.mark.parametrize("inside", [True, False], ids=["labels in the folder", "labels elsewhere"])
+def test_labels_of_a_file_become_spans_and_people(vendor: Path, tmp_path: Path, inside: bool) -> None:
+    labels = (vendor if inside else tmp_path) / "labels.csv"
+    labels.write_text(LABELS)
+    steps = list(prepare_dataset("own", vendor, tmp_path / "data", labels=labels))
+    assert [step.recordings for step in steps] == [1, 1, 1] and all("columns: " in step.facts[0] for step in steps)
+    store = open_store(tmp_path / "data" / "own")
+    assert store.labels == ("walk", "sit")
+    assert [(e.subject, e.spans) for e in store.entries] == [
+        ("Anna", ((0, 500, 0), (600, 1000, 1))),
+        ("Ben", ((0, 400, 0),)),
+        ("cleo", ()),
+    ]
+    assert len(store.windows(seconds=2)) > 0
+
+
+def test_without_labels_a_store_has_windows_without_labels(vendor: Path, tmp_path: Path) -> None:
+    list(prepare_dataset("own", vendor, tmp_path / "data"))
+    windows = open_store(tmp_path / "data" / "own").windows(seconds=2)
+    assert windows.y is None and windows.subject_names == ("anna", "ben", "cleo")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("recording,start,end,label\nnobody.csv,0,5,walk\n", "line 2: no recording 'nobody.csv'"),
+        ("recording,start,end,label\ncleo,0,500,walk\n", "lies outside 'cleo', which lasts 30 s"),
+        ("recording,start,end,label\ncleo,5,2,walk\n", "start must be before end"),
+        (
+            "recording,start,end,label,person\ncleo,0,5,walk,a\ncleo,6,9,sit,b\n",
+            "labelled with the people a, b; a recording of a corpus is of one person",
+        ),
+    ],
+    ids=["unknown", "outside", "backwards", "two people"],
+)
+def test_labels_that_do_not_fit_are_refused(vendor: Path, tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "labels.csv").write_text(text)
     with pytest.raises(ValueError, match=message):
-        read_table(tmp_path / "a.csv")
+        list(prepare_dataset("own", vendor, tmp_path / "data", labels=tmp_path / "labels.csv"))
+    assert not (tmp_path / "data" / "own").exists()
+
+
+def test_only_own_recordings_take_labels(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="takes no labels; only own recordings do"):
+        DATASETS["spar"].listed(None, labels=tmp_path / "labels.csv")
 
 
 def test_what_is_missing_is_named(own: Path, tmp_path: Path) -> None:
     write_video(own / "dora.mp4", [grey(0)] * 3)
-    with pytest.raises(ValueError, match=r"dora\.mp4' has no motion beside it: expected dora\.csv with time_s, acc_x"):
+    with pytest.raises(ValueError, match=r"'dora\.mp4' has no recording of motion with its name, such as dora\.csv"):
         DATASET.listed(own)
-    (own / "anna" / "walk.csv").write_text("t,x,y\n1,2,3\n")
-    with pytest.raises(
-        ValueError, match=r"'walk\.csv' has 3 columns and lacks time_s, acc_x.*; expected \[person/\]clip"
-    ):
-        read_table(own / "anna" / "walk.csv")
+    (own / "dora.mp4").unlink()
     empty = tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(FileNotFoundError, match=r"A folder of one's own not found in"):
+    with pytest.raises(FileNotFoundError, match="Own recordings not found in"):
         DATASET.listed(empty)
     (empty / "a.narration.csv").write_text("start_s,stop_s,text\n")
-    with pytest.raises(FileNotFoundError, match="holds narrations but no table of motion"):
+    with pytest.raises(FileNotFoundError, match="Own recordings not found in"):
         DATASET.listed(empty)
     (own / "anna" / "walk.mp4").write_bytes(b"broken")
-    write_table(own / "anna" / "walk.csv", 6)
-    (own / "dora.mp4").unlink()
     with pytest.raises(ValueError, match=r"walk\.mp4' \(6 bytes\) cannot be opened as a video"):
         list(DATASET.multimodal_data(own, "own", "all"))

@@ -261,7 +261,7 @@ def test_the_papers_experiment_is_there_for_each_of_its_targets() -> None:
         for pretext in pretexts:
             external = recipe.load(path, variant=pretext)
             assert external.pretrain_on == ("capture24",) and external.dataset == target
-            assert (external.pretrain["draw"], external.pretrain["share"]) == ("variance", 0.1)
+            assert external.pretrain["sampling"] == {"draw": "variance", "share": 0.1}
             assert external.protocol["shots"] == [2, 5, 10, 50, 100, None] and external.protocol["folds"] == 5
             assert external.objective["name"] == pretext
             assert recipe.load(path, variant=f"{pretext}-target").pretrain_on == (target,)

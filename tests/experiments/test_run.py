@@ -229,7 +229,7 @@ def test_any_prepared_store_can_be_named_and_goes_with_known_ones(with_own: Path
         "motionsense+my-own+bare",
     }
     page, _ = job.report()
-    assert "My recordings: r" in page.read_text() and "6 people, 3 classes" in page.read_text()
+    assert "My recordings: 6 subjects, 3 classes" in page.read_text()
 
 
 def test_a_corpus_that_is_not_prepared_is_named(with_own: Path, tmp_path: Path) -> None:
@@ -396,7 +396,7 @@ def test_pairs_go_along_with_pretraining_and_test_people_are_searched(
     assert total == len(made_rows) == 2 * (1 + 2 * 3)
     assert [row.shots for row in made_rows if row.mode == "zero-shot"] == [0, 0]
     model = job.transfer(mode="frozen", shots=2, fold=0)
-    assert checkpoint.load(model).about["classifier"]["head"] == "text"
+    assert checkpoint.load(model).about["classifier"]["head"]["name"] == "text"
 
 
 def test_fewer_pairs_and_corpora_without_any(with_pairs: Path, tmp_path: Path) -> None:

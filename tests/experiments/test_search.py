@@ -144,7 +144,7 @@ def test_sizes_of_heads_leave_losses_comparable() -> None:
 def test_short_windows_leave_out_what_does_not_fit_them(data: Path) -> None:
     assert fitting("cpc", data, seconds=1.0)["objective.future_steps"] == [16, 32]  # of 34 steps of deepconvlstm
     assert fitting("reconstruction", data, seconds=0.8)["encoder.name"] == [n for n in SHORT if n != "tpn"]
-    with pytest.raises(ValueError, match=r"no encoder fits: .*shorten those"):
+    with pytest.raises(ValueError, match=r"no encoder fits: .*set future_steps below 15"):
         fitting("cpc", data, seconds=0.3)
 
 
@@ -626,7 +626,8 @@ def test_the_command(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     words = f"otolith search {tmp_path}/r.toml --data {data} --out {tmp_path} --trials 1".split()
     monkeypatch.setattr(sys, "argv", words)
     monkeypatch.setattr(console.out, "width", 300)
-    monkeypatch.setattr(console.console, "width", 300)
+    monkeypatch.setattr(console.notes, "width", 300)
+    monkeypatch.setattr(console.errors, "width", 300)
     with pytest.raises(SystemExit) as ended:
         main.main()
     printed = capsys.readouterr()

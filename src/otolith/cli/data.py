@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from otolith.cli.command import command
-from otolith.cli.console import errors, out, put_json, results
+from otolith.cli.console import errors, notes, out, put_json, results
 from otolith.cli.options import DataOption, DownloadOptions, JobsOption, JsonOption, jobs_of
 from otolith.cli.progress import progress
 
@@ -84,6 +84,9 @@ def prepare(
         str | None,
         typer.Option("--channels", metavar="NAME,...", help="Channels, such as acc_x,acc_y,acc_z.", show_default="all"),
     ] = None,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", help="Labels of own recordings, as `otolith adapt` takes them.")
+    ] = None,
     jobs: JobsOption = 0,
     *,
     download: DownloadOptions,
@@ -92,7 +95,12 @@ def prepare(
 
     [bold]Example:[/] otolith prepare motionsense --source downloads/motionsense
     """
-    selection = {"placement": placement, "subset": subset, "channels": channels.split(",") if channels else None}
+    selection: dict[str, Any] = {
+        "placement": placement,
+        "subset": subset,
+        "channels": channels.split(",") if channels else None,
+    }
+    selection |= {"labels": labels}
     prepare_corpus(name, source, data, jobs, download, rate_hz=rate, **selection)
 
 
@@ -173,9 +181,14 @@ def prepare_corpus(
     from otolith.data.store import open_store
     from otolith.datasets.prepare import prepare_dataset
 
+    facts: dict[str, int] = {}
     with progress(f"preparing {name}") as bar:
         for part in prepare_dataset(name, source, data, jobs=jobs_of(jobs), **selection):
             bar.update(f"preparing {name}: {part.name}", part.done, part.of)
+            for fact in part.facts:
+                facts[fact] = facts.get(fact, 0) + 1
+    for fact, count in facts.items():
+        notes.print(f"{fact} [{count} of {part.of}]", highlight=False, markup=False, soft_wrap=True)
     store = open_store(data / name, verify=False)
     hours = sum(entry.steps for entry in store.entries) / store.rate_hz / 3600
     out.print(

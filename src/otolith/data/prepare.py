@@ -30,6 +30,7 @@ class PrepareProgress(NamedTuple):
         name: name of this part.
         recordings: number of recordings that were read from it.
         seconds: time that reading took; 0 for parts that an interrupted run had finished.
+        facts: how the recordings were read, where their reader says so; empty for parts of an interrupted run.
     """
 
     done: int
@@ -37,6 +38,7 @@ class PrepareProgress(NamedTuple):
     name: str
     recordings: int
     seconds: float
+    facts: tuple[str, ...] = ()
 
 
 def prepare(
@@ -118,8 +120,8 @@ def prepare_iter(
                 yield PrepareProgress(done, len(listed), listed[number].name, recordings, 0.0)
             missing = [(part, number) for number, part in enumerate(listed) if number not in found]
             with contextlib.closing(_read_parts(missing, work, rate_hz, jobs)) as read:
-                for done, (number, recordings, seconds) in enumerate(read, start=1 + len(found)):
-                    yield PrepareProgress(done, len(listed), listed[number].name, recordings, seconds)
+                for done, (number, recordings, seconds, facts) in enumerate(read, start=1 + len(found)):
+                    yield PrepareProgress(done, len(listed), listed[number].name, recordings, seconds, facts)
             manifest = _joined(work, len(listed), dataset, labels, rate_hz) | {"about": about}
             manifest["hash"] = fingerprint(manifest)
             (work / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
@@ -169,8 +171,8 @@ def _taken_over(work: Path, of: int) -> dict[int, int]:
 
 def _read_parts(
     parts: Sequence[tuple[Part, int]], work: Path, rate_hz: float, jobs: int
-) -> Generator[tuple[int, int, float], None, None]:
-    """Yield number, recordings and seconds of each part when it was read, in any order."""
+) -> Generator[tuple[int, int, float, tuple[str, ...]], None, None]:
+    """Yield number, recordings, seconds and facts of each part when it was read, in any order."""
     if min(jobs, len(parts)) < 2:
         yield from (_read_part(part, number, work, rate_hz) for part, number in parts)
         return
@@ -190,7 +192,7 @@ def _read_parts(
 
 def _read_part(
     part: Part, number: int, work: Path, rate_hz: float, parent: int | None = None
-) -> tuple[int, int, float]:
+) -> tuple[int, int, float, tuple[str, ...]]:
     """Write the values of a part and their JSON file; with `parent`, stop when that process has ended."""
 
     def still_wanted() -> None:
@@ -199,12 +201,14 @@ def _read_part(
 
     started = time.perf_counter()
     recordings, digest, count = [], hashlib.sha256(), 0
+    facts: dict[str, None] = {}
     path, mark = _paths(work, number)
     try:
         still_wanted()
         with path.open("wb") as file:
             for recording in part.read():
                 still_wanted()
+                facts |= dict.fromkeys(map(str, recording.facts))
                 signal = resample(recording.signal, recording.rate_hz, rate_hz)
                 values = np.ascontiguousarray(signal.T, dtype="<f4")
                 digest.update(values.data)
@@ -231,7 +235,7 @@ def _read_part(
     # JSON, and a complete one has the hash of the values.
     known = {"bytes": count, "sha256": digest.hexdigest(), "recordings": recordings}
     mark.write_text(json.dumps(known), encoding="utf-8")
-    return number, len(recordings), time.perf_counter() - started
+    return number, len(recordings), time.perf_counter() - started, tuple(facts)
 
 
 def _joined(work: Path, of: int, dataset: str, labels: Iterable[str], rate_hz: float) -> dict[str, Any]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from otolith.data.multimodal import MultimodalData
 from otolith.data.recording import Part, Recording
@@ -68,7 +69,7 @@ class Dataset:
     origin: str
     cite: str
     expects: str
-    parts: Callable[[Path | None, str, str], list[Part]]
+    parts: Callable[..., list[Part]]
     subsets: tuple[str, ...] = ("all",)
     remotes: tuple[Remote, ...] = ()
     terms: str = ""
@@ -81,6 +82,7 @@ class Dataset:
         placement: str | None = None,
         subset: str | None = None,
         channels: Sequence[str] | None = None,
+        **reading: Any,
     ) -> list[Part]:
         """The parts of the official files, each of which can be read by itself, also in another process.
 
@@ -89,11 +91,15 @@ class Dataset:
             placement: one of `placements`.
             subset: one of `subsets`.
             channels: which, in which order; default all.
+            reading: further arguments of `parts`, such as `labels` and `options` of own recordings.
 
         Raises:
             FileNotFoundError: the official files are not there.
             ValueError: an unknown placement, subset or channel, or files that are not the official ones.
         """
+        allowed = inspect.signature(self.parts).parameters
+        if unknown := [name for name in reading if name not in allowed]:
+            raise ValueError(f"{self.title} takes no {', '.join(unknown)}; only own recordings do")
         for what, value, known in (
             ("placement", placement, self.placements),
             ("subset", subset, self.subsets),
@@ -101,7 +107,7 @@ class Dataset:
         ):
             if value is not None and value not in known:
                 raise ValueError(f"{self.title} has no {what} '{value}'; it has {', '.join(known)}")
-        parts = self.parts(source, placement or self.placements[0], subset or self.subsets[0])
+        parts = self.parts(source, placement or self.placements[0], subset or self.subsets[0], **reading)
         if channels is None:
             return parts
         return [Part(part.name, partial(_selected, part, tuple(channels))) for part in parts]

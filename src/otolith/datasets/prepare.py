@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from otolith.data.prepare import PrepareProgress, prepare_iter
 from otolith.datasets import find_dataset
-from otolith.storage.files import fingerprint, listing, unnested
+from otolith.formats import ReadOptions
+from otolith.storage.files import fingerprint, listing, sha256, unnested
 
 
 def prepare_dataset(
@@ -20,6 +22,8 @@ def prepare_dataset(
     subset: str | None = None,
     channels: Sequence[str] | None = None,
     jobs: int = 1,
+    labels: Path | None = None,
+    options: ReadOptions | None = None,
 ) -> Iterator[PrepareProgress]:
     """Official files -> a prepared store in `data/name`, part by part; when the generator is exhausted, it is there.
 
@@ -27,14 +31,18 @@ def prepare_dataset(
     and errors as `Dataset.listed` and `store.prepare`.
     """
     dataset = find_dataset(name)
+    reading = {key: value for key, value in {"labels": labels, "options": options}.items() if value is not None}
     placement, subset = placement or dataset.placements[0], subset or dataset.subsets[0]
     about = {"title": dataset.title, "licence": dataset.licence, "origin": dataset.origin, "cite": dataset.cite}
     usual = (placement, subset) == (dataset.placements[0], dataset.subsets[0])
-    read = [placement, subset, list(channels or dataset.channels), [] if source is None else listing(source)]
+    read: list[Any] = [placement, subset, list(channels or dataset.channels), [] if source is None else listing(source)]
+    read += [sha256(labels) if labels is not None and labels.is_file() else None, repr(options)] if reading else []
+    if labels is not None:
+        reading["labels"] = labels.resolve()
     source, data = source and source.resolve(), data.resolve()  # worker processes may have another working directory
     with unnested(source, data / name) as files:
         yield from prepare_iter(
-            dataset.listed(files, placement=placement, subset=subset, channels=channels),
+            dataset.listed(files, placement=placement, subset=subset, channels=channels, **reading),
             data / name,
             dataset=name,
             labels=dataset.classes if usual else (),  # others have fewer or further classes: those that are met

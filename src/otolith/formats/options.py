@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 DateOrder = Literal["day-first", "month-first"]
@@ -105,3 +107,19 @@ class ReadOptions:
 
 DEFAULTS = ReadOptions()
 """Everything is decided from the files."""
+
+
+def facts_in_common(facts: Mapping[str, Sequence[Fact]]) -> list[str]:
+    """Return each fact once as text, with the recording that it is of; facts that differ in numbers alone count as one.
+
+    Args:
+        facts: of each recording, by its name.
+    """
+    alike: dict[str, list[tuple[str, Fact]]] = {}
+    for name, found in facts.items():
+        for fact in found:
+            alike.setdefault(re.sub(r"\d[\d.,]*", "#", fact.text), []).append((name, fact))
+    return [
+        f"{found[0][0]}: {found[0][1]}" + (f"; {len(found) - 1} more alike" if len(found) > 1 else "")
+        for found in alike.values()
+    ]
