@@ -696,7 +696,7 @@ def test_ctrl_c_keeps_the_partial_file(site: Site, otolith, monkeypatch) -> None
     with monkeypatch.context() as patch:
         patch.setattr(download.time, "sleep", interrupted)
         status, text = otolith(*COMMAND, "--accept-licence")
-    assert status == 130 and "the same command goes on where this one stopped" in text
+    assert status == 130 and "the same command continues where this one stopped" in text
     folder = Path("data/.downloads/motionsense")
     assert names(folder) == {"A_DeviceMotion_data.zip.partial", "A_DeviceMotion_data.zip.partial.json"}
     status, text = otolith(*COMMAND)
