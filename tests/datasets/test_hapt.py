@@ -71,15 +71,15 @@ def test_a_zip_file_and_a_folder_that_holds_it_are_read_alike(official: Path) ->
     ("file", "change", "message"),
     [
         ("acc", lambda t: t[:-30], "holds 1,19[89] values in 400 rows; expected 3"),
-        ("gyro", lambda t: t[: t.index("\n", 5000) + 1], "has 400 rows and '.*gyro_exp01_user01.*one was cut off"),
+        ("gyro", lambda t: t[: t.index("\n", 5000) + 1], "has 400 rows and '.*gyro_exp01_user01.*one is truncated"),
         ("acc", lambda t: t.replace("-", "minus ", 1), "cannot be read|expected 3 in each"),
         ("gyro", lambda t: "nan" + t[t.index(" ") :], "recording 'exp01_user01': time step 0 holds .*not finite"),
         ("labels", lambda t: t.replace(" 310 400", " 310 401", 1), r"labels time steps up to 401, but '.*' has 400"),
         ("labels", lambda t: t.replace(" 11 100", " 0 100", 1), r"labels time steps up to 400, but"),
         ("labels", lambda t: t.replace(" 11 100", " 11 10", 1), r"labels time steps up to 400, but"),
         ("labels", lambda t: t.replace("1 1 5 ", "1 1 13 ", 1), "has the label 13; expected one of 1, 2"),
-        ("labels", lambda t: t.replace("1 1 5 ", "1 2 5 ", 1), "has no labels of experiment 1 and user 1 alone"),
-        ("labels", lambda t: t[t.index("\n2 ") + 1 :], "has no labels of experiment 1 and user 1 alone"),
+        ("labels", lambda t: t.replace("1 1 5 ", "1 2 5 ", 1), "has no labels of experiment 1 for user 1 only"),
+        ("labels", lambda t: t[t.index("\n2 ") + 1 :], "has no labels of experiment 1 for user 1 only"),
         ("labels", lambda t: t.replace(" 400 ", "", 1), "holds 59 values in 12 rows; expected 5"),
     ],
 )
