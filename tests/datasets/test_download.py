@@ -160,7 +160,7 @@ def test_only_the_missing_bytes_are_asked_for(site: Site, tmp_path: Path, known:
 def test_what_came_is_kept_when_the_line_breaks_for_good_and_a_later_call_goes_on(site: Site, tmp_path: Path) -> None:
     site.always["status"] = 503
     site.answers = [{"status": 200, "cut": 5_000}]
-    with pytest.raises(ConnectionError, match=r"answered 503 .*; 5,000 bytes are kept, and the same command goes on"):
+    with pytest.raises(ConnectionError, match=r"answered 503 .*; 5,000 bytes are kept, and the same command continues"):
         one(site, tmp_path)
     assert ranges(site) == [None] + ["bytes=5000-"] * 3  # three waits, counted anew after the first bytes came
     assert names(tmp_path) == {"x.bin.partial", "x.bin.partial.json"}
@@ -517,7 +517,7 @@ def test_members_are_compared_with_the_published_ones_also_in_archives_in_archiv
         return data
 
     for name, data in (("Protocol/two.dat", DATA[:501]), ("Protocol/one.dat", DATA[::-1])):
-        with pytest.raises(ValueError, match=f"removed: its member 'Set/{name}' is not the published one; run again"):
+        with pytest.raises(ValueError, match=f"removed: its member 'Set/{name}' is not the published file; run again"):
             archive(site, tmp_path, made(MEMBERS | {name: data}), members=KNOWN)
     with pytest.raises(ValueError, match=r"x\.zip\.partial' lacks Protocol/two\.dat;"):
         archive(site, tmp_path, made({"Protocol/one.dat": DATA, "MyProtocol/two.dat": DATA}), members=KNOWN)

@@ -109,8 +109,8 @@ ACC = "proband1/data/acc_walking_csv/acc_walking_forearm.csv"
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t: t[: t.rindex(",")], "has no rows, or one with a value missing"),
-        (lambda t: t.splitlines()[0] + "\n", "has no rows, or one with a value missing"),
+        (lambda t: t[: t.rindex(",")], "has no rows, or a row with a missing value"),
+        (lambda t: t.splitlines()[0] + "\n", "has no rows, or a row with a missing value"),
         (lambda t: t.replace("attr_x", "x"), "has 5 columns and lacks attr_x"),
         (lambda t: t.replace("\n5,", "\nfive,"), "cannot be read as numbers: .*five"),
         (lambda t: "", "cannot be read as numbers"),

@@ -96,7 +96,7 @@ def _read(path: Path, members: list[str], experiment: int, user: int, names: dic
     first, last = mine[:, 3] - 1, mine[:, 4]
     if not ((first >= 0) & (first < last) & (last <= len(acc))).all():
         raise ValueError(
-            f"'{members[2]}' labels {last.max():,.0f} time steps, but '{members[0]}' has {len(acc):,}: one is truncated"
+            f"'{members[2]}' labels time step {last.max():,.0f}, but '{members[0]}' has {len(acc):,}: one is truncated"
         )
     yield Recording(
         name=f"exp{experiment:02d}_user{user:02d}",
