@@ -138,7 +138,7 @@ def test_prompts_that_are_none(tmp_path: Path, text: str, message: str) -> None:
 def test_a_label_without_prompts_names_the_nearest() -> None:
     with pytest.raises(ValueError, match="have none for 'walkin'; did you mean 'walking'"):
         sentences(["walkin"], {"walking": ["a"]})
-    with pytest.raises(ValueError, match="have none for 'x'; they have: walking, running"):
+    with pytest.raises(ValueError, match="there is no prompt for 'x'; there are prompts for: walking, running"):
         sentences(["x"], {"walking": ["a"], "running": ["b"]})
 
 
@@ -328,7 +328,7 @@ def test_rows_of_words(save: Callable[..., Path], windows: Windows, tmp_path: Pa
         ValueError, match="has no head for text, so it cannot classify zero-shot; leave the mode zero-shot out"
     ):
         planned_rows(some, plan, lambda _: save(heads={}, subjects=[]), **settings)
-    with pytest.raises(ValueError, match="the prompts have none for 'fast'"):
+    with pytest.raises(ValueError, match="there is no prompt for 'fast'"):
         planned_rows(some, plan, lambda _: path, **{**settings, "prompts": {"slow": ["a"], "medium": ["b"]}})
 
 

@@ -134,7 +134,7 @@ def test_a_study_runs_every_variant_and_writes_its_page(here: Path, otolith: Cal
         (["label", "small.toml", "mine.csv"], "is not a complete safetensors file"),
         (["zeroshot", "absent.safetensors", "mine.csv", "--labels", "a,b"], "no checkpoint at 'absent.safetensors'"),
         (["zeroshot", "absent.safetensors", "mine.csv", "--labels", "a,"], "the labels are a; expected at least two"),
-        (["retrieve", "small.toml"], "objective 'simclr' is trained on motion alone, so it finds nothing in other"),
+        (["retrieve", "small.toml"], "objective 'simclr' is trained on motion alone, so it cannot retrieve other"),
         (["study"], "no recipe given; for example: otolith study dont-freeze/pamap2"),
         (["study", "absent/"], "no recipes in 'absent/'; folders that ship: dont-freeze/"),
         (["study", "small.toml", "--source", "here"], "cannot read --source here; expected NAME=DIR"),

@@ -69,4 +69,4 @@ def test_from_paired_text_to_labels_in_words(here: Path, otolith: Callable[..., 
     assert set(pd.read_csv("words.timeline.csv")["label"]) <= {"slow", "fast"} and Path("words.png").exists()
     Path("mine.toml").write_text('slow = ["a person moves slowly"]\n')
     ran = otolith("zeroshot", encoder, "words.csv", "--labels", "slow,fast", "--prompts", "mine.toml")
-    assert ran.status == 1 and "the prompts have none for 'fast'; they have: slow" in ran.err
+    assert ran.status == 1 and "there is no prompt for 'fast'; there are prompts for: slow" in ran.err

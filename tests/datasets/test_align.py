@@ -44,7 +44,7 @@ def test_tables_of_narrations_are_read(tmp_path: Path) -> None:
         Narration(2.0, 4.5, "cuts bread, slowly"),
     )
     (tmp_path / "clip.srt").write_text("00:00:00,000 --> 00:00:01,000\nx\n")
-    with pytest.raises(ValueError, match=r"'clip' has its narrations twice, in clip\.srt and clip\.narration\.csv"):
+    with pytest.raises(ValueError, match=r"'clip' has two files of narrations, clip\.srt and clip\.narration\.csv"):
         narrations_of(tmp_path / "clip.mp4")
 
 
@@ -53,11 +53,11 @@ def test_tables_of_narrations_are_read(tmp_path: Path) -> None:
     [
         ("a.srt", "hello", "holds no line such as 00:00:01,000"),
         ("a.srt", "1\n0:1 --> 0:2\nx", "line 2 of .* expected HH:MM:SS,mmm"),
-        ("a.srt", "00:00:05,000 --> 00:00:04,000\nx", "runs from 5 s to 4 s, which is not forwards"),
+        ("a.srt", "00:00:05,000 --> 00:00:04,000\nx", "runs from 5 s to 4 s, but start must be before stop"),
         ("a.srt", b"\xff\xfe\x00", "is not UTF-8 text"),
         ("a.csv", "start,stop,text\n0,1,x\n", "lacks start_s, stop_s; expected the columns start_s,stop_s,text"),
         ("a.csv", "start_s,stop_s,text\n0,soon,x\n", "row 2 of .* 'soon' are not two numbers of seconds"),
-        ("a.csv", "start_s,stop_s,text\n0,1,x\nnan,2,y\n", "row 3 of .* which is not forwards"),
+        ("a.csv", "start_s,stop_s,text\n0,1,x\nnan,2,y\n", "row 3 of .* but start must be before stop"),
         ("a.csv", "", "cannot be read as a table"),
     ],
 )

@@ -32,8 +32,8 @@ def vrs_file(records: int = 5, size: int = 60, index: int = 0) -> bytes:
             vrs_file(size=60).replace(struct.pack("<I", 60), struct.pack("<I", 1 << 31), 1),
             "declares 2,147,483,648 bytes",
         ),
-        (vrs_file(index=10_000), "its header names places beyond its end"),
-        (vrs_file()[:90], "its header names places beyond its end"),
+        (vrs_file(index=10_000), "its header points beyond its end"),
+        (vrs_file()[:90], "its header points beyond its end"),
     ],
     ids=[
         "empty",
@@ -82,8 +82,11 @@ def test_words_are_joined_to_what_was_said_in_one_breath(tmp_path: Path) -> None
     [
         ("start,end,written\n", "expected the columns startTime_ns,endTime_ns,written,confidence"),
         ("startTime_ns,endTime_ns,written,confidence\n1,x,a,1\n", "cannot be read: .*'x'"),
-        ("startTime_ns,endTime_ns,written,confidence\n5,6,a,1\n1,2,b,1\n", "the words' times do not run forwards"),
-        ("startTime_ns,endTime_ns,written,confidence\n5,2,a,1\n", "the words' times do not run forwards"),
+        (
+            "startTime_ns,endTime_ns,written,confidence\n5,6,a,1\n1,2,b,1\n",
+            "the words' times are not in ascending order",
+        ),
+        ("startTime_ns,endTime_ns,written,confidence\n5,2,a,1\n", "the words' times are not in ascending order"),
     ],
 )
 def test_speech_that_cannot_be_understood_is_refused(tmp_path: Path, content: str, message: str) -> None:
@@ -104,7 +107,7 @@ def test_gaps_part_recordings_and_damaged_clocks_are_refused(monkeypatch, tmp_pa
     assert (len(first.signal), len(second.signal)) == (500, 600)
     np.testing.assert_allclose(first.signal, np.tile([1, 0, 0, 1, 2, 3], (500, 1)), rtol=1e-6)
     values[:] = np.nan
-    with pytest.raises(ValueError, match="stream 1202-1 holds no whole time step"):
+    with pytest.raises(ValueError, match="stream 1202-1 holds no complete time step"):
         next(DATASET.read(tmp_path))
 
 

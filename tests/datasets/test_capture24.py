@@ -176,7 +176,7 @@ PACKED = gzip.compress(GOOD.encode(), mtime=0)
         (GOOD.replace(STAMP, ""), "a row has no time"),
         (text(values(1), stamps(12_500)), r"rows come every 0\.0125 s; expected 0\.01 s \(100 Hz\)"),
         (text(values(1), stamps(8_000)), r"rows come every 0\.008 s; expected 0\.01 s \(100 Hz\)"),
-        (text(values(1) * np.nan, stamps()), "holds no row with a time stamp and a whole signal"),
+        (text(values(1) * np.nan, stamps()), "holds no row with a time stamp and a complete signal"),
         (
             GOOD.replace(LINE, LINE[: -len(SLEEP)] + "9999 juggling"),
             r"annotation '9999 juggling' is not in .*\(4 rows\)",

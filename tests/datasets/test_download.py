@@ -154,13 +154,13 @@ def test_only_the_missing_bytes_are_asked_for(site: Site, tmp_path: Path, known:
     assert site.asked == [("/x.bin", None, None)] + [("/x.bin", f"bytes={n}-", value) for n in (12_000, 16_000)]
     assert (tmp_path / "x.bin").read_bytes() == DATA
     notes = [step.note for step in steps if step.note]
-    assert notes[:2] == [f"x.bin: the connection broke after {n} bytes; again in 0 s" for n in ("12,000", "16,000")]
+    assert notes[:2] == [f"x.bin: the connection broke after {n} bytes; next try in 0 s" for n in ("12,000", "16,000")]
 
 
 def test_what_came_is_kept_when_the_line_breaks_for_good_and_a_later_call_goes_on(site: Site, tmp_path: Path) -> None:
     site.always["status"] = 503
     site.answers = [{"status": 200, "cut": 5_000}]
-    with pytest.raises(ConnectionError, match=r"answered 503 .*; 5,000 bytes are kept, and the same command goes on"):
+    with pytest.raises(ConnectionError, match=r"answered 503 .*; 5,000 bytes are kept, and the same command continues"):
         one(site, tmp_path)
     assert ranges(site) == [None] + ["bytes=5000-"] * 3  # three waits, counted anew after the first bytes came
     assert names(tmp_path) == {"x.bin.partial", "x.bin.partial.json"}
@@ -228,7 +228,7 @@ def test_a_continuation_that_does_not_fit_restarts(site: Site, tmp_path: Path, l
         monkeypatch.setattr(site, "answer", ignores)
     site.answers.append(lie)
     steps = one(site, tmp_path, **UNKNOWN)
-    assert any("the file has changed on the server; from the beginning" in step.note for step in steps)
+    assert any("the file has changed on the server; starting again" in step.note for step in steps)
     assert ranges(site)[-2:] == ["bytes=5000-", None]
     assert (tmp_path / "x.bin").read_bytes() == DATA
 
@@ -262,7 +262,7 @@ def test_a_file_that_became_shorter_restarts(site: Site, tmp_path: Path) -> None
         one(site, tmp_path, **UNKNOWN)
     site.files["/x.bin"] = DATA[:5_000]
     steps = one(site, tmp_path, **UNKNOWN)
-    assert "the server has nothing after byte 5,000; from the beginning" in steps[0].note
+    assert "the server has nothing after byte 5,000; starting again" in steps[0].note
     assert ranges(site)[-2:] == ["bytes=5000-", None] and (tmp_path / "x.bin").read_bytes() == DATA[:5_000]
 
 
@@ -343,7 +343,7 @@ def test_a_changed_file_on_the_server_is_refused_and_not_kept(site: Site, tmp_pa
         one(site, tmp_path)
     text = str(caught.value)
     assert "is not the expected file and was removed: SHA256 hash" in text and HASH in text
-    assert "run again, or get it by hand from computed (https://example.org/terms)" in text
+    assert "run again, or download it manually from computed (https://example.org/terms)" in text
     assert names(tmp_path) == set()
 
 
@@ -367,7 +367,7 @@ def test_a_refusal_is_final_and_said_at_once(site: Site, tmp_path: Path, status:
 def test_a_web_page_in_place_of_the_file_costs_nothing_that_came(site: Site, tmp_path: Path) -> None:
     page = {"type": "text/html; charset=utf-8", "ranges": False}
     site.answers = [{"cut": 5_000}, page]
-    with pytest.raises(ValueError, match=r"answered with a web page in place of 'x\.bin'; see it in a browser"):
+    with pytest.raises(ValueError, match=r"answered with a web page instead of 'x\.bin'; open it in a browser"):
         one(site, tmp_path, **UNKNOWN)
     one(site, tmp_path, **UNKNOWN)
     assert ranges(site)[-1] == "bytes=5000-" and (tmp_path / "x.bin").read_bytes() == DATA
@@ -409,7 +409,7 @@ def test_a_first_download_without_a_hash_is_remembered_and_later_ones_must_equal
     other = "f" * 64 + "  another file\n"
     (tmp_path / "SHA256SUMS").write_text(other)
     assert one(site, tmp_path, **UNKNOWN)[-1].note == (
-        f"x.bin: no hash is published; SHA-256 {HASH} is remembered in SHA256SUMS"
+        f"x.bin: no hash is published; SHA-256 {HASH} is recorded in SHA256SUMS"
     )
     assert (tmp_path / "SHA256SUMS").read_text() == f"{other}{HASH}  x.bin\n"
     assert one(site, tmp_path, **UNKNOWN) == [DownloadProgress("x.bin", 20_000, 20_000)]
@@ -426,7 +426,7 @@ def test_a_first_download_without_a_hash_is_remembered_and_later_ones_must_equal
         one(site, tmp_path, **UNKNOWN)
     assert names(tmp_path) == {"SHA256SUMS"}
     (tmp_path / "SHA256SUMS").write_text(f"{other}{HASH[:-1]} x.bin\n")
-    with pytest.raises(ValueError, match=r"line 2 of '.*SHA256SUMS' is not a SHA-256 and a name; mend or remove it"):
+    with pytest.raises(ValueError, match=r"line 2 of '.*SHA256SUMS' is not a SHA-256 and a name; correct or remove it"):
         one(site, tmp_path, **UNKNOWN)
 
 
@@ -496,7 +496,7 @@ def test_an_archive_must_be_whole(site: Site, tmp_path: Path) -> None:
     good = packed({"a": DATA})
     for bad in (b"<html>Please sign in</html>", good[:-10]):
         with pytest.raises(
-            ValueError, match=r"what http.* gave as 'x\.zip' is not .* removed: .*not a complete zip file"
+            ValueError, match=r"the download of http.* as 'x\.zip' is not .* removed: .*not a complete zip file"
         ):
             archive(site, tmp_path, bad)
         assert names(tmp_path) == set()
@@ -517,7 +517,7 @@ def test_members_are_compared_with_the_published_ones_also_in_archives_in_archiv
         return data
 
     for name, data in (("Protocol/two.dat", DATA[:501]), ("Protocol/one.dat", DATA[::-1])):
-        with pytest.raises(ValueError, match=f"removed: its member 'Set/{name}' is not the published one; run again"):
+        with pytest.raises(ValueError, match=f"removed: its member 'Set/{name}' is not the published file; run again"):
             archive(site, tmp_path, made(MEMBERS | {name: data}), members=KNOWN)
     with pytest.raises(ValueError, match=r"x\.zip\.partial' lacks Protocol/two\.dat;"):
         archive(site, tmp_path, made({"Protocol/one.dat": DATA, "MyProtocol/two.dat": DATA}), members=KNOWN)
@@ -540,7 +540,7 @@ def test_a_damaged_member_is_refused(site: Site, tmp_path: Path) -> None:
 def test_several_files_come_one_after_the_other_and_the_good_ones_stay(site: Site, tmp_path: Path) -> None:
     site.files["/y.bin"] = b"y" * 10
     dataset = corpus(Remote(site.url + "/x.bin", "x.bin", None, HASH), Remote(site.url + "/y.bin", "y.bin", None, HASH))
-    with pytest.raises(ValueError, match=r"gave as 'y\.bin'"):
+    with pytest.raises(ValueError, match=r"as 'y\.bin'"):
         list(fetch(dataset, tmp_path, accept=True))
     assert names(tmp_path) == {"x.bin"}
 
@@ -665,14 +665,14 @@ def test_the_command_downloads_and_prepares(site: Site, otolith) -> None:
     site.answers = [{"cut": 1_000}]
     status, text = otolith(*COMMAND, "--accept-licence")
     assert status == 0 and "2 recordings of 2 people" in text
-    assert "the connection broke after 1,000 bytes; again in 0 s" in text and "is remembered in SHA256SUMS" in text
+    assert "the connection broke after 1,000 bytes; next try in 0 s" in text and "is recorded in SHA256SUMS" in text
     assert names(Path("data/.downloads/motionsense")) == {"A_DeviceMotion_data.zip", "SHA256SUMS"}
     status, text = otolith(*COMMAND)
     assert status == 0 and len(site.asked) == 2
     assert otolith(*COMMAND, "--source", "mine", "--accept-licence")[0] == 0
     assert names(Path("mine")) == {"A_DeviceMotion_data.zip", "SHA256SUMS"}
     status, text = otolith("prepare", "synthetic", "--download")
-    assert status == 1 and "cannot be downloaded for you: get it from computed" in text
+    assert status == 1 and "has no automatic download: get it from computed" in text
 
 
 @pytest.mark.parametrize(("typed", "status"), [("y\n", 0), ("n\n", 1)])

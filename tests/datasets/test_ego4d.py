@@ -89,7 +89,7 @@ def test_narrations_and_pictures_are_moved_to_the_recording(official: Path) -> N
         ("ego4d.json", '{"videos": [{"video_uid": "b"}]}', "is not laid out as the official file"),
         ("ego4d.json", "nonsense", "cannot be read as JSON"),
         ("v2/imu/b.csv", "canonical_timestamp_ms,gyro_x\n1,2\n", "lacks accl_x, accl_y"),
-        ("v2/imu/b.csv", HEADER + "\n0,0,,1,1,1,1,1,1\n", "holds no row with a canonical stamp"),
+        ("v2/imu/b.csv", HEADER + "\n0,0,,1,1,1,1,1,1\n", "holds no row with a canonical time stamp"),
         (
             "v2/annotations/narration.json",
             '{"videos": {"b": {"narration_pass_1": {"narrations": [{}]}}}}',

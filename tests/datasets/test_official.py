@@ -53,7 +53,7 @@ def test_a_table_is_read_with_spaces_or_tabs_in_the_order_asked_for() -> None:
         (b"", r"'t' cannot be read as 3 columns of numbers: No columns"),
         (b"1 2 x\n", r"'t' cannot be read as 3 columns of numbers: .*'x'"),
         (b"1 2 3\n4 5 6 7\n", "cannot be read .*Expected 3 fields in line 2, saw 4"),
-        (b"1 2 3\n4 5\n", r"'t' \(10 bytes\) holds 5 values in 2 rows; expected 3 in each: it was cut off"),
+        (b"1 2 3\n4 5\n", r"'t' \(10 bytes\) holds 5 values in 2 rows; expected 3 in each: it was truncated"),
         (b"1 2 3\n4 5\n7 8 9\n", "holds 8 values in 3 rows"),
         (b"1 2 3 4\n5 6 7 8\n", "holds 8 values in 2 rows"),
         (b"1 2\n4 5\n", "holds 4 values in 2 rows"),
@@ -112,7 +112,7 @@ def test_stamped_rows_are_cut_at_gaps_and_labelled_by_the_nearest_row() -> None:
     assert second.spans == ((0, 0.1, "run"), (0.2, 0.3, "walk"), (0.3, 0.4, "run"))
     assert (second.subject, second.placement, second.rate_hz) == ("7", "wrist", 10.0)
     values[1][:, 1] = np.nan
-    with pytest.raises(ValueError, match="'p' holds no row with a time stamp and a whole signal"):
+    with pytest.raises(ValueError, match="'p' holds no row with a time stamp and a complete signal"):
         next(stamped_recordings("p", *values, {}, **options))
 
 

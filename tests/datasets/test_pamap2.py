@@ -99,7 +99,7 @@ def test_short_losses_are_bridged_and_long_ones_cut_for_the_placement_read_alone
     ("change", "message"),
     [
         (lambda t: t[: t.rindex(" ")], r"subject101\.dat' .* holds 53,999 values in 1,000 rows.*141,698,539 bytes\)"),
-        (lambda t: t[: len(t) // 2 - 200], r"expected 54 in each: it was cut off"),
+        (lambda t: t[: len(t) // 2 - 200], r"expected 54 in each: it was truncated"),
         (lambda t: t.replace(" 24 ", " 8 "), r"subject101\.dat' has the label 8; expected one of 0, 1, 2"),
         (lambda t: t.replace(" 24 ", " soon "), "cannot be read as 54 columns of numbers: .*soon"),
         (lambda t: "", "cannot be read as 54 columns of numbers"),

@@ -109,8 +109,8 @@ ACC = "proband1/data/acc_walking_csv/acc_walking_forearm.csv"
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t: t[: t.rindex(",")], "has no rows, or one with a value missing"),
-        (lambda t: t.splitlines()[0] + "\n", "has no rows, or one with a value missing"),
+        (lambda t: t[: t.rindex(",")], "has no rows, or a row with a missing value"),
+        (lambda t: t.splitlines()[0] + "\n", "has no rows, or a row with a missing value"),
         (lambda t: t.replace("attr_x", "x"), "has 5 columns and lacks attr_x"),
         (lambda t: t.replace("\n5,", "\nfive,"), "cannot be read as numbers: .*five"),
         (lambda t: "", "cannot be read as numbers"),
@@ -129,7 +129,7 @@ def test_a_damaged_file_is_refused_by_name(official: Path, member: str, change, 
 
 def test_sensors_that_never_ran_together_are_refused(official: Path) -> None:
     write(official, ACC, CLOCK + 10_000, values(1))
-    with pytest.raises(ValueError, match="'proband1/walking/1' holds no row with a time stamp and a whole signal"):
+    with pytest.raises(ValueError, match="'proband1/walking/1' holds no row with a time stamp and a complete signal"):
         next(DATASET.read(official))
 
 
@@ -138,11 +138,11 @@ def test_strange_and_missing_files_are_named(official: Path, tmp_path: Path) -> 
         DATASET.listed(official / "proband1" / "data" / "mag_walking_csv")
     copy = official / "proband1" / "data" / "acc_walking_forearm.csv"
     shutil.copy(official / ACC, copy)
-    with pytest.raises(ValueError, match=r"acc_walking_forearm\.csv' and '.*' are of one session; keep one of them"):
+    with pytest.raises(ValueError, match=r"acc_walking_forearm\.csv' and '.*' belong to one session; keep one of them"):
         DATASET.listed(official)
     copy.unlink()
     (official / ACC.replace("/acc_walking_csv/acc", "/gyr_walking_csv/Gyroscope")).unlink()
-    with pytest.raises(FileNotFoundError, match=r"lacks the Gyroscope file beside 'proband1/.*extract gyr_\*\.zip too"):
+    with pytest.raises(FileNotFoundError, match=r"lacks the Gyroscope file that belongs to '.*extract gyr_\*\.zip too"):
         DATASET.listed(official)
     write(official, "proband3/data/acc_flying_csv/acc_flying_forearm.csv", CLOCK, values(1))
     with pytest.raises(ValueError, match=r"acc_flying_forearm\.csv': unknown activity 'flying'; expected climbingdown"):

@@ -280,7 +280,7 @@ DEPTH = mat(d_depth=depth(1, 1))
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (mat(d_iner=np.zeros((5, 6))), r"'d_depth' has the shape \(\), expected \(240, 320, pictures\)"),
+        (mat(d_iner=np.zeros((5, 6))), r"'d_depth' has the shape \(\), expected \(240, 320, frames\)"),
         (mat(d_depth=np.ones((24, 32, 5))), r"'d_depth' has the shape \(24, 32, 5\)"),
         (mat(d_depth=np.ones((240, 320))), r"'d_depth' has the shape \(240, 320\)"),
         (mat(d_depth=np.ones((240, 320, 0))), r"'d_depth' has the shape \(240, 320, 0\)"),
@@ -303,9 +303,9 @@ def test_damaged_depth_is_refused_by_name(beside: Path, content: bytes, message:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (mat(d_skel=np.zeros((20, 3, 5))), "not finite, or no trunk"),
-        (mat(d_skel=joints(1, 1) + np.nan), "not finite, or no trunk"),
-        (mat(d_skel=joints(1, 1)[:19]), r"'d_skel' has the shape \(19, 3, 6\), expected \(20, 3, pictures\)"),
+        (mat(d_skel=np.zeros((20, 3, 5))), "not finite, or a trunk of length 0"),
+        (mat(d_skel=joints(1, 1) + np.nan), "not finite, or a trunk of length 0"),
+        (mat(d_skel=joints(1, 1)[:19]), r"'d_skel' has the shape \(19, 3, 6\), expected \(20, 3, frames\)"),
         (mat(other=joints(1, 1)), r"'d_skel' has the shape \(\)"),
         (b"MATLAB", "cannot be read as a MATLAB 5 file"),
     ],

@@ -78,10 +78,10 @@ def test_a_zip_file_and_a_folder_that_holds_it_are_read_alike(official: Path) ->
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("1 2 3\n1 64 3\n", r"values 1 \.\. 64; expected whole numbers 0 \.\. 63"),
-        ("1 2 3\n1 2 -1\n", r"values -1 \.\. 3; expected whole numbers"),
-        ("1 2 3\n1 2.5 3\n", r"values 1 \.\. 3; expected whole numbers"),
-        ("1 2 3\n1 nan 3\n", "expected whole numbers"),
+        ("1 2 3\n1 64 3\n", r"values 1 \.\. 64; expected integers 0 \.\. 63"),
+        ("1 2 3\n1 2 -1\n", r"values -1 \.\. 3; expected integers"),
+        ("1 2 3\n1 2.5 3\n", r"values 1 \.\. 3; expected integers"),
+        ("1 2 3\n1 nan 3\n", "expected integers"),
         ("1 2 3\n1 2\n", "holds 5 values in 2 rows; expected 3 in each"),
         ("1 2 3 4\n1 2 3 4\n", "holds 8 values in 2 rows; expected 3 in each"),
         ("1 2 3\n1 two 3\n", "cannot be read as 3 columns of numbers: .*two"),

@@ -410,9 +410,7 @@ def test_fewer_pairs_and_corpora_without_any(with_pairs: Path, tmp_path: Path) -
     plain = paired_run(with_pairs, tmp_path / "c", "simclr")
     assert not plain.pretraining(unit).train.paired and not plain.can_retrieve
     assert paired_run(with_pairs, tmp_path / "c", "simclr", fraction=0.5).encoder_path(unit) == plain.encoder_path(unit)
-    with pytest.raises(
-        ValueError, match="'simclr' is trained on motion alone, so it finds nothing in other modalities"
-    ):
+    with pytest.raises(ValueError, match="'simclr' is trained on motion alone, so it cannot retrieve other modalities"):
         list(plain.retrieve())
     both = paired_run(with_pairs, tmp_path / "d", corpora='["motionsense", "synthetic"]')
     joined = both.pretraining(unit).train

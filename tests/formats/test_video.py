@@ -49,9 +49,9 @@ def test_footage_lies_on_the_recordings_clock_and_pickles(clip: Path) -> None:
 
 
 def test_times_outside_or_out_of_order_are_refused(clip: Path) -> None:
-    with pytest.raises(ValueError, match=r"has no picture at 9\.00 s; its pictures run from 0\.00 to 4\.00 s"):
+    with pytest.raises(ValueError, match=r"has no frame at 9\.00 s; its frames run from 0\.00 to 4\.00 s"):
         list(frames_at(clip, [1.0, 9.0]))
-    with pytest.raises(ValueError, match="no picture at -2"):
+    with pytest.raises(ValueError, match="no frame at -2"):
         list(frames_at(clip, [-2.0]))
     with pytest.raises(ValueError, match="do not ascend"):
         list(frames_at(clip, [1.0, 0.5]))
@@ -92,7 +92,7 @@ def test_a_file_without_pictures_says_what_it_holds(tmp_path: Path) -> None:
         frame.sample_rate = 8000
         for packet in [*sound.encode(frame), *sound.encode()]:
             container.mux(packet)
-    with pytest.raises(ValueError, match="has no pictures; it holds audio"):
+    with pytest.raises(ValueError, match="has no video; it holds audio"):
         extent(path)
 
 

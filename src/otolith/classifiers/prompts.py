@@ -71,7 +71,7 @@ def check_prompts(tree: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def sentences(labels: Sequence[str], prompts: Prompts | None) -> tuple[tuple[str, ...], ...]:
-    """Return the prompts of each label, in the order of the labels; without prompts, the label's own words.
+    """Return the prompts of each label, in the order of the labels; without prompts, the label itself.
 
     Raises:
         ValueError: a label is not in the prompts.
@@ -81,8 +81,8 @@ def sentences(labels: Sequence[str], prompts: Prompts | None) -> tuple[tuple[str
     for label in labels:
         if label not in prompts:
             near = difflib.get_close_matches(label, list(prompts), n=1, cutoff=0.5)
-            hint = f"did you mean '{near[0]}'?" if near else "they have: " + ", ".join(prompts)
-            raise ValueError(f"the prompts have none for '{label}'; {hint}")
+            hint = f"did you mean '{near[0]}'?" if near else "there are prompts for: " + ", ".join(prompts)
+            raise ValueError(f"there is no prompt for '{label}'; {hint}")
     return tuple(tuple(prompts[label]) for label in labels)
 
 
@@ -94,7 +94,7 @@ def class_vectors(
     Args:
         labels: names of the classes.
         encoder: sentences -> (sentences, dim), L2-normalised.
-        prompts: sentences by label; None: each label's own words.
+        prompts: sentences by label; None: the label itself.
 
     Source: PRIMUS (Das et al., ICASSP 2025) and its published code: the initial weights of its classification head.
 

@@ -1,4 +1,7 @@
-"""Official files -> recordings; one file a corpus, its docstring the corpus's card. No windows and no torch here."""
+"""Readers that turn official files into recordings: one module per corpus, whose docstring is the corpus's card.
+
+Nothing here cuts windows or imports torch.
+"""
 
 from otolith import plugins
 from otolith.datasets import (
@@ -45,7 +48,7 @@ DATASETS: dict[str, Dataset] = {
     "wharf": wharf.DATASET,
     "wisdm": wisdm.DATASET,
 }
-"""Every corpus by name. A new one is one file, one line here and one small test."""
+"""All corpora by name. To add one, write one module, one line here and one small test."""
 
 
 def find_dataset(name: str) -> Dataset:

@@ -1,4 +1,4 @@
-"""What lies beside a person's own recording: narrations in a file of their own, footage, and whether their clocks agree."""
+"""Align narrations and video with the recordings of a clip, and check that their clocks agree."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 from otolith.data.multimodal import MultimodalData, Narration, VideoStream
 
-_ENDS_EARLY_S = 1.0  # a camera's pictures and its telemetry may differ by as much
+_ENDS_EARLY_S = 1.0  # a camera's video and its telemetry may differ by this much
 
 
 class Extent(NamedTuple):
-    """Where a recording lies on its clip's clock, in seconds."""
+    """The start and end of a recording on its clip's clock, in seconds."""
 
     recording: str
     start_s: float
@@ -29,18 +29,18 @@ def multimodal_data_of(
     clip: str,
     strict: bool = True,
 ) -> Iterator[MultimodalData]:
-    """What lies beside each recording of a clip, moved to the recording's own clock.
+    """Yield the multimodal data of each recording of a clip, shifted to the recording's own clock.
 
     Args:
-        pieces: the clip's recordings.
-        footage: on the clip's clock.
-        narrations: on the clip's clock.
-        clip: its name, for messages.
-        strict: narrations that begin outside the clip, and footage that meets none of its recordings, are an error: the
-            clocks disagree. Else they are left out.
+        pieces: extents of the clip's recordings.
+        video_stream: the clip's video, on the clip's clock, or None.
+        narrations: the clip's narrations, on the clip's clock.
+        clip: name of the clip, for messages.
+        strict: whether it is an error if a narration begins outside the clip or the video overlaps none of its
+            recordings, which shows that the clocks disagree. If false, such data are left out.
 
     Yields:
-        One companion a recording that has any; a narration belongs to every recording that it overlaps.
+        One item per recording that has narrations or video. A narration belongs to every recording that it overlaps.
 
     Raises:
         ValueError: the clocks disagree.
@@ -61,7 +61,7 @@ def multimodal_data_of(
         if meets and strict and video_stream.stop_s < last - _ENDS_EARLY_S:
             warnings.warn(
                 f"the video of '{clip}' ends at {video_stream.stop_s:.1f} s, its motion at {last:.1f} s: windows after the "
-                "video's end have no pictures",
+                "video's end have no video frames",
                 UserWarning,
                 stacklevel=3,
             )
@@ -86,14 +86,14 @@ def multimodal_data_of(
 
 
 def shifted(video_stream: VideoStream, by_s: float) -> VideoStream:
-    """The same footage on a clock that shows `by_s` more."""
+    """Return the same video with `by_s` seconds added to all its times."""
     frames = _Shifted(video_stream, by_s)
     return VideoStream(video_stream.key, video_stream.start_s + by_s, video_stream.stop_s + by_s, frames)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Shifted:
-    """Footage's `frames` on another clock; it pickles."""
+    """The `frames` function of a video whose times are shifted; a class, so that it can be pickled."""
 
     video_stream: VideoStream
     by_s: float
@@ -103,18 +103,18 @@ class _Shifted:
 
 
 def narration_start(time_s: float, duration_s: float, seconds: float = 5.0) -> int | None:
-    """Where the window about a moment that was narrated begins, as PRIMUS was published.
+    """Return the start of the window around the time of a narration, by the rule of the published code of PRIMUS.
 
-    Around the moment; at a take's first and last `seconds`, the window lies at its very beginning or end. Both ends are
-    then rounded down to whole seconds.
+    The window is centred on the narration. For a narration in the first or last `seconds` of the take, the window is the
+    first or last one of the take. Both ends are then rounded down to whole seconds.
 
     Args:
-        time_s: of the narration, in seconds from the take's beginning.
-        duration_s: of the take.
-        seconds: of the window.
+        time_s: time of the narration, in seconds from the start of the take.
+        duration_s: length of the take in seconds.
+        seconds: length of the window.
 
     Returns:
-        Seconds from the take's beginning; None where the window would leave the take, or has another length after rounding.
+        Seconds from the start of the take; None if the window would leave the take, or if rounding changes its length.
     """
     if time_s <= seconds:
         start, stop = 0.0, seconds

@@ -1,25 +1,25 @@
-"""Project Aria: recordings of smart glasses, with two inertial sensors, pictures and what was said.
+"""Project Aria: recordings of smart glasses, with two inertial sensors, video and speech.
 
 Card
-    people any number; the folder's first level names them, else each file is a person
-    classes none; narrations in words instead
+    people any number; the top-level folder names the person; a file outside such a folder is a person of its own
+    classes none; speech or narrations instead
     channels acceleration in g, published in m/s^2; angular rate in rad/s
     rate 1000 Hz at the right temple, 800 Hz at the left
     placement right temple or left temple
-    licence one's own, or the corpus's: Aria Everyday Activities has a research licence of its own
+    licence yours for your own recordings; published corpora have theirs (Aria Everyday Activities: a research licence)
     source www.projectaria.com; a short test recording at GitHub facebookresearch/projectaria_tools
     cite Engel et al., "Project Aria: A New Tool for Egocentric Multi-Modal AI Research", arXiv 2308.13561
 
 Layout
-    `DIR/[PERSON/]NAME.vrs`: streams 1202-1 and 1202-2 (inertial), 214-1 (colour pictures). Beside it, optionally,
-    `speech.csv` as in Aria Everyday Activities: startTime_ns,endTime_ns,written,confidence, one word a row, in device time;
-    or `NAME.srt`, `NAME.narration.csv` (start_s,stop_s,text), in seconds from the first time step.
+    `DIR/[PERSON/]NAME.vrs`: streams 1202-1 and 1202-2 (inertial), 214-1 (colour video). The same folder may
+    hold `speech.csv` as in Aria Everyday Activities (startTime_ns,endTime_ns,written,confidence; one word per row; device
+    time), or `NAME.srt` or `NAME.narration.csv` (start_s,stop_s,text; seconds from the first time step).
 
 Quirks
-    Words are joined to what was said in one breath: until a full stop, or a second of silence. Speech outside a recording
-    is left out, since published excerpts keep the whole recording's speech.
-    Time steps have their own stamps, which jitter by 6 %; they are laid on a regular clock. Axes are the sensor's own.
-    Gaps longer than half a second end a recording. See `vrs` for how damaged files are met.
+    Words are joined to utterances: an utterance ends at a full stop or after a second of silence. Speech outside a
+    recording is left out, since published excerpts keep the speech of the whole recording.
+    Time stamps jitter by 6 %; time steps are resampled to a regular clock. Axes are those of the sensor.
+    Gaps longer than half a second end a recording. See `formats.vrs` for the handling of damaged files.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ from otolith.storage.files import sha256
 STREAMS = {"right temple": "1202-1", "left temple": "1202-2"}
 COLOUR = "214-1"
 PAUSE_S = 1.0
-"""A longer silence ends an utterance."""
+"""Silence in seconds that ends an utterance."""
 
 
 def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
-    """One part a VRS file.
+    """Return one part per VRS file.
 
     Args:
         source: a folder with VRS files, or one such file.
@@ -56,7 +56,7 @@ def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
         subset: `all`.
 
     Raises:
-        FileNotFoundError: no VRS file is there.
+        FileNotFoundError: the source holds no VRS file.
     """
     del subset
     return [
@@ -66,7 +66,7 @@ def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
 
 
 def multimodal_data(source: Path | None, placement: str, subset: str) -> Iterator[MultimodalData]:
-    """Each recording's pictures, and what was said. Arguments as `parts`.
+    """Yield the video and the speech or narrations of each recording. Arguments as `parts`.
 
     Raises:
         ValueError: a file is damaged.
@@ -77,7 +77,9 @@ def multimodal_data(source: Path | None, placement: str, subset: str) -> Iterato
         extents = [Extent(f"{name}/{n}", p.start_s, p.start_s + len(p.signal) / rate_hz) for n, p in enumerate(pieces)]
         speech, words = path.with_name("speech.csv"), narrations_of(path)
         if words and speech.is_file():
-            raise ValueError(f"'{path}' is narrated twice, by speech.csv and by a file of its own name; remove one")
+            raise ValueError(
+                f"'{path}' has narrations in speech.csv and in a file with its own name; remove one of them"
+            )
         said = utterances(speech, first_ns) if speech.is_file() else words
         yield from multimodal_data_of(extents, colour(path, first_ns), said, clip=name, strict=bool(words))
 
@@ -96,13 +98,13 @@ def _read(path: Path, name: str, person: str, placement: str) -> Iterator[Record
 
 
 def inertial(path: Path, stream: str) -> tuple[int, list[Piece], float]:
-    """An inertial stream on a regular clock, in g and rad/s.
+    """Return an inertial stream on a regular clock, in g and rad/s.
 
     Returns:
         Device time of the first time step in ns, the pieces, and their rate.
 
     Raises:
-        ValueError: the file is damaged, or holds no whole time step.
+        ValueError: the file is damaged, or holds no complete time step.
     """
     read = motion(path, stream)
     values = read.values.copy()
@@ -110,12 +112,12 @@ def inertial(path: Path, stream: str) -> tuple[int, list[Piece], float]:
     first_ns = int(read.time_ns[0])
     pieces = regular_pieces((read.time_ns - first_ns) / 1e9, values, read.rate_hz)
     if not pieces:
-        raise ValueError(f"'{path}': stream {stream} holds no whole time step; the sensor was off")
+        raise ValueError(f"'{path}': stream {stream} holds no complete time step; the sensor was off")
     return first_ns, pieces, read.rate_hz
 
 
 def colour(path: Path, zero_ns: int) -> VideoStream | None:
-    """The colour camera's pictures, in seconds after a device time; None, if the file has none."""
+    """Return the video of the colour camera on a clock that starts at a device time; None if the file has none."""
     found = streams(path).get(COLOUR)
     if found is None:
         return None
@@ -129,10 +131,10 @@ def colour(path: Path, zero_ns: int) -> VideoStream | None:
 
 
 def utterances(path: Path, zero_ns: int) -> tuple[Narration, ...]:
-    """What `speech.csv` says, in seconds after a device time: words joined until a full stop or a pause.
+    """Read `speech.csv` as utterances, in seconds after a device time; a full stop or a pause ends an utterance.
 
     Raises:
-        ValueError: the table cannot be understood.
+        ValueError: the table cannot be read.
     """
     try:
         table = pd.read_csv(path, keep_default_na=False)
@@ -144,7 +146,7 @@ def utterances(path: Path, zero_ns: int) -> tuple[Narration, ...]:
         ) from error
     times = (times - zero_ns) / 1e9
     if not (np.isfinite(times).all() and (times[:, 0] <= times[:, 1]).all() and (np.diff(times[:, 0]) >= 0).all()):
-        raise ValueError(f"'{path}': the words' times do not run forwards")
+        raise ValueError(f"'{path}': the words' times are not in ascending order")
     found: list[Narration] = []
     ended = True
     for (start, stop), word in zip(times.tolist(), words, strict=True):
@@ -168,7 +170,7 @@ DATASET = Dataset(
     licence="your own, or the corpus's",
     origin="your own Aria, or www.projectaria.com",
     cite="Engel et al., arXiv 2308.13561",
-    expects="[person/]name.vrs, and speech.csv or name.srt beside it where it is narrated",
+    expects="[person/]name.vrs, with speech.csv or name.srt in the same folder if it is narrated",
     parts=parts,
     terms="https://www.projectaria.com/datasets/",
     multimodal_data=multimodal_data,

@@ -1,7 +1,7 @@
-"""Capture-24: 151 people, about a day each of free living with an accelerometer on the wrist.
+"""Capture-24: 151 people, about one day each of free living with an accelerometer on the wrist.
 
 Card
-    people 151 (P001 .. P151), about 24 h each, 3,883 h in all, some 2,500 h of it annotated
+    people 151 (P001 .. P151), about 24 h each, 3,883 h in all, about 2,500 h of it annotated
     classes none by default; with a label scheme as subset, that scheme's (Walmsley2020: sleep, sedentary, light,
     moderate-vigorous)
     channels acceleration in g, as published
@@ -16,10 +16,10 @@ Layout
     annotation, label:<scheme>, ...; time stamps as `2016-10-17 03:53:00.010000`.
 
 Quirks
-    A participant is 8.6 million rows. They are read `CHUNK_ROWS` at a time and every chunk gives recordings of its own,
-    so that memory does not grow with the file: a recording lasts 2 h 47 min at most, and a window that would lie across
-    a chunk's end is lost, one in 5,000 of 2 s. Time before and after the camera was worn has no annotation. Copies of
-    the dictionary from before the full release lack annotations; one that is met and not listed there is an error.
+    A participant has 8.6 million rows. They are read `CHUNK_ROWS` at a time and every chunk gives separate recordings,
+    so that memory does not grow with the file: a recording lasts 2 h 47 min at most, and a window across the end of a
+    chunk is lost (one in 5,000 windows of 2 s). Time before and after the camera was worn has no annotation. Copies of
+    the dictionary from before the full release lack annotations; an annotation that is not listed there is an error.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _DICTIONARY = re.compile(r"(?:^|/)annotation-label-dictionary\.csv$")
 
 
 def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
-    """One part a person.
+    """Return one part per person.
 
     Args:
         source: `capture24.zip`, the extracted folder, or a folder that holds either.
@@ -56,8 +56,8 @@ def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
         subset: `unlabelled`, or the scheme by which the dictionary turns annotations into labels.
 
     Raises:
-        FileNotFoundError: no official file is there, or no dictionary for a scheme.
-        ValueError: the dictionary does not know the scheme.
+        FileNotFoundError: the official files are missing, or the dictionary that a scheme needs.
+        ValueError: the dictionary does not contain the scheme.
     """
     del placement
     path, matches = find(source, DATASET, _MEMBER)
@@ -66,13 +66,13 @@ def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
 
 
 def _labels(path: Path, scheme: str) -> dict[str, str | None]:
-    """Annotation -> label of a scheme, None where the scheme has none."""
+    """Return the label of each annotation in a scheme; None if the scheme has no label for it."""
     with Archive(path) as archive:
         name = next(filter(_DICTIONARY.search, archive.names), None)
         if name is None:
             raise FileNotFoundError(
-                f"labels need annotation-label-dictionary.csv, which is not in '{path}'; put it beside the "
-                "participants' files, or prepare the subset 'unlabelled'"
+                f"labels need annotation-label-dictionary.csv, which is not in '{path}'; put it in the folder of "
+                "the participants' files, or prepare the subset 'unlabelled'"
             )
         table = pd.read_csv(io.BytesIO(archive.read(name)), dtype=str)
     missing = {"annotation", f"label:{scheme}"} - set(table.columns)
@@ -85,25 +85,25 @@ def _labels(path: Path, scheme: str) -> dict[str, str | None]:
 def read_rows(
     path: Path, member: str, subject: str, rate_hz: float, labels: Mapping[str, str | None] | None = None
 ) -> Iterator[Recording]:
-    """Recordings of one gzip-compressed table of time-stamped acceleration, while it is being decompressed.
+    """Yield the recordings of a gzip-compressed table of time-stamped acceleration while it is decompressed.
 
     Args:
-        path: folder or zip file that holds it.
-        member: its name there; columns time, x, y, z in g, and annotation where `labels` are asked for.
+        path: folder or zip file that holds the table.
+        member: name of the table in `path`; columns time, x, y, z in g, and annotation if `labels` are given.
         subject: the person.
         rate_hz: the rate that the time stamps must show, within a tenth.
-        labels: annotation -> label, None for one that has none; without it, columns beyond the signal are not parsed.
+        labels: label by annotation, None for an annotation without a label. If not given, only the signal is parsed.
 
     Yields:
-        A recording a stretch without gap, of `CHUNK_ROWS` rows at most.
+        One recording per segment without gaps, of `CHUNK_ROWS` rows at most.
 
     Raises:
-        ValueError: the file is truncated, damaged, of another layout or of another rate, or holds an annotation that
-            `labels` does not.
+        ValueError: the file is truncated, damaged, or has another layout or rate, or it holds an annotation that is
+            not in `labels`.
     """
     stretch = 0
     for table in _chunks(path, member, annotated=labels is not None):
-        if table.empty:  # only ever the first, of a file that is a header alone
+        if table.empty:  # happens only for the first chunk, if the file is only a header
             raise ValueError(f"'{member}' holds no rows; download it again")
         time_s = _seconds(table["time"], member)
         steps = np.diff(time_s)
@@ -115,7 +115,7 @@ def read_rows(
         codes, names = (
             _codes(table["annotation"], labels, member) if labels is not None else (np.full(len(table), -1), {})
         )
-        # A clock that was set back would put two stretches on top of each other.
+        # If the clock was set back, the two segments would overlap.
         for rows in np.split(np.arange(len(time_s)), np.flatnonzero(steps < 0) + 1):
             yield from stamped_recordings(
                 f"{subject}/{stretch}",
@@ -132,7 +132,7 @@ def read_rows(
 
 
 def _chunks(path: Path, member: str, *, annotated: bool) -> Iterator[pd.DataFrame]:
-    """Tables of up to `CHUNK_ROWS` rows; of a zip file, the compressed member is held in memory as a whole."""
+    """Yield tables of up to `CHUNK_ROWS` rows. The compressed member of a zip file is held in memory as a whole."""
     columns: dict[str, object] = {"time": "S32", "x": np.float32, "y": np.float32, "z": np.float32}
     if annotated:
         columns["annotation"] = "category"
@@ -154,7 +154,7 @@ def _chunks(path: Path, member: str, *, annotated: bool) -> Iterator[pd.DataFram
 
 
 def _seconds(column: pd.Series, member: str) -> np.ndarray:
-    """Seconds since the first of some time stamps; NumPy reads them as bytes, which pandas would make strings of first."""
+    """Return seconds since the first time stamp. NumPy parses the bytes; pandas would convert them to strings first."""
     try:
         stamps = column.to_numpy().astype("S32").astype("datetime64[us]")
     except ValueError as error:
@@ -165,17 +165,17 @@ def _seconds(column: pd.Series, member: str) -> np.ndarray:
 
 
 def _codes(annotations: pd.Series, labels: Mapping[str, str | None], member: str) -> tuple[np.ndarray, dict[int, str]]:
-    """Each row's label number, -1 where it has none, and the labels by number."""
+    """Return the label number of each row (-1: no label), and the labels by number."""
     met = [str(annotation) for annotation in annotations.cat.categories]
     if unknown := [annotation for annotation in met if annotation not in labels]:
         raise ValueError(
             f"'{member}': annotation '{unknown[0]}' is not in annotation-label-dictionary.csv ({len(labels)} rows); "
-            "take the dictionary of the same release"
+            "use the dictionary of the same release"
         )
     names = dict(enumerate(dict.fromkeys(label for label in map(labels.get, met) if label is not None)))
     number: dict[str | None, int] = {label: place for place, label in names.items()}
     of_category = [number.get(labels[annotation], -1) for annotation in met]
-    return np.array([*of_category, -1])[annotations.cat.codes.to_numpy()], names  # no annotation is -1, hence the last
+    return np.array([*of_category, -1])[annotations.cat.codes.to_numpy()], names  # a missing annotation has code -1
 
 
 DATASET = Dataset(

@@ -1,4 +1,7 @@
-"""What is known of a corpus before its files are opened; the same facts head its reader's docstring."""
+"""The card of a corpus: the facts that are known before its files are opened.
+
+The docstring of each reader begins with the same facts.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +17,16 @@ from otolith.data.recording import Part, Recording
 
 
 class Remote(NamedTuple):
-    """An official file on its server.
+    """An official file that can be downloaded.
 
     Attributes:
-        url: where it lies.
-        name: of the file once downloaded.
-        bytes: its size, where known.
-        sha256: hexadecimal, where known; without it the first download is checked by what else is known, and remembered.
-        members: of an archive that has no one hash: name -> sha256 of the official files in it, or in archives inside it;
-            a name may leave out folders that come before it.
+        url: address of the file.
+        name: name of the downloaded file.
+        bytes: size, if known.
+        sha256: hexadecimal hash, if known. Without it, the first download is checked by size and members, and its hash
+            is recorded.
+        members: for an archive without a fixed hash: SHA-256 by name of the official files in it, or in archives inside
+            it. A name may omit the leading folders.
     """
 
     url: str
@@ -34,28 +38,29 @@ class Remote(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """A corpus: its card, and the function that lists the parts of its official files.
+    """A corpus: its card, and the functions that read its official files.
 
     Args:
-        name: what commands and recipes call it.
-        title: what people call it.
+        name: name in commands and recipes.
+        title: name in text.
         subjects: number of people.
         classes: label names of the default placement and subset, in the order of their numbers; empty for an unlabelled
             corpus.
-        rate_hz: native rate.
-        channels: all that its recordings can have.
-        placements: where sensors sit; the first is the default.
-        licence: under which terms the data may be used.
-        origin: where the official files come from.
+        rate_hz: native sampling rate.
+        channels: all channels that its recordings can have.
+        placements: places of the sensors on the body; the first is the default.
+        licence: terms of use of the data.
+        origin: source of the official files.
         cite: the paper to cite.
-        expects: official files, in words, for error messages.
-        parts: (source folder or file, or None for where the corpus lives by itself; placement; subset) -> parts. Lists
-            files and checks their names; opens none that it need not.
-        subsets: official parts of the corpus that can be asked for by name; the first is the default.
-        remotes: the official files to download; empty where that cannot be done for the user.
-        terms: address of the licence or of the corpus's page.
-        companions: (source; placement; subset) -> what lies beside the recordings that `parts` gives, in their order: words,
-            pictures, other sensors. None: nothing does. Recordings without a companion are left out.
+        expects: description of the official files, for error messages.
+        parts: function of (source, placement, subset) that returns the parts. The source is a folder or file, or None for
+            the corpus's default location. It lists files and checks their names, and opens only those that it must.
+        subsets: names of the subsets of the corpus that can be read; the first is the default.
+        remotes: official files to download; empty if they cannot be downloaded automatically.
+        terms: URL of the licence or of the corpus's page.
+        multimodal_data: function of (source, placement, subset) that yields the multimodal data (narrations, video, other
+            sensors) of the recordings of `parts`, in the same order; recordings without any are skipped. None: the
+            corpus has no multimodal data.
     """
 
     name: str
@@ -84,17 +89,17 @@ class Dataset:
         channels: Sequence[str] | None = None,
         **reading: Any,
     ) -> list[Part]:
-        """The parts of the official files, each of which can be read by itself, also in another process.
+        """Return the parts of the official files, each of which can be read independently, also in another process.
 
         Args:
-            source: folder or file; None: where the corpus lives by itself.
+            source: folder or file; None: the corpus's default location.
             placement: one of `placements`.
             subset: one of `subsets`.
-            channels: which, in which order; default all.
+            channels: channels to read, in this order; default: all.
             reading: further arguments of `parts`, such as `labels` and `options` of own recordings.
 
         Raises:
-            FileNotFoundError: the official files are not there.
+            FileNotFoundError: the official files are missing.
             ValueError: an unknown placement, subset or channel, or files that are not the official ones.
         """
         allowed = inspect.signature(self.parts).parameters
@@ -120,7 +125,7 @@ class Dataset:
         subset: str | None = None,
         channels: Sequence[str] | None = None,
     ) -> Iterator[Recording]:
-        """Yields all recordings, part after part; arguments and errors as `listed`."""
+        """Yield all recordings, part by part. Arguments and errors as `listed`."""
         for part in self.listed(source, placement=placement, subset=subset, channels=channels):
             yield from part.read()
 

@@ -1,9 +1,9 @@
-"""Official files from their servers: continued where a line broke, checked, under their final names only when whole.
+"""Download official files: resume broken downloads, check them, and name a file finally only when it is complete.
 
-<folder>/<name>                  a file that was checked
-<folder>/<name>.partial          what has come so far; .partial.json: of which version of the file
-<folder>/SHA256SUMS              hashes of files whose card states none, as first downloaded; `sha256sum -c` reads it
-<folder>/LICENCE-ACCEPTED.json   which terms were accepted, and when
+<folder>/<name>                  a checked file
+<folder>/<name>.partial          the bytes so far; .partial.json: the version of the file that they belong to
+<folder>/SHA256SUMS              hashes, from the first download, of files whose card has none; for `sha256sum -c`
+<folder>/LICENCE-ACCEPTED.json   the terms that were accepted, and when
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from typing import NamedTuple
 from otolith.datasets.card import Dataset, Remote
 from otolith.storage.files import Archive, sha256, write_text
 
-_BLOCK = 1 << 16  # bytes between two records; what a killed process loses at most
+_BLOCK = 1 << 16  # bytes between two progress records; a killed process loses at most this many
 _TIMEOUT_S = 30.0  # of silence
-_WAITS_S = (1.0, 2.0, 4.0, 8.0)  # before further tries; counted anew when a try has brought more than any before
-_TRY_AGAIN = {408, 425, 429}  # besides all from 500: the server may answer otherwise in a moment
+_WAITS_S = (1.0, 2.0, 4.0, 8.0)  # before each retry; start again from the first when a try has received more bytes
+_TRY_AGAIN = {408, 425, 429}  # retried, as is every status from 500
 
 
 class DownloadProgress(NamedTuple):
-    """How far a file is.
+    """Progress of the download of one file.
 
     Attributes:
-        name: of the file.
-        done: bytes that are here.
-        total: bytes of the whole file, where known.
-        note: what a person should be told, or nothing.
+        name: name of the file.
+        done: bytes received.
+        total: size of the file in bytes, if known.
+        note: message for the user, or empty.
     """
 
     name: str
@@ -46,7 +46,7 @@ class DownloadProgress(NamedTuple):
 
 
 def accepted(dataset: Dataset, folder: Path) -> bool:
-    """Whether the licence that the card states now was accepted for `folder`."""
+    """Return whether the current licence of the card was accepted for `folder`."""
     try:
         found = json.loads((folder / "LICENCE-ACCEPTED.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
@@ -55,29 +55,29 @@ def accepted(dataset: Dataset, folder: Path) -> bool:
 
 
 def terms(dataset: Dataset) -> str:
-    """In words: under which licence a corpus may be used, and where to read it."""
+    """Return a sentence that names the licence of a corpus and where to read it."""
     return f"{dataset.title} may be used under this licence: {dataset.licence}; read {_place(dataset)}"
 
 
 def fetch(dataset: Dataset, folder: Path, *, accept: bool = False) -> Iterator[DownloadProgress]:
-    """Downloads what is not yet in `folder`, file after file, and yields how far it is.
+    """Download the files that are not yet in `folder`, one by one, and yield the progress.
 
-    A file that breaks off is continued, also by a later call, if it is still the same on its server. One without a known
-    hash is trusted the first time; from then on it must stay as it was.
+    An interrupted file is resumed, also by a later call, if it has not changed on the server. A file without a known hash
+    is trusted on the first download; later it must have the same hash.
 
     Args:
-        dataset: whose `remotes` are wanted.
-        folder: where they go, and where most readers' `source` can point.
-        accept: the licence is accepted; remembered in `folder`.
+        dataset: the corpus whose `remotes` are downloaded.
+        folder: target folder; most readers accept it as `source`.
+        accept: whether the licence is accepted; recorded in `folder`.
 
     Raises:
         ValueError: the corpus cannot be downloaded, its licence is not accepted, or a file is not the official one.
-        ConnectionError: the server refuses, or the line broke again and again; what has come is kept.
+        ConnectionError: the server refuses, or all retries failed; the bytes received are kept.
     """
     if not dataset.remotes:
         raise ValueError(
-            f"{dataset.title} cannot be downloaded for you: get it from {_place(dataset)}; expected {dataset.expects}; "
-            "then prepare it without --download (--source DIR says where it lies)"
+            f"{dataset.title} has no automatic download: get it from {_place(dataset)}; expected {dataset.expects}; "
+            "then prepare it without --download (--source DIR names its folder)"
         )
     if not accepted(dataset, folder):
         if not accept:
@@ -98,7 +98,7 @@ def fetch(dataset: Dataset, folder: Path, *, accept: bool = False) -> Iterator[D
         if known is None:
             sums[remote.name] = sha256(path)
             write_text(folder / "SHA256SUMS", "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)))
-            note = f"{remote.name}: no hash is published; SHA-256 {sums[remote.name]} is remembered in SHA256SUMS"
+            note = f"{remote.name}: no hash is published; SHA-256 {sums[remote.name]} is recorded in SHA256SUMS"
         _forget(_partial(path))
         size = path.stat().st_size
         yield DownloadProgress(remote.name, size, size, note)
@@ -113,31 +113,33 @@ def _place(dataset: Dataset) -> str:
 
 
 def _sums(folder: Path) -> dict[str, str]:
-    """Name -> SHA-256, as remembered."""
+    """Return the recorded SHA-256 by name."""
     path = folder / "SHA256SUMS"
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     matches = [re.fullmatch(r"([0-9a-f]{64}) [ *](.+)", line) for line in lines]
     if None in matches:
-        raise ValueError(f"line {matches.index(None) + 1} of '{path}' is not a SHA-256 and a name; mend or remove it")
+        raise ValueError(
+            f"line {matches.index(None) + 1} of '{path}' is not a SHA-256 and a name; correct or remove it"
+        )
     return {match[2]: match[1] for match in matches if match}
 
 
 def _download(remote: Remote, path: Path, known: str | None, place: str) -> Iterator[DownloadProgress]:
-    """Brings one file and lets pooch compare its hash and give it its name."""
+    """Download one file; pooch compares its hash and gives it its final name."""
     import pooch
 
     partial = _partial(path)
     yield from _persist(remote, partial, known)
 
     def hand_over(_url: str, target: str, _pooch: object) -> None:
-        """A second name for the same bytes: the first survives if the process is stopped while pooch compares."""
+        """Hard-link the file; the first name remains if the process stops while pooch compares."""
         Path(target).unlink()
         try:
             os.link(partial, target)
-        except OSError:  # a file system without second names
+        except OSError:  # a file system without hard links
             partial.replace(target)
 
-    pooch.get_logger().setLevel("WARNING")  # it would announce every file on the terminal
+    pooch.get_logger().setLevel("WARNING")  # otherwise it prints a line per file
     with partial.open("rb+") as file:
         os.fsync(file.fileno())
     try:
@@ -146,13 +148,13 @@ def _download(remote: Remote, path: Path, known: str | None, place: str) -> Iter
     except ValueError as error:
         _forget(partial)
         raise ValueError(
-            f"what {remote.url} gave as '{remote.name}' is not the expected file and was removed: {error}; run again, "
-            f"or get it by hand from {place}"
+            f"the download of {remote.url} as '{remote.name}' is not the expected file and was removed: {error}; run again, "
+            f"or download it manually from {place}"
         ) from error
 
 
 def _check(path: Path, remote: Remote, known: str | None) -> None:
-    """Raises ValueError where a file has not the known hash or, without one, not the right size and members."""
+    """Raise ValueError if a file does not have the known hash or, without one, the expected size and members."""
     if known is not None:
         if (found := sha256(path)) != known:
             whose = "of the published file" if remote.sha256 else "of the first download, from SHA256SUMS"
@@ -174,7 +176,7 @@ def _check(path: Path, remote: Remote, known: str | None) -> None:
 
 
 def _official(archive: zipfile.ZipFile, members: Mapping[str, str]) -> set[str]:
-    """Those of `members` that lie in the archive or in archives inside it; each must have its hash."""
+    """Return those of `members` that are in the archive or in archives inside it; each must have its hash."""
     found: set[str] = set()
     for info in archive.infolist():
         name = next((name for name in members if f"/{info.filename}".endswith(f"/{name}")), None)
@@ -184,7 +186,7 @@ def _official(archive: zipfile.ZipFile, members: Mapping[str, str]) -> set[str]:
                 while block := file.read(1 << 20):
                     digest.update(block)
             if digest.hexdigest() != members[name]:
-                raise ValueError(f"its member '{info.filename}' is not the published one")
+                raise ValueError(f"its member '{info.filename}' is not the published file")
             found.add(name)
         elif info.filename.lower().endswith(".zip"):
             with archive.open(info) as file, zipfile.ZipFile(file) as inner:
@@ -209,18 +211,18 @@ def _persist(remote: Remote, partial: Path, known: str | None) -> Iterator[Downl
             if wait is None:
                 raise ConnectionError(
                     f"'{remote.name}' could not be downloaded from {remote.url}: {error}; {done:,} bytes are kept, and "
-                    "the same command goes on from there"
+                    "the same command continues from there"
                 ) from error
-            yield DownloadProgress(remote.name, done, remote.bytes, f"{remote.name}: {error}; again in {wait:g} s")
+            yield DownloadProgress(remote.name, done, remote.bytes, f"{remote.name}: {error}; next try in {wait:g} s")
             time.sleep(wait)
 
 
 def _try(remote: Remote, partial: Path, known: str | None) -> Iterator[DownloadProgress]:
-    """One request, for the bytes that are missing.
+    """Send one request for the missing bytes.
 
     Raises:
-        requests.RequestException: worth another try.
-        ConnectionError, ValueError: not worth it.
+        requests.RequestException: a temporary error; the request can be repeated.
+        ConnectionError, ValueError: a permanent error.
     """
     import requests
     import urllib3
@@ -228,20 +230,20 @@ def _try(remote: Remote, partial: Path, known: str | None) -> Iterator[DownloadP
     done, version, total = _kept(remote, partial, known)
     if done and done == total:
         return
-    headers = {"Accept-Encoding": "identity"}  # bytes as they lie on the server, which is what ranges count
+    headers = {"Accept-Encoding": "identity"}  # the bytes as stored on the server, which ranges count
     if done:
         headers |= {"Range": f"bytes={done}-"} | ({"If-Range": version} if version else {})
     with requests.get(remote.url, headers=headers, stream=True, timeout=_TIMEOUT_S) as reply:
         status = f"{reply.status_code} {reply.reason}"
         if reply.status_code == 416:
             _forget(partial)
-            raise requests.ConnectionError(f"the server has nothing after byte {done:,}; from the beginning")
+            raise requests.ConnectionError(f"the server has nothing after byte {done:,}; starting again")
         if reply.status_code in _TRY_AGAIN or reply.status_code >= 500:
             raise requests.ConnectionError(f"the server answered {status}")
         if reply.status_code not in (200, 206):
             raise ConnectionError(f"'{remote.name}' could not be downloaded: {remote.url} answered {status}")
         if reply.headers.get("Content-Type", "").startswith("text/html") and not remote.name.endswith(".html"):
-            raise ValueError(f"{remote.url} answered with a web page in place of '{remote.name}'; see it in a browser")
+            raise ValueError(f"{remote.url} answered with a web page instead of '{remote.name}'; open it in a browser")
         theirs = _version(reply.headers)
         continued = done > 0 and reply.status_code == 206
         if continued:
@@ -249,9 +251,9 @@ def _try(remote: Remote, partial: Path, known: str | None) -> Iterator[DownloadP
             start, whole = (int(match[1]), int(match[2])) if match else (-1, -1)
             if start != done or total not in (None, whole) or theirs not in ("", version):
                 _forget(partial)
-                raise requests.ConnectionError("the file has changed on the server; from the beginning")
+                raise requests.ConnectionError("the file has changed on the server; starting again")
             total = whole
-        else:  # nothing to continue, or the file has changed, or this server knows no ranges
+        else:  # nothing to resume, or the file has changed, or the server does not support ranges
             length = reply.headers.get("Content-Length", "")
             total = int(length) if length.isdigit() else remote.bytes
         if total is not None and remote.bytes not in (None, total):
@@ -263,7 +265,7 @@ def _try(remote: Remote, partial: Path, known: str | None) -> Iterator[DownloadP
             done = 0
             _forget(partial)
             note = {"url": remote.url, "version": theirs, "bytes": total}
-            write_text(_note(partial), json.dumps(note))  # before the first byte: no byte is of an unknown version
+            write_text(_note(partial), json.dumps(note))  # before the first byte, so that its version is known
         with partial.open("r+b" if continued else "wb") as file:
             file.seek(done)
             try:
@@ -281,13 +283,13 @@ def _try(remote: Remote, partial: Path, known: str | None) -> Iterator[DownloadP
 
 
 def _version(headers: Mapping[str, str]) -> str:
-    """What tells this version of a file from another; weak tags do not, byte for byte."""
+    """Return an identifier of the file's version. Weak tags are not used: they do not identify the exact bytes."""
     tag = headers.get("ETag", "")
     return tag if tag.startswith('"') else headers.get("Last-Modified", "")
 
 
 def _kept(remote: Remote, partial: Path, known: str | None) -> tuple[int, str, int | None]:
-    """(bytes that can be continued, version, bytes of the whole); without a version, a known hash must tell in the end."""
+    """Return the resumable bytes, the version and the total; without a version, the hash must be known."""
     try:
         note = json.loads(_note(partial).read_text(encoding="utf-8"))
         url, version, total = note["url"], note["version"], note["bytes"]

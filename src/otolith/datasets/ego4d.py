@@ -1,24 +1,24 @@
-"""Ego4D: 931 people's daily life from a head-mounted camera, narrated; those of its videos that carry motion.
+"""Ego4D: narrated videos of 931 people's daily life from a head-mounted camera; only those with inertial data.
 
 Card
-    people up to 931 (`fb_participant_id` of ego4d.json); videos with motion a good quarter of the 9,611
-    classes 15 scenarios, of videos that have that one alone, see `SCENARIOS`
+    people up to 931 (`fb_participant_id` of ego4d.json); more than a quarter of the 9,611 videos have motion
+    classes 15 scenarios (`SCENARIOS`); only videos with exactly one scenario are labelled
     channels acceleration in g, published in m/s^2; angular rate in rad/s
-    rate about 200 Hz, laid on 200 Hz; placement head
-    licence Ego4D's own, to be signed at ego4ddataset.com
+    rate about 200 Hz, resampled to 200 Hz; placement head
+    licence Ego4D licence, to be signed at ego4ddataset.com
     source ego4d-data.org, parts `imu`, `annotations`, `video_540ss` or `full_scale`
     cite Grauman et al., "Ego4D: Around the World in 3,000 Hours of Egocentric Video", CVPR 2022
 
 Layout
     `ego4d.json`, `[v2/]imu/<video_uid>.csv` (canonical_timestamp_ms, gyro_x..z, accl_x..z among its columns),
-    `[v2/]annotations/narration.json` (videos, or none -> video_uid -> narration_pass_1 and _2 -> narrations of
+    `[v2/]annotations/narration.json` (videos, if present -> video_uid -> narration_pass_1 and _2 -> narrations of
     timestamp_sec and narration_text), `[v2/]{video_540ss,full_scale}/<video_uid>.mp4`
 
 Quirks
-    Motion, narrations and video share the canonical clock, whose second 0 is the video's. Rows without a canonical stamp
-    lie outside the video and are left out. Both passes' narrations count, and each belongs to the 5 s window about its
-    moment (`beside.narration_start`). Narrations that begin outside the video are left out. Persons without an id are
-    told apart by video.
+    Motion, narrations and video share the canonical clock, which starts at 0 with the video. Rows without a canonical
+    time stamp lie outside the video and are left out. The narrations of both passes are used; each belongs to the 5 s
+    window around its time (`align.narration_start`). Narrations that begin outside the video are left out. If a video
+    names no participant, it counts as a person of its own.
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ SCENARIOS = {
     "Walking on street": "walking on the street",
     "jobs related to construction/renovation company": "construction work",
 }
-"""Official scenario (its first line) -> label."""
+"""Label by official scenario (its first line)."""
 
 _COLUMNS = ("canonical_timestamp_ms", "accl_x", "accl_y", "accl_z", "gyro_x", "gyro_y", "gyro_z")
-_MAX_BYTES = 1 << 32  # a table of motion; a day has two thirds of it
+_MAX_BYTES = 1 << 32  # of a motion table; one day takes two thirds of this
 
 
 class Video(NamedTuple):
-    """A video whose motion is here."""
+    """A video whose motion table was downloaded."""
 
     uid: str
     person: str
@@ -76,7 +76,7 @@ class Video(NamedTuple):
 
 
 def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
-    """One part a video.
+    """Return one part per video.
 
     Args:
         source: the folder that holds `ego4d.json`.
@@ -84,7 +84,7 @@ def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
         subset: `all`.
 
     Raises:
-        FileNotFoundError: the official files, or every video's motion, are not there.
+        FileNotFoundError: the official files are missing, or no video has a motion table.
         ValueError: a file is not the official one.
     """
     del placement, subset
@@ -92,7 +92,7 @@ def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
 
 
 def multimodal_data(source: Path | None, placement: str, subset: str) -> Iterator[MultimodalData]:
-    """Each video's pictures, and its narrations over their windows. Arguments as `parts`.
+    """Yield the frames of each video, and its narrations with their windows. Arguments as `parts`.
 
     Raises:
         ValueError: a file is damaged or not the official one.
@@ -131,7 +131,7 @@ def _narrations(video: Video, said: dict[str, Any]) -> list[Narration]:
 
 
 def videos(source: Path | None) -> list[Video]:
-    """The videos whose motion is here, in order of their ids. Argument and errors as `parts`."""
+    """Return the videos whose motion tables were downloaded, sorted by id. Argument and errors as `parts`."""
     if source is None or not (source / "ego4d.json").is_file():
         where = "" if source is None else f" not found in '{source}':"
         raise FileNotFoundError(f"{DATASET.title}{where} expected {DATASET.expects}; pass --source DIR")
@@ -170,12 +170,12 @@ def videos(source: Path | None) -> list[Video]:
 
 
 def _bases(source: Path) -> list[Path]:
-    """Where a download may lie: the folder itself, and its versions."""
+    """Return the folders that may hold a download: the source itself, and its version folders."""
     return [source, *sorted(path for path in source.glob("v[0-9]*") if path.is_dir())]
 
 
 def _pieces(video: Video) -> list[Piece]:
-    """Motion on a regular clock, its pieces' beginnings on the canonical clock."""
+    """Return motion on a regular clock; `start_s` of each piece is on the canonical clock."""
     if (size := video.table.stat().st_size) > _MAX_BYTES:
         raise ValueError(f"'{video.table}' has {size:,} bytes; it is not the official file")
     rows = named_numbers(video.table.read_bytes(), video.table.name, _COLUMNS)
@@ -184,7 +184,7 @@ def _pieces(video: Video) -> list[Piece]:
     whole = np.isfinite(time_s)
     pieces = regular_pieces(time_s[whole], values[whole], RATE_HZ) if whole.any() else []
     if not pieces:
-        raise ValueError(f"'{video.table}' holds no row with a canonical stamp and a whole signal")
+        raise ValueError(f"'{video.table}' holds no row with a canonical time stamp and a complete signal")
     first = float(time_s[whole].min())
     return [Piece(first + piece.start_s, piece.signal) for piece in pieces]
 

@@ -1,11 +1,11 @@
-"""Ego-Exo4D: 740 people doing skilled things, filmed from their own view and others', narrated action by action.
+"""Ego-Exo4D: skilled activities of 740 people in first- and third-person video, with a description per action.
 
 Card
     people 740 (`participant_uid` of takes.json); takes 5,035
-    classes the 8 scenarios of PRIMUS's in-domain task, told from the take's name, see `SCENARIOS`
+    classes the 8 scenarios of PRIMUS's in-domain task, derived from the take's name (`SCENARIOS`)
     channels acceleration in g, published in m/s^2; angular rate in rad/s
     rate 1000 Hz, read here at 50 Hz; placement right temple (Aria glasses, stream 1202-1)
-    licence Ego-Exo4D's own, to be signed at ego4ddataset.com
+    licence Ego-Exo4D licence, to be signed at ego4ddataset.com
     source ego-exo4d-data.org, parts `takes`, `take_vrs_noimagestream`, `downscaled_takes/448`, `annotations`
     cite Grauman et al., "Ego-Exo4D: Understanding Skilled Human Activity from First- and Third-Person Perspectives",
     CVPR 2024
@@ -16,12 +16,13 @@ Layout
     descriptions of text, timestamp (s). Takes that were not downloaded are left out.
 
 Quirks
-    Subsets are the takes of a split's descriptions, `train` by default; `all` holds every take, described or not.
-    As in PRIMUS: the take begins with the first time step of 1202-1; the first annotator who was not rejected counts; a
-    description belongs to the 5 s window about its moment (`beside.narration_start`), which is left out where it leaves
-    the take, or where motion ends more than 0.1 s before it. `windows.cut(..., starts=starts(...))` cuts those windows.
-    Unlike PRIMUS: time steps are first laid on a regular clock by their stamps, then the whole take is resampled
-    (`recording.resample_sinc`), not each window, whose edges would ring. So recordings come at 50 Hz already.
+    A subset holds the takes with descriptions in that split, `train` by default; `all` holds every take, with or
+    without descriptions.
+    As in PRIMUS: the take begins with the first time step of 1202-1; the first annotator who was not rejected is used; a
+    description belongs to the 5 s window around its time (`align.narration_start`). The window is left out if it leaves
+    the take, or if motion ends more than 0.1 s before it. `cutting.cut(..., starts=starts(...))` cuts those windows.
+    Unlike PRIMUS: time steps are first put on a regular clock by their time stamps, then the whole take is resampled
+    (`resample.resample_sinc`), not each window, which would ring at its edges. Recordings therefore have 50 Hz.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from otolith.formats.video import video_stream
 RATE_HZ = 50.0
 WINDOW_S = 5.0
 MISSING_S = 0.1
-"""How much earlier than its window motion may end."""
+"""Seconds by which motion may end before the end of a window."""
 
 SCENARIOS = {
     "covid test": ("covidtest", "pcr", "covid"),
@@ -55,13 +56,13 @@ SCENARIOS = {
     "dance": ("dance",),
     "music": ("music", "guitar", "piano", "violin"),
 }
-"""PRIMUS's classes -> what tells them in a take's name, whatever its case; the first that is found counts."""
+"""Substrings of a take's name, compared in lower case, by class of PRIMUS; the first match in this order is used."""
 
-_MAX_BYTES = 1 << 30  # the largest official file has about a fifth
+_MAX_BYTES = 1 << 30  # the largest official file has about a fifth of this
 
 
 class Take(NamedTuple):
-    """One take that is here."""
+    """A take that was downloaded."""
 
     uid: str
     name: str
@@ -72,7 +73,7 @@ class Take(NamedTuple):
 
 
 def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
-    """One part a take.
+    """Return one part per take.
 
     Args:
         source: the folder that holds `takes.json`.
@@ -80,7 +81,7 @@ def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
         subset: `train`, `val` or `all`.
 
     Raises:
-        FileNotFoundError: the official files, or every take's VRS file, are not there.
+        FileNotFoundError: the official files are missing, or no take has a VRS file.
         ValueError: a file is not the official one.
     """
     del placement
@@ -88,7 +89,7 @@ def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
 
 
 def multimodal_data(source: Path | None, placement: str, subset: str) -> Iterator[MultimodalData]:
-    """Each take's own view, and its descriptions over their windows. Arguments as `parts`.
+    """Yield the first-person video of each take, and its descriptions with their windows. Arguments as `parts`.
 
     Raises:
         ValueError: a file is damaged or not the official one.
@@ -113,11 +114,11 @@ def multimodal_data(source: Path | None, placement: str, subset: str) -> Iterato
 
 
 def starts(source: Path | None, subset: str) -> dict[str, tuple[float, ...]]:
-    """Where PRIMUS's windows begin, by recording, in seconds from its first time step; one for each description kept.
+    """Return the starts of PRIMUS's windows by recording, in seconds from its first time step; one per description.
 
     Args:
-        source: as of `parts`.
-        subset: as of `parts`.
+        source: as in `parts`.
+        subset: as in `parts`.
     """
     found: dict[str, tuple[float, ...]] = {}
     said = _descriptions(source, subset)
@@ -134,7 +135,7 @@ def starts(source: Path | None, subset: str) -> dict[str, tuple[float, ...]]:
 
 
 def _window(time_s: float, seconds: float, pieces: list[Extent]) -> float | None:
-    """Where a description's window begins in its take; None, if no recording holds it."""
+    """Return the start of a description's window in its take; None if no recording contains the window."""
     start = narration_start(time_s, seconds, WINDOW_S)
     if start is None:
         return None
@@ -146,7 +147,7 @@ def _window(time_s: float, seconds: float, pieces: list[Extent]) -> float | None
 
 
 def takes(source: Path | None, subset: str) -> list[Take]:
-    """The takes of a subset whose motion is here, in order of name. Arguments and errors as `parts`."""
+    """Return the takes of a subset whose motion was downloaded, sorted by name. Arguments and errors as `parts`."""
     root, listed = _root(source), None
     if subset != "all":
         listed = set(
@@ -182,7 +183,7 @@ def _root(source: Path | None) -> Path:
 
 
 def _inside(root: Path, name: str) -> Path:
-    """A folder that a table names, refused where it lies outside the corpus."""
+    """Return a folder that a table names; raise ValueError if it lies outside the corpus."""
     folder = (root / name).resolve()
     if not folder.is_relative_to(root.resolve()):
         raise ValueError(f"root_dir '{name}', which leaves the corpus's folder")
@@ -190,7 +191,7 @@ def _inside(root: Path, name: str) -> Path:
 
 
 def official_json(path: Path, root: Path) -> Any:
-    """What an official table holds."""
+    """Return the content of an official JSON file."""
     if not path.is_file():
         raise FileNotFoundError(f"'{path.relative_to(root)}' is not in '{root}'; download the part annotations")
     if (size := path.stat().st_size) > _MAX_BYTES:
@@ -202,7 +203,7 @@ def official_json(path: Path, root: Path) -> Any:
 
 
 def _descriptions(source: Path | None, subset: str) -> Mapping[str, list[tuple[float, str]]]:
-    """Take -> moments (s) and words of the first annotator who was not rejected."""
+    """Return times (s) and texts by take, of the first annotator who was not rejected."""
     root = _root(source)
     found: dict[str, list[tuple[float, str]]] = {}
     for split in (subset,) if subset != "all" else ("train", "val"):
@@ -244,7 +245,7 @@ def _read(take: Take) -> Iterator[Recording]:
 
 
 def scenario_of(name: str) -> str | None:
-    """PRIMUS's class of a take, by its name; None, if it tells none."""
+    """Return PRIMUS's class of a take by its name; None if the name matches no class."""
     low = name.lower()
     return next((scenario for scenario, marks in SCENARIOS.items() if any(mark in low for mark in marks)), None)
 

@@ -1,28 +1,28 @@
-"""GoPro clips: one's own MP4 files, whose camera wrote its accelerometer and gyroscope beside the pictures.
+"""GoPro clips: your own MP4 files, in which the camera stored accelerometer and gyroscope together with the video.
 
 Card
-    people any number; the folder's first level names them, else each clip is a person named by its file
-    classes none; narrations in words instead
+    people any number; the top-level folder names the person; otherwise each clip is a person named by its file
+    classes none; narrations instead
     channels acceleration in g, published in m/s^2; angular rate in rad/s
-    rate the camera's own, measured: about 200 Hz, on HERO5 400 Hz for the angular rate
+    rate measured from the file: about 200 Hz, on HERO5 400 Hz for the angular rate
     placement camera
-    licence one's own
+    licence yours
     source HERO5 and later, Fusion and MAX; the format is GPMF, github.com/gopro/gpmf-parser
 
 Layout
-    `DIR/[PERSON/]CLIP.MP4`, and beside it, optionally, `CLIP.srt` (subtitles) or `CLIP.narration.csv` or `CLIP.csv`
-    (start_s,stop_s,text): what happens in the clip, on the video's clock. Telemetry lies in a stream of its own, in
-    payloads of about a second.
+    `DIR/[PERSON/]CLIP.MP4`. The same folder may hold narrations on the video's clock: `CLIP.srt` (subtitles), or
+    `CLIP.narration.csv` or `CLIP.csv` (start_s,stop_s,text). Telemetry is a separate stream of the MP4 file, in payloads
+    of about one second.
 
 Quirks
-    Axes: x right, y forward, z up of the camera, whatever order it stores: newer cameras give a matrix (MTRX) and the
-    names of its rows (ORIO), or an order (ORIN), older ones write it into the stream's name.
-    Clocks: a payload's duration says when it was written, not when its time steps were taken, and the last one declares a
-    second though it may hold 14 of 199. So a straight line through (time steps before a payload, its beginning) gives each
-    sensor's clock. HERO5's gyroscope runs twice as fast as its accelerometer: the slower one is interpolated by a cubic
-    spline at the faster one's time steps.
-    The subset `accelerometer` reads clips without a gyroscope too.
-    Chapters of one long take (GX01.., GX02..) are clips of their own. Sizes that payloads declare are checked first.
+    Axes are converted to x right, y forward, z up of the camera. Newer cameras store a matrix (MTRX) and the names of its
+    rows (ORIO), or an order (ORIN); older ones write the order into the stream's name.
+    Clocks: a payload's duration says when it was written, not when its time steps were measured, and the last payload
+    declares one second although it may hold 14 of 199 time steps. Each sensor's clock is therefore a straight line fitted
+    through (time steps before a payload, start of the payload). HERO5's gyroscope has twice the rate of its accelerometer:
+    the slower sensor is interpolated by a cubic spline at the time steps of the faster one.
+    The subset `accelerometer` also reads clips without a gyroscope.
+    Chapters of one long take (GX01.., GX02..) are separate clips. The sizes that payloads declare are checked first.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from otolith.formats.video import video_stream
 
 
 def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
-    """One part a clip.
+    """Return one part per clip.
 
     Args:
         source: a folder with MP4 files, or one such file.
@@ -49,14 +49,14 @@ def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
         subset: `all`, or `accelerometer` for clips without a gyroscope.
 
     Raises:
-        FileNotFoundError: no MP4 file is there.
+        FileNotFoundError: the source holds no MP4 file.
     """
     del placement
     return [Part(name, partial(_read, path, name, person, subset)) for path, name, person in clips(source, DATASET)]
 
 
 def multimodal_data(source: Path | None, placement: str, subset: str) -> Iterator[MultimodalData]:
-    """Each clip's pictures and narrations. Arguments as `parts`.
+    """Yield the video and narrations of each clip. Arguments as `parts`.
 
     Raises:
         ValueError: a clip is damaged, or its narrations lie outside it.
@@ -70,12 +70,12 @@ def multimodal_data(source: Path | None, placement: str, subset: str) -> Iterato
 
 
 def clips(source: Path | None, card: Dataset, suffix: str = ".mp4") -> list[tuple[Path, str, str]]:
-    """Files of one's own: path, name (below the source, without the ending) and person, sorted by name.
+    """Return the path, name (relative to the source, without suffix) and person of each clip, sorted by name.
 
-    The person is the folder at the first level, else the file's stem.
+    The person is the top-level folder, or the file's stem for a file outside such folders.
 
     Raises:
-        FileNotFoundError: none is there.
+        FileNotFoundError: there is no clip.
     """
     if source is None:
         raise FileNotFoundError(f"{card.title} needs your files: {card.expects}; pass --source DIR")
@@ -119,7 +119,7 @@ DATASET = Dataset(
     licence="your own",
     origin="your own GoPro",
     cite="-",
-    expects="[person/]clip.mp4 as the camera wrote it, and clip.srt or clip.csv (start_s,stop_s,text) where it is narrated",
+    expects="[person/]clip.mp4 as the camera wrote it, and clip.srt or clip.csv (start_s,stop_s,text) if it is narrated",
     parts=parts,
     subsets=("all", "accelerometer"),
     terms="https://github.com/gopro/gpmf-parser",

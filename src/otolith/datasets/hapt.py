@@ -1,7 +1,7 @@
 """HAPT: 30 people, 6 activities and the 6 transitions between postures, a phone at the waist.
 
 Card
-    people 30 (`1` .. `30`); 61 recordings, mostly two a person
+    people 30 (`1` .. `30`); 61 recordings, mostly two per person
     classes walking, walking upstairs, walking downstairs, sitting, standing, laying; with the subset `with-transitions`
     also stand to sit, sit to stand, sit to lie, lie to sit, stand to lie, lie to stand
     channels acceleration in g, angular rate in rad/s, both as published and unfiltered
@@ -10,12 +10,13 @@ Card
     cite Reyes-Ortiz et al., "Transition-Aware Human Activity Recognition Using Smartphones", Neurocomputing 2016
 
 Layout
-    `RawData/{acc,gyro}_exp<01..61>_user<01..30>.txt`: three columns parted by spaces, no clock. `RawData/labels.txt`: a
-    label a row: experiment, user, activity 1-12, first and last time step.
+    `RawData/{acc,gyro}_exp<01..61>_user<01..30>.txt`: three columns separated by spaces, no clock. `RawData/labels.txt`:
+    one label per row: experiment, user, activity 1-12, first and last time step.
 
 Quirks
-    The same sessions as UCI HAR's, whole: never pretrain on one and test on the other. Time steps are counted from 1, the
-    last included. What lies between labels stays in the signal without one, and so do transitions unless asked for.
+    The sessions are those of UCI HAR, complete: never pretrain on one and test on the other. Time steps are counted from
+    1, and the last one is included. Time between labels stays in the signal without a label, and so do transitions unless
+    the subset `with-transitions` is read.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ _MEMBER = re.compile(r"(?:^|/)(?:(acc|gyro)_exp(\d+)_user(\d+)|labels)\.txt$")
 
 
 def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
-    """One part an experiment, in their order.
+    """Return one part per experiment, in their order.
 
     Args:
         source: the extracted folder, the zip file that holds it, or a folder that holds that.
@@ -61,7 +62,7 @@ def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
         subset: `activities`, or `with-transitions`.
 
     Raises:
-        FileNotFoundError: no official file is there, or one is missing beside the others.
+        FileNotFoundError: the official files are missing, or one of them is.
     """
     del placement
     path, matches = find(source, DATASET, _MEMBER)
@@ -84,18 +85,18 @@ def _read(path: Path, members: list[str], experiment: int, user: int, names: dic
         )
     if len(acc) != len(gyro):
         raise ValueError(
-            f"'{members[0]}' has {len(acc):,} rows and '{members[1]}' {len(gyro):,}: one was cut off; download them again"
+            f"'{members[0]}' has {len(acc):,} rows and '{members[1]}' {len(gyro):,}: one is truncated; download them again"
         )
     mine = labels[labels[:, 0] == experiment]
     if len(mine) == 0 or (mine[:, 1] != user).any():
         raise ValueError(
-            f"'{members[2]}' has no labels of experiment {experiment} and user {user} alone, as '{members[0]}'"
+            f"'{members[2]}' has no labels of experiment {experiment} for user {user} only, as '{members[0]}'"
         )
     activities = known_labels(mine[:, 2], ACTIVITIES | TRANSITIONS, members[2])
     first, last = mine[:, 3] - 1, mine[:, 4]
     if not ((first >= 0) & (first < last) & (last <= len(acc))).all():
         raise ValueError(
-            f"'{members[2]}' labels time steps up to {last.max():,.0f}, but '{members[0]}' has {len(acc):,}: one was cut off"
+            f"'{members[2]}' labels time step {last.max():,.0f}, but '{members[0]}' has {len(acc):,}: one is truncated"
         )
     yield Recording(
         name=f"exp{experiment:02d}_user{user:02d}",
@@ -123,7 +124,7 @@ DATASET = Dataset(
     licence="CC BY 4.0",
     origin="UCI 341",
     cite="Reyes-Ortiz et al., Neurocomputing 2016",
-    expects="RawData/acc_exp<01..61>_user<01..30>.txt, gyro_... beside it and RawData/labels.txt",
+    expects="RawData/acc_exp<01..61>_user<01..30>.txt, gyro_... in the same folder and RawData/labels.txt",
     parts=parts,
     subsets=("activities", "with-transitions"),
     remotes=(

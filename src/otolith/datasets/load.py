@@ -1,4 +1,4 @@
-"""Load a corpus by its name, and prepare it first if that has not been done."""
+"""Load a corpus by its name; prepare it first if necessary."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def load_dataset(
     known = ", ".join(names)
     if str(name) not in names:
         raise FileNotFoundError(
-            f"no prepared corpus at '{Path(data) / name}' or '{name}', and none is named so; known: {known}"
+            f"no prepared corpus at '{Path(data) / name}' or '{name}', and no corpus has this name; known: {known}"
         )
     files = None if source is None else Path(source)
     if download:
@@ -57,7 +57,7 @@ def load_dataset(
 
 
 def _as_prepared(store: Store, settings: dict[str, Any]) -> Store:
-    """Return the store if it is what these settings of its preparation would give."""
+    """Return the store; raise ValueError if it was prepared with other settings."""
     found = {
         "rate_hz": store.rate_hz,
         "channels": list(store.channels),

@@ -1,23 +1,23 @@
 """MHEALTH: 10 people, 12 activities, sensors on the right lower arm, the left ankle and the chest.
 
 Card
-    people 10 (`1` .. `10`); one file each
+    people 10 (`1` .. `10`); one file per person
     classes standing, sitting, lying, walking, climbing stairs, waist bends forward, frontal elevation of arms, knees
     bending, cycling, jogging, running, jump front and back; with the subset `with-null` also null, as a 13th
-    channels acceleration in m/s^2; angular rate, by its description in deg/s, on arm and ankle alone
+    channels acceleration in m/s^2; angular rate on arm and ankle only, in deg/s according to the description
     rate 50 Hz; placements wrist (right lower arm), ankle (left), chest
     licence CC BY 4.0; source UCI 319
     cite Banos et al., "mHealthDroid: a novel framework for agile development of mobile health applications", IWAAL 2014
 
 Layout
-    `MHEALTHDATASET/mHealth_subject<1..10>.log`: 24 columns parted by tabs (spaces are read too), no clock. From 0: chest
+    `MHEALTHDATASET/mHealth_subject<1..10>.log`: 24 columns separated by tabs (spaces are accepted), no clock. From 0: chest
     acceleration 0-2, ECG 3-4; ankle acceleration 5-7, angular rate 8-10, magnetic field 11-13; arm acceleration 14-16,
     angular rate 17-19, magnetic field 20-22; label 23.
 
 Quirks
-    Label 0, the time between activities, is most of every file. It stays in the signal without a label, unless asked
-    for as a class. The angular rate stays within about +-1 standing and running alike, which no limb does in deg/s (nor
-    in rad/s): it is converted as described, and better left out. The chest has no gyroscope.
+    Label 0, the time between activities, covers most of every file. It stays in the signal without a label, unless the
+    subset `with-null` is read. The angular rate stays within about +-1 both in standing and in running, which is
+    implausible in deg/s and in rad/s: it is converted as described, but should not be used. The chest has no gyroscope.
 """
 
 from __future__ import annotations
@@ -55,15 +55,15 @@ _MEMBER = re.compile(r"(?:^|/)mHealth_subject(\d+)\.log$")
 
 
 def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
-    """One part a person.
+    """Return one part per person.
 
     Args:
         source: the extracted folder, the zip file that holds it, or a folder that holds that.
         placement: `wrist`, `ankle` or `chest`.
-        subset: `activities`, or `with-null` where the time between activities is a class too.
+        subset: `activities`, or `with-null`, in which the time between activities is a class too.
 
     Raises:
-        FileNotFoundError: no official file is there.
+        FileNotFoundError: the official files are missing.
     """
     path, matches = find(source, DATASET, _MEMBER)
     names = ACTIVITIES if subset == "activities" else {**ACTIVITIES, 0: "null"}

@@ -1,23 +1,23 @@
 """MotionSense: 24 people, 6 activities, an iPhone 6s in the front trouser pocket.
 
 Card
-    people 24 (`sub_1` .. `sub_24`); recordings 360 (15 trials a person)
+    people 24 (`sub_1` .. `sub_24`); recordings 360 (15 trials per person)
     classes downstairs, upstairs, walking, jogging, standing, sitting
     channels subset A: total acceleration in g (gravity + userAcceleration, both published in g), rotation rate in rad/s;
-    subset B: total acceleration in g, as the accelerometer gave it, alone
+    subset B: only total acceleration in g, as the accelerometer measured it
     rate 50 Hz; placement front trouser pocket
-    licence MIT, as the repository's
+    licence MIT (that of the repository)
     source GitHub mmalekzadeh/motion-sense, folders A_DeviceMotion_data and B_Accelerometer_data
     cite Malekzadeh et al., "Mobile Sensor Data Anonymization", IoTDI 2019
 
 Layout
     `A_DeviceMotion_data/<act>_<trial>/sub_<n>.csv`, comma separated with a header; the first, unnamed column counts
-    time steps from 0 and is a line number, not a clock. Trials: dws 1 2 11, ups 3 4 12, wlk 7 8 15, jog 9 16,
+    time steps from 0; it is a line number, not a clock. Trials: dws 1 2 11, ups 3 4 12, wlk 7 8 15, jog 9 16,
     std 6 14, sit 5 13. `B_Accelerometer_data` holds the same trials with the columns x, y, z.
 
 Quirks
     `sit_5/sub_1.csv` and `sit_13/sub_1.csv` are the same file in the public release: a split by trial leaks it, a split
-    by person cannot. `dws_11/sub_24` and `ups_12/sub_13` last less than 10 s. `data_subjects_info.csv` starts with a
+    by person does not. `dws_11/sub_24` and `ups_12/sub_13` are shorter than 10 s. `data_subjects_info.csv` starts with a
     byte-order mark (not read here).
 """
 
@@ -48,21 +48,21 @@ COLUMNS = {
     "B": ["x", "y", "z"],
 }
 RATE_HZ = 50.0
-FOLDERS = {"A": "A_DeviceMotion_data", "B": "B_Accelerometer_data", "C": "C_Gyroscope_data"}  # all laid out alike
+FOLDERS = {"A": "A_DeviceMotion_data", "B": "B_Accelerometer_data", "C": "C_Gyroscope_data"}  # all with the same layout
 _MEMBER = r"(?:^|/)([a-z]{3})_(\d+)/sub_(\d+)\.csv$"
 
 
 def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
-    """One part a file, in order of person and trial.
+    """Return one part per file, sorted by person and trial.
 
     Args:
         source: `A_DeviceMotion_data.zip` or `B_Accelerometer_data.zip`, the extracted folder, or a folder that holds either.
         placement: `pocket`.
-        subset: `A`, or `B` for the accelerometer alone.
+        subset: `A`, or `B` for the accelerometer only.
 
     Raises:
-        FileNotFoundError: no official file is there.
-        ValueError: a file of an unknown activity.
+        FileNotFoundError: the official files are missing.
+        ValueError: a file has an unknown activity.
     """
     del placement
     others = "|".join(folder for name, folder in FOLDERS.items() if name != subset)

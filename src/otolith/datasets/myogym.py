@@ -2,7 +2,7 @@
 
 Card
     people 10 (`1` .. `10`); one file
-    classes the 30 exercises of `EXERCISES`, and null; with the subset `activities` the 30 alone
+    classes the 30 exercises of `EXERCISES`, and null; with the subset `activities` only the 30
     channels acceleration in g, angular rate in deg/s
     rate 50 Hz; placement forearm
     licence none stated; the paper calls it open; source University of Oulu, with the paper
@@ -12,15 +12,16 @@ Card
 Layout
     `MyoGym.mat` (MATLAB v5): `raw_data` (rows, 17), from 0: EMG clock, EMG of 8 channels, acceleration clock 9,
     acceleration 10-12, angular rate clock 13, angular rate 14-16; `raw_data_labels` (rows, 2): exercise 1-30 or 99 for
-    null, person. Clocks count microseconds. 2,017,041 rows, features besides.
+    null, person. Clocks count microseconds. There are 2,017,041 rows; the file also holds
+    features.
 
 Quirks
-    The armband sends in packets, and a row was written for every packet of any of its sensors: motion repeats from row to
-    row, and arrives unevenly. Rows are sorted by person and clock, repeats dropped, and the rest laid on a regular
-    clock. Acceleration and angular rate come in one packet, so the former's clock serves both. A clock of 0 stands
-    before the first packet of a sensor: those rows hold no motion.
-    The unit of the angular rate is not in the file; it shows in the values, multiples of 1/16, the armband's step in
-    deg/s.
+    The armband sends packets, and a row was written for every packet of any of its sensors. Motion is therefore repeated
+    from row to row, at irregular times. Rows are sorted by person and clock, repeats are dropped, and the rest is put on
+    a regular clock. Acceleration and angular rate arrive in one packet, so the acceleration's clock is used for both. A
+    clock of 0 means that the sensor had not sent a packet yet: those rows hold no motion.
+    The unit of the angular rate is not in the file; it follows from the values, which are multiples of 1/16, the
+    armband's resolution in deg/s.
 """
 
 from __future__ import annotations
@@ -77,15 +78,15 @@ _MEMBER = re.compile(r"(?:^|/)MyoGym\.mat$")
 
 
 def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
-    """The one file, as one part.
+    """Return the only file as one part.
 
     Args:
         source: `MyoGym.mat`, a folder or zip file that holds it, or a folder that holds that.
         placement: `forearm`.
-        subset: `with-null`, or `activities` where the time between exercises is left without a label.
+        subset: `with-null`, or `activities`, in which the time between exercises has no label.
 
     Raises:
-        FileNotFoundError: the official file is not there.
+        FileNotFoundError: the official file is missing.
     """
     del placement
     if source is not None and source.name == "MyoGym.mat":
@@ -96,7 +97,7 @@ def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
 
 
 def _read(path: Path, member: str, names: dict[int, str]) -> Iterator[Recording]:
-    """Person after person."""
+    """Yield the recordings, person by person."""
     with Archive(path) as archive:
         values, labels = _arrays(archive.read(member), member)
     exercise = known_labels(labels[:, 0], [*EXERCISES, NULL], member)
@@ -118,7 +119,7 @@ def _read(path: Path, member: str, names: dict[int, str]) -> Iterator[Recording]
 
 
 def _arrays(data: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """(rows, 17) and (rows, 2), float64; nothing but plain numbers of these shapes is read."""
+    """Return float64 arrays (rows, 17) and (rows, 2); raise ValueError for any other type or shape."""
     found = matrices(data, name, COLUMNS)
     for key, columns in COLUMNS.items():
         if key not in found or found[key].ndim != 2 or found[key].shape[1] != columns:

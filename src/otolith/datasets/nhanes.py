@@ -1,11 +1,11 @@
-"""NHANES-style wrist recordings: free living, without labels; a sample of one person is public.
+"""NHANES-style wrist recordings: free living without labels; a sample of one person is public.
 
 Card
-    people 1 in the sample (75 min); any number of files can be given, each of them a person named by the file
+    people 1 in the sample (75 min); any number of files is accepted; each is a person named by the file
     classes none
     channels acceleration in g, as published
     rate 80 Hz; placement wrist (ActiGraph GT3X+)
-    licence the repository's, academic use alone
+    licence that of the repository, academic use only
     source GitHub OxWearables/Oxford_Wearables_Activity_Recognition, `10_cluster_computing/sample.csv.gz`
     cite Belcher et al., "US Population-referenced Percentiles for Wrist-Worn Accelerometer-derived Activity", MSSE 2021
 
@@ -13,8 +13,8 @@ Layout
     `<person>.csv.gz`, columns time,x,y,z; time stamps as `2000-01-07 12:30:00.013`.
 
 Quirks
-    Dates are set to the year 2000. Time stamps are cut to milliseconds, so that steps take turns between 12 and 13 ms.
-    Files are read piece by piece, as Capture-24's are.
+    Dates are set to the year 2000. Time stamps are truncated to milliseconds, so that steps alternate between 12
+    and 13 ms. Files are read in chunks, like those of Capture-24.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MEMBER = re.compile(r"(?:^|/)([^/.][^/]*)\.csv\.gz$")
 
 
 def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
-    """One part a file.
+    """Return one part per file.
 
     Args:
         source: a folder, or a zip file, with `*.csv.gz`.
@@ -41,7 +41,7 @@ def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
         subset: `all`.
 
     Raises:
-        FileNotFoundError: no such file is there.
+        FileNotFoundError: there is no such file.
     """
     del placement, subset
     path, matches = find(source, DATASET, _MEMBER)

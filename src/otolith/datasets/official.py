@@ -1,4 +1,4 @@
-"""What readers of official files share: finding them, reading tables of numbers, laying labels over a signal."""
+"""Shared functions of the readers of official files: find files, read tables of numbers, turn labels into spans."""
 
 from __future__ import annotations
 
@@ -18,26 +18,28 @@ from otolith.storage.files import Archive
 
 
 def find(source: Path | None, card: Dataset, pattern: re.Pattern[str]) -> tuple[Path, list[re.Match[str]]]:
-    """The official files in a folder, in a zip file, or in the first zip file of a folder that holds any.
+    """Find the official files in a folder, in a zip file, or in the first zip file of a folder that holds any.
 
     Args:
-        source: what the user points at.
-        card: of the corpus, for error messages.
-        pattern: searched for in the members' names.
+        source: path from the user.
+        card: card of the corpus, for error messages.
+        pattern: regular expression that is searched in the members' names.
 
     Returns:
-        What to open with `Archive`, and one match a file; `match.string` is the member's name.
+        The path to open with `Archive`, and one match per file; `match.string` is the member's name.
 
     Raises:
-        FileNotFoundError: no source is given, or nothing in it matches.
-        ValueError: a zip file is damaged or hostile.
+        FileNotFoundError: no source is given, or no name in it matches.
+        ValueError: a zip file is damaged or unsafe.
     """
     if source is None:
         raise FileNotFoundError(f"{card.title} needs its official files: {card.expects}; pass --source DIR")
     met: list[str] = []
     for path in [source, *sorted(source.glob("*.zip") if source.is_dir() else ())]:
         with Archive(path) as archive:
-            names = [name for name in archive.names if "__MACOSX" not in name]  # resource forks, named like the files
+            names = [
+                name for name in archive.names if "__MACOSX" not in name
+            ]  # resource forks have the names of the files
         if matches := [match for name in names if (match := pattern.search(name))]:
             return path, matches
         met += names
@@ -48,47 +50,47 @@ def find(source: Path | None, card: Dataset, pattern: re.Pattern[str]) -> tuple[
 
 
 def numbers(data: bytes, name: str, columns: int, use: Sequence[int] | None = None) -> np.ndarray:
-    """A table without a header whose values are parted by spaces or tabs.
+    """Read a table without a header whose values are separated by spaces or tabs.
 
     Args:
-        data: the file.
+        data: content of the file.
         name: its name, for error messages.
-        columns: values in every row.
-        use: columns wanted, in this order; default all.
+        columns: number of values in every row.
+        use: columns to return, in this order; default: all.
 
     Returns:
-        (rows, columns wanted), float64. NaN in the file stays NaN.
+        (rows, requested columns), float64. NaN in the file stays NaN.
 
     Raises:
-        ValueError: something is not a number, or a row holds more or fewer values; the last of a file cut off does.
+        ValueError: a value is not a number, or a row has another number of values, as the last row of a truncated file.
     """
     try:
         table = pd.read_csv(io.BytesIO(data), sep=r"\s+", header=None, usecols=use, dtype=np.float64)
-    except ValueError as error:  # pandas' own errors are kinds of it
+    except ValueError as error:  # pandas' errors are subclasses
         raise ValueError(f"'{name}' cannot be read as {columns} columns of numbers: {error}") from error
     space = np.frombuffer(data, np.uint8) <= ord(" ")
     values = np.count_nonzero(space[:-1] & ~space[1:]) + int(not space[0])  # pandas fills short rows with NaN
     if values != len(table) * columns:
         raise ValueError(
             f"'{name}' ({len(data):,} bytes) holds {values:,} values in {len(table):,} rows; expected {columns} in each: "
-            "it was cut off or altered; download it again"
+            "it was truncated or altered; download it again"
         )
     return np.asarray(table[list(use)] if use is not None else table)
 
 
 def named_numbers(data: bytes, name: str, columns: Sequence[str]) -> np.ndarray:
-    """Columns of a comma-separated table, found by the names in its header.
+    """Read columns of a comma-separated table by the names in its header.
 
     Args:
-        data: the file, UTF-8 with or without a byte-order mark.
+        data: content of the file, UTF-8 with or without a byte-order mark.
         name: its name, for error messages.
-        columns: those wanted, in this order.
+        columns: names of the columns to return, in this order.
 
     Returns:
-        (rows, columns wanted), float64. Missing values are NaN.
+        (rows, requested columns), float64. Missing values are NaN.
 
     Raises:
-        ValueError: a column is missing, something is not a number, or rows hold more values than the header names.
+        ValueError: a column is missing, a value is not a number, or rows hold more values than the header names.
     """
     try:
         table = pd.read_csv(io.BytesIO(data), dtype=np.float64)
@@ -105,7 +107,7 @@ def named_numbers(data: bytes, name: str, columns: Sequence[str]) -> np.ndarray:
 
 
 def known_labels(values: np.ndarray, known: Iterable[int], name: str) -> np.ndarray:
-    """Label numbers as int64, refused where the corpus has no such label."""
+    """Return label numbers as int64; raise ValueError if the corpus has no such label."""
     known = list(known)
     strange = ~np.isin(values, known)
     if strange.any():
@@ -117,10 +119,10 @@ def known_labels(values: np.ndarray, known: Iterable[int], name: str) -> np.ndar
 
 
 def spans(labels: np.ndarray, names: Mapping[int, str], rate_hz: float) -> tuple[Span, ...]:
-    """One span for each run of equal labels; numbers that `names` lacks are left without one.
+    """Return one span for each run of equal labels; numbers that are not in `names` give no span.
 
     Args:
-        labels: (time,) integers, one a time step.
+        labels: (time,) integers, one per time step.
         names: label names by number.
         rate_hz: time steps per second.
     """
@@ -144,25 +146,25 @@ def stamped_recordings(
     subject: str,
     placement: str,
 ) -> Iterator[Recording]:
-    """Recordings on a regular clock from rows with time stamps: short gaps are bridged, at long ones a new one begins.
+    """Yield recordings on a regular clock from rows with time stamps; short gaps are interpolated, long ones split.
 
     Args:
-        name: the recordings are called name/0, name/1 ...
-        time_s: (rows,), seconds, any order.
+        name: base name; the recordings are named name/0, name/1 ...
+        time_s: (rows,), seconds, in any order.
         signal: (rows, channels) in the units of `UNITS`; rows that hold NaN count as missing.
-        labels: (rows,) integers; a time step takes the label of the row nearest to it, which may miss its signal.
-        names: label names by number; others are left without a span.
-        rate_hz: the source's rate.
-        channels: of the signal.
+        labels: (rows,) integers; a time step has the label of the nearest row, even if the signal of that row is missing.
+        names: label names by number; other numbers give no span.
+        rate_hz: sampling rate of the source.
+        channels: names of the channels of the signal.
         subject: the person.
-        placement: where the sensor sat.
+        placement: place of the sensor on the body.
 
     Raises:
-        ValueError: no row is whole.
+        ValueError: no row is complete.
     """
     pieces = regular_pieces(time_s, signal, rate_hz)
     if not pieces:
-        raise ValueError(f"'{name}' holds no row with a time stamp and a whole signal; it is not the official file")
+        raise ValueError(f"'{name}' holds no row with a time stamp and a complete signal; it is not the official file")
     stamped = np.isfinite(time_s)
     order = np.argsort(time_s[stamped], kind="stable")
     stamps, labels = time_s[stamped][order], labels[stamped][order]

@@ -11,15 +11,15 @@ Card
     cite Reiss and Stricker, "Introducing a New Benchmarked Dataset for Activity Monitoring", ISWC 2012
 
 Layout
-    `PAMAP2_Dataset/{Protocol,Optional}/subject<101..109>.dat`: 54 columns parted by spaces, NaN for what is missing.
+    `PAMAP2_Dataset/{Protocol,Optional}/subject<101..109>.dat`: 54 columns separated by spaces, NaN for missing values.
     From 0: time (s), activity, heart rate, then 17 columns each for hand, chest and ankle: temperature, acceleration
     +-16 g, acceleration +-6 g, angular rate, magnetic field, orientation (invalid).
 
 Quirks
-    Wireless sensors drop rows: runs of NaN up to half a second are interpolated, and at longer ones a new recording
-    begins. The +-6 g sensor saturates in running and jumping and is not read. Activity 0 is the time between
+    Wireless sensors drop rows: runs of NaN up to half a second are interpolated, and longer ones split the
+    recording. The +-6 g sensor saturates in running and jumping and is not read. Activity 0 is the time between
     activities: it stays in the signal without a label. Person 109's protocol file holds almost only rope jumping, so
-    folds that lack classes are real. Heart rate, at about 9 Hz, is not read.
+    folds without some classes do occur. Heart rate, at about 9 Hz, is not read.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ SHA256 = {
     "Optional/subject108.dat": "e871b2e5692867f8655b69b769e866927739aa288b9da5cc9a15dc930f154336",
     "Optional/subject109.dat": "a6a8f7521d63fe80bd7f203c5ee1256a2bc8b3772f028ae767256ec1d6a93930",
 }
-"""Of the official files, to check members of an archive after a download: reading hashes nothing."""
+"""SHA-256 of the official files, to check members of an archive after a download. Readers compute no hashes."""
 BYTES = {
     "Protocol/subject101.dat": 141_698_539,
     "Protocol/subject102.dat": 207_349_310,
@@ -91,7 +91,7 @@ BYTES = {
     "Optional/subject108.dat": 85_403_002,
     "Optional/subject109.dat": 90_594_049,
 }
-"""Sizes of the official files. A copy with other line ends is as good, so another size is no error by itself."""
+"""Sizes of the official files. A copy with other line ends is valid, so another size alone is not an error."""
 RATE_HZ = 100.0
 COLUMNS = 54
 _FIRST = {"wrist": 3, "chest": 20, "ankle": 37}  # column of each sensor's temperature
@@ -99,7 +99,7 @@ _MEMBER = re.compile(rf"(?:^|/)({'|'.join(map(re.escape, SHA256))})$")
 
 
 def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
-    """One part a file, protocol before optional.
+    """Return one part per file, protocol before optional.
 
     Args:
         source: the extracted folder, the zip file that holds it, or a folder that holds that.
@@ -107,7 +107,7 @@ def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
         subset: `protocol`, `optional` or `both`.
 
     Raises:
-        FileNotFoundError: no official file of that subset is there.
+        FileNotFoundError: there is no official file of that subset.
     """
     path, matches = find(source, DATASET, _MEMBER)
     members = {match[1]: match.string for match in matches}

@@ -25,10 +25,10 @@ def prepare_dataset(
     labels: Path | None = None,
     options: ReadOptions | None = None,
 ) -> Iterator[PrepareProgress]:
-    """Official files -> a prepared store in `data/name`, part by part; when the generator is exhausted, it is there.
+    """Prepare a store in `data/name` from official files, part by part; it is complete when the generator is exhausted.
 
-    Interrupted, it goes on where it stopped if the official files, by names, sizes and times, are still the same. Arguments
-    and errors as `Dataset.listed` and `store.prepare`.
+    An interrupted preparation continues where it stopped, if names, sizes and times of the official files have not changed.
+    Arguments and errors as `Dataset.listed` and `data.prepare.prepare_iter`.
     """
     dataset = find_dataset(name)
     reading = {key: value for key, value in {"labels": labels, "options": options}.items() if value is not None}
@@ -45,7 +45,7 @@ def prepare_dataset(
             dataset.listed(files, placement=placement, subset=subset, channels=channels, **reading),
             data / name,
             dataset=name,
-            labels=dataset.classes if usual else (),  # others have fewer or further classes: those that are met
+            labels=dataset.classes if usual else (),  # other subsets have other classes: those that occur
             rate_hz=rate_hz,
             about=about | {"subset": subset},
             source_key=fingerprint(read),

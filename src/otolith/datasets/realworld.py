@@ -1,4 +1,4 @@
-"""RealWorld (HAR): 15 people, 8 activities, phones and a watch on seven places of the body.
+"""RealWorld (HAR): 15 people, 8 activities, phones and a watch at seven places on the body.
 
 Card
     people 15 (`1` .. `15`); about 10 minutes of each activity, less of jumping
@@ -9,16 +9,16 @@ Card
     cite Sztyler and Stuckenschmidt, "On-body Localization of Wearable Devices", PerCom 2016
 
 Layout
-    `proband<1..15>/data/{acc,gyr}_<activity>_csv.zip` inside `realworld2016_dataset.zip`; in them
+    `proband<1..15>/data/{acc,gyr}_<activity>_csv.zip` inside `realworld2016_dataset.zip`; they hold
     `acc_<activity>_<position>.csv` and `Gyroscope_<activity>_<position>.csv` with the columns id, attr_time (ms),
     attr_x, attr_y, attr_z.
 
 Quirks
-    Climbing was interrupted for persons 4, 7 and 14: their archives hold a further archive for each session, and the
-    files carry its number from the second on. Other files carry a 2 without there being a first.
-    Person 2 has no climbing up at the forearm, person 6 no jumping at the thigh. The two sensors have clocks of their
-    own, the same of one device: angular rate is interpolated at the acceleration's stamps and nothing is kept where
-    only one of them ran.
+    Climbing was interrupted for persons 4, 7 and 14: their archives hold another archive for each session, and file names
+    contain the session's number from the second one on. Other files have the number 2 although there is no first one.
+    Person 2 has no climbing up at the forearm, person 6 no jumping at the thigh. The two sensors of a device are sampled
+    at different times of the same clock: angular rate is interpolated at the time stamps of the acceleration, and times
+    at which only one of the sensors ran are left out.
 """
 
 from __future__ import annotations
@@ -47,22 +47,22 @@ ACTIVITIES = {
 }
 PLACEMENTS = ("forearm", "chest", "head", "shin", "thigh", "upperarm", "waist")
 RATE_HZ = 50.0
-MAX_GAP_S = 0.5  # as `regular_pieces` bridges
+MAX_GAP_S = 0.5  # the longest gap that `regular_pieces` interpolates
 COLUMNS = ("attr_time", "attr_x", "attr_y", "attr_z")
 _MEMBER = re.compile(r"(?:^|/)proband(\d+)/(?:.*/)?(acc|Gyroscope)_([a-z]+)(?:_(\d+))?_([a-z]+)\.csv$")
 
 
 def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
-    """One part a person, activity and session, in this order.
+    """Return one part per person, activity and session, sorted in this order.
 
     Args:
-        source: a folder that holds `proband<1..15>`, the archives in it extracted.
+        source: a folder that holds `proband<1..15>`, with the archives in it extracted.
         placement: one of `PLACEMENTS`.
         subset: `all`.
 
     Raises:
-        FileNotFoundError: no official file of that placement is there, or only its acceleration.
-        ValueError: an unknown activity, or two files for one session.
+        FileNotFoundError: there is no official file of that placement, or the angular rate is missing.
+        ValueError: an activity is unknown, or a session has two files.
     """
     del subset
     path, matches = find(source, DATASET, _MEMBER)
@@ -74,7 +74,7 @@ def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
         if position == placement:
             session = sessions.setdefault((int(person), activity, int(number or 1)), {})
             if sensor in session:
-                raise ValueError(f"'{match.string}' and '{session[sensor]}' are of one session; keep one of them")
+                raise ValueError(f"'{match.string}' and '{session[sensor]}' belong to one session; keep one of them")
             session[sensor] = match.string
     sessions = {key: session for key, session in sessions.items() if "acc" in session}
     if not sessions:
@@ -82,7 +82,7 @@ def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
     for session in sessions.values():
         if "Gyroscope" not in session:
             raise FileNotFoundError(
-                f"'{path}' lacks the Gyroscope file beside '{session['acc']}': extract gyr_*.zip too"
+                f"'{path}' lacks the Gyroscope file that belongs to '{session['acc']}': extract gyr_*.zip too"
             )
     return [
         Part(
@@ -98,7 +98,7 @@ def _read(
 ) -> Iterator[Recording]:
     with Archive(path) as archive:
         acc, gyro = (_rows(archive.read(member), member) for member in (acc_member, gyro_member))
-    # Milliseconds since 1970 are whole numbers; seconds since then would be rounded by a tenth of a microsecond.
+    # Milliseconds since 1970 are integers; as seconds they would be rounded to a tenth of a microsecond.
     time_s, gyro_s = ((rows[:, 0] - acc[0, 0]) / 1000 for rows in (acc, gyro))
     signal = [acc[:, 1:] / STANDARD_GRAVITY, _interpolated(time_s, gyro_s, gyro[:, 1:])]
     yield from stamped_recordings(
@@ -115,17 +115,17 @@ def _read(
 
 
 def _rows(data: bytes, name: str) -> np.ndarray:
-    """(time, 4): milliseconds since 1970 and three axes."""
+    """Return an array (time, 4): milliseconds since 1970 and three axes."""
     rows = named_numbers(data, name, COLUMNS)
     if len(rows) == 0 or not np.isfinite(rows).all():
         raise ValueError(
-            f"'{name}' has no rows, or one with a value missing: it was cut off or altered; download it again"
+            f"'{name}' has no rows, or a row with a missing value: it was truncated or altered; download it again"
         )
     return rows
 
 
 def _interpolated(at_s: np.ndarray, time_s: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """(time, 3): linear between the rows at `time_s`; NaN outside them and where they lie too far apart."""
+    """Interpolate rows linearly, (time, 3); NaN outside the range of `time_s` and in gaps longer than `MAX_GAP_S`."""
     time_s, first = np.unique(time_s, return_index=True)
     there = [np.interp(at_s, time_s, axis, left=np.nan, right=np.nan) for axis in values[first].T]
     after = np.searchsorted(time_s, at_s).clip(1, max(len(time_s) - 1, 1))

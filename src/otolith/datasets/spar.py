@@ -6,13 +6,13 @@ Card
     upright row
     channels acceleration in g, angular rate in rad/s, both as published
     rate 50 Hz; placement wrist
-    licence BSD-3-Clause, as the package's
+    licence BSD-3-Clause (that of the package)
     source PyPI seglearn 1.2.5, `seglearn/data/watch_dataset.npy`
     cite Burns et al., "Shoulder physiotherapy exercise recognition", Physiological Measurement 2018, arXiv 1802.01489
 
 Quirks
-    The file is a pickled array, and unpickling can run any code. So the package is located without importing it, the
-    file must have the one known SHA-256, and the unpickler knows four names that rebuild NumPy arrays and nothing else.
+    The file is a pickled array, and unpickling can run arbitrary code. Therefore the package is located without importing
+    it, the file must have the known SHA-256, and the unpickler allows only the names that rebuild NumPy arrays.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ FILE = "watch_dataset.npy"
 
 
 def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
-    """The one file, as one part.
+    """Return the only file as one part.
 
     Args:
-        source: the file, or a folder that holds it; None finds it in the installed package seglearn.
+        source: the file, or a folder that holds it; None: the file in the installed package seglearn.
         placement: `wrist`.
         subset: `all`.
 
@@ -64,7 +64,7 @@ def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
 
 
 def _read(path: Path) -> Iterator[Recording]:
-    """One recording an exercise, side and person, in the file's order."""
+    """Yield one recording per exercise, side and person, in the file's order."""
     digest = sha256(path)
     if digest != SHA256:
         raise ValueError(
@@ -98,14 +98,14 @@ def _installed() -> Path:
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    """Stands in for `_codecs.encode`, by which old pickles spell bytes."""
+    """Replace `_codecs.encode`, with which old pickles encode bytes."""
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"refused encoding {encoding!r}")
     return text.encode("latin1")
 
 
 def _allowed() -> dict[tuple[str, str], Callable[..., Any]]:
-    rebuild = np.zeros(1).__reduce__()[0]  # NumPy's array constructor, whatever this version calls its module
+    rebuild = np.zeros(1).__reduce__()[0]  # NumPy's array constructor; its module differs between versions
     return {
         ("numpy.core.multiarray", "_reconstruct"): rebuild,  # type: ignore[dict-item]
         ("numpy._core.multiarray", "_reconstruct"): rebuild,  # type: ignore[dict-item]
@@ -124,10 +124,10 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 def restricted_load(data: bytes) -> dict[str, Any]:
-    """The dictionary in a pickled `.npy` file, built from NumPy arrays, lists and strings alone.
+    """Return the dictionary in a pickled `.npy` file, built only from NumPy arrays, lists and strings.
 
     Raises:
-        ValueError: the bytes are no such file, or name anything that is not a NumPy array type.
+        ValueError: the bytes are not such a file, or name a type other than a NumPy array type.
     """
     stream = io.BytesIO(data)
     try:
@@ -137,7 +137,7 @@ def restricted_load(data: bytes) -> dict[str, Any]:
         if dtype != np.dtype(object) or shape != ():
             raise ValueError(f"holds {dtype} {shape}, expected one pickled object")
         value = _ArraysOnly(stream, encoding="latin1").load().item()
-    except Exception as error:  # damaged pickles raise nearly anything, MemoryError included
+    except Exception as error:  # damaged pickles raise almost any exception, including MemoryError
         raise ValueError(f"not a pickled array of plain NumPy arrays: {error}") from error
     if not isinstance(value, dict):
         raise ValueError(f"holds a {type(value).__name__}, expected a dictionary")

@@ -1,10 +1,10 @@
-"""Synthetic: rhythmic movements of made-up people, for unit tests alone. No figure is ever measured on it.
+"""Synthetic: rhythmic movements of simulated people, for unit tests only. No result is ever reported on it.
 
 Card
     people 6, recordings 18; classes slow, medium, fast: sinusoids at 0.6, 1.4 and 2.6 Hz on top of gravity, each person
-    with an orientation and a vigour of their own
+    with a different orientation and amplitude
     channels acceleration in g, angular rate in rad/s; rate 50 Hz; placement wrist
-    licence Apache-2.0; source none, it is computed
+    licence Apache-2.0; source none (it is computed)
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ CLASSES = {"slow": 0.6, "medium": 1.4, "fast": 2.6}
 
 
 def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
-    """One part, of the defaults of `made`; nothing is read from anywhere."""
+    """Return one part with the defaults of `made`; no file is read."""
     del source, placement, subset
     return [Part("made", made)]
 
 
 def made(*, subjects: int = 6, seconds: float = 20.0, seed: int = 0) -> Iterator[Recording]:
-    """Yields one recording a person and class; the same numbers for the same `seed`."""
+    """Yield one recording per person and class; the same `seed` gives the same numbers."""
     random = np.random.default_rng(seed)
     time_s = np.arange(int(seconds * RATE_HZ)) / RATE_HZ
     for subject in range(1, subjects + 1):

@@ -1,4 +1,4 @@
-"""UCI HAR: 30 people, 6 activities, a phone at the waist; published as windows, put back together here.
+"""UCI HAR: 30 people, 6 activities, a phone at the waist; published as windows, which are joined here.
 
 Card
     people 30 (`1` .. `30`), 21 of them in `train` and 9 in `test`
@@ -9,14 +9,14 @@ Card
     cite Anguita et al., "A Public Domain Dataset for Human Activity Recognition Using Smartphones", ESANN 2013
 
 Layout
-    `UCI HAR Dataset/{train,test}/Inertial Signals/{total_acc,body_gyro}_{x,y,z}_{train,test}.txt`: a window a row, 128
-    time steps; `subject_*.txt` and `y_*.txt` beside the folder: person and activity 1-6 of each window.
+    `UCI HAR Dataset/{train,test}/Inertial Signals/{total_acc,body_gyro}_{x,y,z}_{train,test}.txt`: one window per row,
+    128 time steps; `subject_*.txt` and `y_*.txt` in `{train,test}`: person and activity 1-6 of each window.
 
 Quirks
-    Windows overlap by half, so most time steps are published twice. A window continues the one before it where the person
-    is the same and its first 64 time steps are the last 64 of that one; such runs become one recording each, without
-    repeats; a run ends where the publishers left windows out. A run's first window lends its label to all its time steps,
-    every other one to its last 64. The sessions are HAPT's: never pretrain on one and test on the other.
+    Windows overlap by half, so most time steps are published twice. A window continues the previous one if the person
+    is the same and its first 64 time steps are the last 64 of the previous one. Each run of such windows becomes one
+    recording without repeats; a run ends where the publishers left windows out. The first window of a run labels all its
+    time steps, every later one its last 64. The sessions are those of HAPT: never pretrain on one and test on the other.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _MEMBER = re.compile(rf"(?:^|/)(train|test)/(?:Inertial Signals/)?({'|'.join(SIG
 
 
 def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
-    """Two parts, train and test.
+    """Return two parts, train and test.
 
     Args:
         source: the extracted folder, the zip file that holds it, or a folder that holds that.
@@ -58,7 +58,7 @@ def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
         subset: `all`.
 
     Raises:
-        FileNotFoundError: one of the official files is not there.
+        FileNotFoundError: one of the official files is missing.
     """
     del placement, subset
     path, matches = find(source, DATASET, _MEMBER)
@@ -75,14 +75,16 @@ def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
 
 
 def _read(path: Path, split: str, members: list[str]) -> Iterator[Recording]:
-    """One recording a run of windows, in the order of the files."""
+    """Yield one recording per run of windows, in the order of the files."""
     with Archive(path) as archive:
         tables = [
             numbers(archive.read(member), member, 1 if number < 2 else WINDOW_STEPS)
             for number, member in enumerate(members)
         ]
     if len(lengths := {len(table) for table in tables}) > 1:
-        raise ValueError(f"the files of '{split}' have {sorted(lengths)} windows, not all as many: one was cut off")
+        raise ValueError(
+            f"the files of '{split}' have {sorted(lengths)} windows, expected equal numbers: one is truncated"
+        )
     subject = known_labels(tables[0][:, 0], range(1, 31), members[0])
     activity = known_labels(tables[1][:, 0], ACTIVITIES, members[1])
     windows = np.stack(tables[2:], axis=2)  # (windows, time, channels)

@@ -12,16 +12,16 @@ Card
 
 Layout
     `Inertial/a<1..27>_s<1..8>_t<1..4>_inertial.mat`, MATLAB 5, variable `d_iner` (time, 6): acceleration x y z (range
-    8 g), angular rate x y z (range 1000 deg/s). Beside them, and read where they are there (`companions`):
-    `Skeleton/*_skeleton.mat`, `d_skel` (20 joints, 3, pictures) in metres, and `Depth/*_depth.mat`, `d_depth` (240, 320,
-    pictures) in millimetres, 0 where there is nobody. Colour video is not read.
+    8 g), angular rate x y z (range 1000 deg/s). Optional, read by `multimodal_data` if present:
+    `Skeleton/*_skeleton.mat`, `d_skel` (20 joints, 3, frames) in metres, and `Depth/*_depth.mat`, `d_depth` (240, 320,
+    frames) in millimetres, 0 outside the person. Colour video is not read.
 
 Quirks
-    a8_s1_t4, a23_s6_t4 and a27_s8_t4 are missing in the official release. Recordings last 2 to 7 s. The place of the
-    sensor follows from the action, so with `both` a model could tell the legs' six actions by how the sensor hangs;
-    `wrist` and `thigh` keep to one place. The camera's clock is not that of the sensor: at the nominal rates, 50 and 30 Hz,
-    pictures would last two thirds of the movement. Both cover it from start to end, so a picture's time is its share of
-    the recording.
+    a8_s1_t4, a23_s6_t4 and a27_s8_t4 are missing in the official release. Recordings last 2 to 7 s. The placement of
+    the sensor depends on the action, so with `both` a model could recognise the six leg actions by the orientation of the
+    sensor; `wrist` and `thigh` each have one placement. The camera's clock differs from the sensor's: at the nominal rates
+    of 50 and 30 Hz, the video would last two thirds of the movement. Both cover the movement from start to end, so the
+    frames are spread evenly over the recording.
 """
 
 from __future__ import annotations
@@ -99,30 +99,30 @@ SENTENCES = (
     "a person lunges",
     "a person squats",
 )
-"""The actions as narrations, one each."""
+"""One narration per action."""
 
 RATE_HZ = 50.0
 _FIRST_ON_THIGH = 22
-_MAX_STEPS = 1_000_000  # hours; the longest official file has 326
+_MAX_STEPS = 1_000_000  # hours of data; the longest official file has 326
 _MEMBER = re.compile(r"(?:^|/)(a(\d+)_s(\d+)_t(\d+))_inertial\.mat$")
 _DEPTH = re.compile(r"(?:^|/)(a\d+_s\d+_t\d+)_depth\.mat$")
 _SKELETON = re.compile(r"(?:^|/)(a\d+_s\d+_t\d+)_skeleton\.mat$")
 _SHOULDERS, _HIPS = 1, 3  # the Kinect's joints: head, middle of the shoulders, spine, middle of the hips, left arm ...
-_MAX_PICTURES = 5_000  # minutes; the longest official file has 125
-_RENDERING = "grey, person cut out, 1"  # changes whenever pictures do: what was made of them is known by it
+_MAX_PICTURES = 5_000  # minutes of video; the longest official file has 125 frames
+_RENDERING = "grey, person cut out, 1"  # part of the cache key; change it whenever the rendering changes
 
 
 def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
-    """One part a person.
+    """Return one part per person.
 
     Args:
         source: `Inertial.zip`, the extracted folder, or a folder that holds either.
-        placement: `both`, or the actions with the sensor on the `wrist` or the `thigh` alone.
+        placement: `both`, or only the actions with the sensor on the `wrist` or the `thigh`.
         subset: `all`.
 
     Raises:
-        FileNotFoundError: no official file is there.
-        ValueError: a file of an unknown action.
+        FileNotFoundError: the official files are missing.
+        ValueError: a file has an unknown action.
     """
     del subset
     path, people = _people(source, placement)
@@ -137,7 +137,7 @@ class _File(NamedTuple):
 
 
 def _people(source: Path | None, placement: str) -> tuple[Path, dict[int, list[_File]]]:
-    """What to open, and the inertial files of each person, in any order."""
+    """Return the path to open, and the inertial files of each person in any order."""
     path, matches = find(source, DATASET, _MEMBER)
     people: dict[int, list[_File]] = {}
     for match in matches:
@@ -152,29 +152,30 @@ def _people(source: Path | None, placement: str) -> tuple[Path, dict[int, list[_
 
 
 def multimodal_data(source: Path | None, placement: str, subset: str) -> Iterator[MultimodalData]:
-    """What was recorded beside each recording: its action in words, depth pictures, and the skeleton.
+    """Yield the multimodal data of each recording: its action as a narration, depth video and the skeleton.
 
-    The narration covers the whole recording. Depth pictures (`Depth*.zip` or a folder `Depth`, which may hold some of the
-    trials only) are rendered as footage: the person alone, cut out as one square for the whole recording, near parts
-    bright, grey in three equal channels. The skeleton (`Skeleton.zip` or its folder) is a track `skeleton` of 60 numbers:
-    how far each of 20 joints is from where it was as the recording began, seen from the middle of the hips, in lengths of
-    the trunk. (Postures themselves all look alike: the cosine of two recordings' mean postures is 0.97 on average, and
-    0.54 of these, with which the nearest recording of another person is as often of the same action, in 6 of 10 cases.)
+    The narration covers the whole recording. Depth frames (`Depth*.zip` or a folder `Depth`, which may hold only some of
+    the trials) are rendered as video: only the person, cropped to one square for the whole recording, near parts bright,
+    grey in three equal channels. The skeleton (`Skeleton.zip` or its folder) is a sensor stream `skeleton` of 60 values:
+    the displacement of each of 20 joints from its position at the start of the recording, relative to the middle of the
+    hips, in trunk lengths. (Displacements are used since postures are too similar: the cosine of two recordings' mean
+    postures is 0.97 on average, that of their displacements 0.54. With both, the nearest recording of another person shows
+    the same action equally often, in 6 of 10 cases.)
 
     Args:
-        source: as for `parts`; a folder is needed to find depth and skeleton beside the inertial files.
-        placement: as for `parts`.
+        source: as in `parts`; depth and skeleton are found only in a folder that also holds the inertial files.
+        placement: as in `parts`.
         subset: `all`.
 
     Raises:
-        FileNotFoundError: no official file is there.
+        FileNotFoundError: the official files are missing.
         ValueError: a file is damaged.
     """
     del subset
     path, people = _people(source, placement)
-    depth, skeletons = _beside(source, _DEPTH), _beside(source, _SKELETON)
+    depth, skeletons = _find_optional(source, _DEPTH), _find_optional(source, _SKELETON)
     hashed = sha256(depth[0]) if depth is not None and depth[0].is_file() else ""
-    with Archive(path) as archive, Archive(path if skeletons is None else skeletons[0]) as beside:
+    with Archive(path) as archive, Archive(path if skeletons is None else skeletons[0]) as skeleton_archive:
         for subject in sorted(people):
             for action, _, name, member in sorted(people[subject]):
                 seconds = len(_signal(archive.read(member), member)) / RATE_HZ
@@ -189,14 +190,14 @@ def multimodal_data(source: Path | None, placement: str, subset: str) -> Iterato
                     )
                 if skeletons is not None and name in skeletons[1]:
                     file = skeletons[1][name]
-                    sensor_streams = {"skeleton": _skeleton(beside.read(file), file, seconds)}
+                    sensor_streams = {"skeleton": _skeleton(skeleton_archive.read(file), file, seconds)}
                 yield MultimodalData(
                     name, (Narration(0.0, seconds, SENTENCES[action - 1]),), video_stream, sensor_streams
                 )
 
 
-def _beside(source: Path | None, pattern: re.Pattern[str]) -> tuple[Path, dict[str, str]] | None:
-    """What to open for files of another kind, and the one that belongs to each recording; None: there are none."""
+def _find_optional(source: Path | None, pattern: re.Pattern[str]) -> tuple[Path, dict[str, str]] | None:
+    """Return the path to open for files of another kind, and the file of each recording; None if there are none."""
     try:
         path, matches = find(source, DATASET, pattern)
     except FileNotFoundError:
@@ -205,7 +206,7 @@ def _beside(source: Path | None, pattern: re.Pattern[str]) -> tuple[Path, dict[s
 
 
 def _frames(path: Path, member: str, seconds: float, times_s: Sequence[float]) -> Iterator[np.ndarray]:
-    """The depth pictures at some times of a recording, rendered."""
+    """Yield the rendered depth frames at some times of a recording."""
     with Archive(path) as archive:
         depth = _depth(archive.read(member), member)
     pictures = rendered(depth)
@@ -214,30 +215,30 @@ def _frames(path: Path, member: str, seconds: float, times_s: Sequence[float]) -
 
 
 def _depth(data: bytes, name: str) -> np.ndarray:
-    """(pictures, 240, 320) float32, millimetres; 0: nobody."""
+    """Return depth in millimetres, (frames, 240, 320) float32, 0 outside the person."""
     values = matrices(data, name, ["d_depth"], max_bytes=1 << 32).get("d_depth")
     shape = () if values is None else values.shape
     if values is None or len(shape) != 3 or shape[:2] != (240, 320) or not 0 < shape[2] <= _MAX_PICTURES:
-        raise ValueError(f"'{name}': variable 'd_depth' has the shape {shape}, expected (240, 320, pictures)")
+        raise ValueError(f"'{name}': variable 'd_depth' has the shape {shape}, expected (240, 320, frames)")
     if not np.isfinite(values).all() or values.min() < 0 or not values.any():
         raise ValueError(f"'{name}' holds depths that are negative, not finite, or 0 throughout; download it again")
     return np.ascontiguousarray(values.transpose(2, 0, 1), dtype=np.float32)
 
 
 def rendered(depth: np.ndarray) -> np.ndarray:
-    """Depth pictures as an image network can read them.
+    """Render depth frames as images for an image encoder.
 
     Args:
-        depth: (pictures, height, width), millimetres; 0 where there is nobody.
+        depth: (frames, height, width), millimetres; 0 outside the person.
 
     Returns:
-        (pictures, side, side, 3) uint8: the square around wherever the person is in any picture, with a margin of a
-        twentieth; nearest parts white, the farthest dark grey, the rest black. One square and one scale for all pictures,
-        so that what moves is the person.
+        (frames, side, side, 3) uint8: the square that contains the person in all frames, with a margin of a twentieth. The
+        nearest parts are white, the farthest dark grey, the background black. All frames have the same square and scale,
+        so that only the person moves.
     """
     there = depth > 0
     edges = []
-    for axis in (1, 2):  # stray points, which single pictures hold, are no part of the person
+    for axis in (1, 2):  # stray points, which occur in single frames, do not belong to the person
         shares = there.any(axis=0).mean(axis=2 - axis)
         inside = np.flatnonzero(shares > 0.01)
         edges.append((int(inside[0]), int(inside[-1]) + 1) if len(inside) else (0, depth.shape[axis]))
@@ -251,14 +252,14 @@ def rendered(depth: np.ndarray) -> np.ndarray:
 
 
 def _skeleton(data: bytes, name: str, seconds: float) -> SensorStream:
-    """How the joints have moved since the first picture, seen from the hips, in lengths of the trunk."""
+    """Return the joints' displacement since the first frame, relative to the hips, in trunk lengths."""
     joints = matrices(data, name, ["d_skel"]).get("d_skel")
     shape = () if joints is None else joints.shape
     if joints is None or len(shape) != 3 or shape[:2] != (20, 3) or not 0 < shape[2] <= _MAX_PICTURES:
-        raise ValueError(f"'{name}': variable 'd_skel' has the shape {shape}, expected (20, 3, pictures)")
+        raise ValueError(f"'{name}': variable 'd_skel' has the shape {shape}, expected (20, 3, frames)")
     trunk = float(np.median(np.linalg.norm(joints[_SHOULDERS] - joints[_HIPS], axis=0)))
     if not (np.isfinite(joints).all() and trunk > 0):
-        raise ValueError(f"'{name}' holds joints that are not finite, or no trunk; download it again")
+        raise ValueError(f"'{name}' holds joints that are not finite, or a trunk of length 0; download it again")
     pose = (joints - joints[_HIPS]) / trunk
     pose -= pose[..., :1]
     time_s = (np.arange(shape[2]) + 0.5) / shape[2] * seconds
@@ -270,7 +271,7 @@ def _placement(action: int) -> str:
 
 
 def _read(path: Path, files: Sequence[_File], subject: int) -> Iterator[Recording]:
-    """One recording a file, in order of action and trial."""
+    """Yield one recording per file, sorted by action and trial."""
     with Archive(path) as archive:
         for action, _, name, member in files:
             signal = _signal(archive.read(member), member)
@@ -286,7 +287,7 @@ def _read(path: Path, files: Sequence[_File], subject: int) -> Iterator[Recordin
 
 
 def _signal(data: bytes, name: str) -> np.ndarray:
-    """(time, 6) float32: acceleration in g, angular rate in rad/s."""
+    """Return (time, 6) float32: acceleration in g, angular rate in rad/s."""
     values = matrices(data, name, ["d_iner"]).get("d_iner")
     found = "nothing" if values is None else f"{values.dtype} {values.shape}"
     if values is None or values.dtype != np.float64 or values.ndim != 2 or values.shape[1:] != (6,):

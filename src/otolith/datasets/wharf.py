@@ -1,23 +1,24 @@
 """WHARF 1.2: 17 people, 14 gestures of daily living, an accelerometer on the right wrist.
 
 Card
-    people 17 (f1 .. f6, m1 .. m11); recordings 892, one a trial
+    people 17 (f1 .. f6, m1 .. m11); recordings 892, one per trial
     classes brush teeth, climb stairs, comb hair, descend stairs, drink glass, eat meat, eat soup, get up from bed,
     lie down on bed, pour water, sit down on chair, stand up from chair, use telephone, walk
-    channels acceleration in g; published as whole numbers 0 .. 63, which stand for -1.5 g .. +1.5 g
+    channels acceleration in g; published as integers 0 .. 63, which represent -1.5 g .. +1.5 g
     rate 32 Hz; placement wrist
-    licence research use and modification; any redistribution has to be arranged with the authors
+    licence research use and modification; redistribution only by agreement with the authors
     source GitHub fulviomas/WHARF
     cite Bruno et al., "A Public Domain Dataset for ADL Recognition Using Wrist-placed Accelerometers", RO-MAN 2014
 
 Layout
-    `WHARF Data Set/Data/<Gesture>/Accelerometer-<YYYY-MM-DD-HH-MM-SS>-<gesture>-<person>.txt`, three whole numbers a
-    line, parted by spaces; no clock.
+    `WHARF Data Set/Data/<Gesture>/Accelerometer-<YYYY-MM-DD-HH-MM-SS>-<gesture>-<person>.txt`, three integers
+    per line, separated by spaces; no clock.
 
 Quirks
-    `Data/MODELS` holds copies of trials, shifted against each other to fit: left out. People and classes are far from
-    even: f1 made 347 of the trials, and 3 trials are of eating soup. One trial of f6 descending stairs (2014-03-30) is
-    there twice, under two times: a split by trial leaks it, a split by person cannot. The sensor clips at 1.5 g.
+    `Data/MODELS` holds copies of trials that were shifted to align them; they are left out. People and classes are very
+    imbalanced: f1 has 347 of the trials, and only 3 trials show eating soup. One trial of f6 descending stairs
+    (2014-03-30) occurs twice, with two times: a split by trial leaks it, a split by person does not. The sensor clips at
+    1.5 g.
 """
 
 from __future__ import annotations
@@ -51,12 +52,12 @@ GESTURES = {
     "walk": "walk",
 }
 RATE_HZ = 32.0
-_TOP = 63  # stands for +1.5 g, as 0 does for -1.5 g
+_TOP = 63  # represents +1.5 g; 0 represents -1.5 g
 _MEMBER = re.compile(r"^(?!.*MODELS/).*?([^/]+)/Accelerometer-([\d-]+)-([a-z_]+)-([fm]\d+)\.txt$")
 
 
 def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
-    """One part a person.
+    """Return one part per person.
 
     Args:
         source: the zip file, the extracted folder, or a folder that holds either.
@@ -64,8 +65,8 @@ def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
         subset: `all`.
 
     Raises:
-        FileNotFoundError: no official file is there.
-        ValueError: a file of an unknown gesture, or in another gesture's folder.
+        FileNotFoundError: the official files are missing.
+        ValueError: a file has an unknown gesture, or is in another gesture's folder.
     """
     del placement, subset
     path, matches = find(source, DATASET, _MEMBER)
@@ -83,7 +84,7 @@ def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
 
 
 def _read(path: Path, trials: Sequence[tuple[str, str, str]], person: str) -> Iterator[Recording]:
-    """One recording a trial."""
+    """Yield one recording per trial."""
     with Archive(path) as archive:
         for member, gesture, name in trials:
             signal = _signal(archive.read(member), member)
@@ -99,12 +100,12 @@ def _read(path: Path, trials: Sequence[tuple[str, str, str]], person: str) -> It
 
 
 def _signal(data: bytes, name: str) -> np.ndarray:
-    """(time, 3) float32, g."""
+    """Return acceleration, (time, 3) float32, in g."""
     codes = numbers(data, name, 3)
     if not ((codes == np.round(codes)) & (codes >= 0) & (codes <= _TOP)).all():
         raise ValueError(
             f"'{name}' holds values {codes.min():g} .. {codes.max():g}; "
-            f"expected whole numbers 0 .. {_TOP}, which stand for -1.5 .. +1.5 g"
+            f"expected integers 0 .. {_TOP}, which represent -1.5 .. +1.5 g"
         )
     return (-1.5 + 3.0 / _TOP * codes).astype(np.float32)
 

@@ -1,10 +1,10 @@
 """WISDM-51: 51 people, 18 activities of about three minutes each, a watch on the wrist and a phone in the pocket.
 
 Card
-    people 51 (1600 .. 1650); one file a person and device
+    people 51 (1600 .. 1650); one file per person and device
     classes walking, jogging, stairs, sitting, standing, typing, brushing teeth, eating soup, eating chips, eating pasta,
     drinking, eating sandwich, kicking, playing catch, dribbling, writing, clapping, folding clothes
-    channels acceleration in g, published in m/s^2. The full release has gyroscope files too, with their own clocks;
+    channels acceleration in g, published in m/s^2. The full release has gyroscope files, which have separate clocks;
     they are left out
     rate 20 Hz; placement wrist (LG G Watch, dominant hand) or pocket (phone)
     licence CC BY 4.0
@@ -13,14 +13,14 @@ Card
 
 Layout
     `wisdm-dataset/raw/{phone,watch}/accel/data_<id>_accel_{phone,watch}.txt`, lines `id,code,timestamp_ns,x,y,z;` with
-    codes A to S without N.
+    codes A to S except N.
 
 Quirks
-    Time stamps are nanoseconds of the device since it was started: they leap forwards and backwards by hours between
-    activities, so activities are parted before anything is put on a clock. Not everyone did everything (1616 has no
-    jogging, 1618 no catch). In 14 of the first 24 people's 430 watch activities the watch went over to 100 Hz for some
-    seconds, with holes of 0.2 to 0.3 s between. Such an activity is put on the faster clock: thinning it here would
-    alias, whereas `prepare` filters. The phones' files were not at hand when this was written.
+    Time stamps are nanoseconds since the device started: they jump forwards and backwards by hours between activities,
+    so activities are separated before their rows are put on a regular clock. Some people lack activities (1616 has no
+    jogging, 1618 no catch). In 14 of the 430 watch activities of the first 24 people, the watch switched to 100 Hz for
+    some seconds, with gaps of 0.2 to 0.3 s. Such an activity is put on the faster clock: decimation here would alias,
+    whereas `prepare` filters. The reader was not tested on the phones' official files.
 """
 
 from __future__ import annotations
@@ -63,13 +63,13 @@ ACTIVITIES = {
 }
 DEVICES = {"wrist": "watch", "pocket": "phone"}
 RATE_HZ = 20.0
-_MAX_RATE_HZ = 500  # more rows in a second than any such device takes
+_MAX_RATE_HZ = 500  # more rows per second than any such device records
 _MAX_GAP_S = 0.5
 _COLUMNS = {"id": np.int64, "code": str, "time_ns": np.int64, "x": np.float64, "y": np.float64, "z": np.float64}
 
 
 def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
-    """One part a person.
+    """Return one part per person.
 
     Args:
         source: `wisdm-dataset.zip`, the extracted folder, or a folder that holds either.
@@ -77,7 +77,7 @@ def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
         subset: `all`.
 
     Raises:
-        FileNotFoundError: no official file of that placement is there.
+        FileNotFoundError: there is no official file of that placement.
     """
     del subset
     device = DEVICES[placement]
@@ -86,13 +86,13 @@ def parts(source: Path | None, placement: str, subset: str) -> list[Part]:
 
 
 def _read(path: Path, member: str, subject: str, placement: str) -> Iterator[Recording]:
-    """One recording a gap-free stretch of an activity, in the file's order."""
+    """Yield one recording per gap-free segment of an activity, in the file's order."""
     with Archive(path) as archive:
         table = _table(archive.read(member), member, subject)
-    time_s = (table["time_ns"] - table["time_ns"].min()).to_numpy() / 1e9  # whole numbers first: a double ends at 2^53
+    time_s = (table["time_ns"] - table["time_ns"].min()).to_numpy() / 1e9  # subtract integers: floats are exact to 2^53
     codes = table["code"].to_numpy()
     signal = table[["x", "y", "z"]].to_numpy() / STANDARD_GRAVITY
-    # Within an activity the clock can still be set back, where a recording was started anew.
+    # Within an activity the clock can still be set back, if a recording was restarted.
     cuts = np.flatnonzero((codes[1:] != codes[:-1]) | (np.diff(time_s) < -_MAX_GAP_S)) + 1
     pieces: Counter[str] = Counter()
     for rows in np.split(np.arange(len(codes)), cuts):
@@ -112,22 +112,22 @@ def _read(path: Path, member: str, subject: str, placement: str) -> Iterator[Rec
 
 
 def _table(data: bytes, name: str, subject: str) -> pd.DataFrame:
-    """The rows of a file, with the columns of `_COLUMNS`."""
-    try:  # the semicolon that ends a line begins a comment, as it were
+    """Return the rows of a file, with the columns of `_COLUMNS`."""
+    try:  # the semicolon at the end of a line is read as the start of a comment
         table = pd.read_csv(io.BytesIO(data), header=None, comment=";", names=list(_COLUMNS), dtype=_COLUMNS)
     except (ValueError, OverflowError) as error:
         raise ValueError(f"'{name}' cannot be read as lines id,code,timestamp,x,y,z;: {error}") from error
     if table.empty or not data.rstrip().endswith(b";"):
-        raise ValueError(f"'{name}' does not end with a whole line id,code,timestamp,x,y,z;; download it again")
+        raise ValueError(f"'{name}' does not end with a complete line id,code,timestamp,x,y,z;; download it again")
     if unknown := sorted(set(table["code"].fillna("none")) - set(ACTIVITIES)):
         raise ValueError(f"'{name}': unknown activity {', '.join(unknown)}; expected {', '.join(ACTIVITIES)}")
     if (others := table["id"][table["id"] != int(subject)]).size:
-        raise ValueError(f"'{name}' holds rows of person {others.iloc[0]}; expected {subject} alone")
+        raise ValueError(f"'{name}' holds rows of person {others.iloc[0]}; expected only {subject}")
     return table
 
 
 def _rate_hz(time_s: np.ndarray, where: str) -> float:
-    """The nominal 20 Hz, or the rows in the densest second of an activity where these are far more."""
+    """Return the nominal 20 Hz, or the number of rows in the densest second of an activity if that is much larger."""
     stamps = np.unique(time_s)
     densest = int(np.unique(np.floor(stamps), return_counts=True)[1].max())
     if densest > _MAX_RATE_HZ or (len(stamps) > 1 and np.median(np.diff(stamps)) > _MAX_GAP_S):

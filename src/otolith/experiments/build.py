@@ -1,4 +1,4 @@
-"""Build what a recipe names: encoder, objective and the arguments of `pretrain`; and say what an encoder is made from."""
+"""Build the encoder, the objective and the arguments of `pretrain` from a recipe; record what determines an encoder."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ def build_encoder(recipe: Recipe, train: Windows, seed: int, *, statistics: bool
     """Build a recipe's encoder with initial weights.
 
     Args:
-        recipe: names it and its arguments.
+        recipe: names the class and its arguments.
         train: windows by whose mean and standard deviation it standardises, unless it normalises each window by itself.
         seed: of the initial weights.
-        statistics: False: mean 0 and standard deviation 1 instead, which needs no pass over the windows.
+        statistics: whether to compute them; if false, mean 0 and standard deviation 1 are used, which needs no pass over
+            the windows.
     """
     kind = find_encoder(recipe.encoder["name"])
     arguments = _without_name(recipe.encoder)
@@ -42,7 +43,7 @@ def build_objective(
     """Build a recipe's objective with initial weights of its heads.
 
     Args:
-        recipe: names it and its arguments.
+        recipe: names the class and its arguments.
         encoder: what it pretrains.
         train: windows from which lengths, sizes of paired embeddings and, where it asks for them, statistics follow.
         seed: of the initial weights.
@@ -87,7 +88,7 @@ def made_from(recipe: Recipe, train: Windows, validation: Windows | None, seed: 
 
 
 def given_settings(recipe: Recipe, seed: int) -> dict[str, Any]:
-    """Return what the recipe says of pretraining, as checkpoints and rows record it; groups of arguments are flat."""
+    """Return the recipe's pretraining settings, as checkpoints and rows record them; groups of arguments are flattened."""
     pretraining: Table = {}
     for name, value in recipe.pretrain.items():
         pretraining |= value if isinstance(value, dict) else {name: value}
@@ -100,7 +101,7 @@ def _without_name(table: Table) -> Table:
 
 
 def _source(kind: type) -> str | None:
-    """A hash of the file of a class that is not Otolith's own; None where there is no file."""
+    """Return a hash of the source file of a class from outside Otolith; None if there is no file."""
     if kind.__module__.partition(".")[0] == "otolith":
         return None
     try:

@@ -107,7 +107,7 @@ def build_arguments(table: Mapping[str, Any], function: Function) -> Table:
 
 
 def has_argument(function: Function, path: str) -> bool:
-    """Whether a function has an argument, such as `lr`, or `sampling.share` inside a dataclass."""
+    """Return whether a function has an argument, such as `lr`, or `sampling.share` inside a dataclass."""
     name, _, rest = path.partition(".")
     hints = argument_types([function])
     if not rest or name not in hints:

@@ -1,4 +1,4 @@
-"""The prepared corpora that a recipe names: any store below the folder of the data, whoever wrote it."""
+"""Open the prepared corpora that a recipe names: any store in the data folder, also one that another program wrote."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def open_corpus(data: Path, name: str, *, verify: bool = True) -> Store:
 
 
 def card(name: str, store: Store) -> Dataset:
-    """Return the facts of a corpus: its card, or what a store of another origin says of itself.
+    """Return the facts of a corpus: its card, or the metadata of a store that has no card.
 
     Args:
         name: of the corpus's folder.
@@ -71,5 +71,5 @@ def pairs_of(data: Path, corpus: str, names: tuple[str, ...], store: Store) -> d
 
 
 def has_pairs(data: Path, corpus: str, modality: str) -> bool:
-    """Whether the paired embeddings of a modality were computed for a corpus."""
+    """Return whether the paired embeddings of a modality were computed for a corpus."""
     return (paired.folder_of(data, corpus) / f"{modality}.safetensors").is_file()

@@ -22,7 +22,7 @@
     head = { name = "mlp" }          # the head's name and its arguments; default: LogisticHead
     training = { steps = 400 }       # arguments of Training; finetuning = {...} in it holds those of FineTuning
     [transfer.finetune]              # further ones for one mode, merged into those above
-    [transfer.supervised]            # an arm under a name of its own: mode = "scratch", and what differs
+    [transfer.supervised]            # another arm with its own name: mode = "scratch", and what differs
     [search]                         # what `otolith search` may change: ranges and choices, by setting
     "pretrain.lr" = { low = 5e-5, high = 5e-3, log = true }
     "encoder.name" = ["tpn", "resnet"]
@@ -66,7 +66,7 @@ GIVEN = {
     "objective": ("encoder", "paired", "mean", "std"),
     "pretrain": ("objective", "train", "validation", "seed", "runtime.resume"),
 }
-"""Arguments that no recipe sets, as they follow from the run, by section."""
+"""Arguments by section that a recipe cannot set, because the run determines them."""
 
 GIVEN_WINDOWS = ("store", "starts")
 GIVEN_PROTOCOL = ("windows", "plan", "encoders", "transfer", "overrides", "prompts", "allow_seen")
@@ -217,7 +217,7 @@ def _check(tree: Table, default_name: str) -> Recipe:
 
 
 def _pairs(table: Table) -> Table:
-    """The section [paired]: names of modalities, and the fraction of `paired.attach`."""
+    """Check the section [paired]: names of modalities, and the fraction of `paired.attach`."""
     rest = {key: value for key, value in table.items() if key != "modalities"}
     skip = [name for name in inspect.signature(attach).parameters if name != "fraction"]
     checked = check_table(rest, [attach], "paired", skip=skip) if rest else {}

@@ -142,10 +142,10 @@ class Run:
         return fold_seeds(windows, **settings)
 
     def pretraining(self, unit: FoldSeed | None) -> Pretraining:
-        """Return what the encoder for a fold and seed is pretrained on; None: the one that sees every subject.
+        """Return the data that the encoder for a fold and seed is pretrained on; None: the encoder that sees every subject.
 
-        Of the recipe's own corpus, these are the fold's training and validation subjects; of any other, all subjects, a
-        fifth of whom validate. An encoder that sees other corpora alone serves all folds of a seed.
+        For the recipe's own corpus, these are the fold's training and validation subjects; for any other, all subjects, a
+        fifth of whom validate. An encoder that sees only other corpora serves all folds of a seed.
         """
         label, seed = encoder_label(self.recipe, unit)
         train, validation = self.pretraining_windows(unit)
@@ -162,7 +162,7 @@ class Run:
 
     @functools.cached_property
     def _hashes(self) -> dict[Any, str]:
-        """`Pretraining.made_from` of those that were asked for."""
+        """The values of `Pretraining.made_from` that were computed so far."""
         return {}
 
     @property
@@ -176,7 +176,7 @@ class Run:
         return (self.shared or self.folder) / "rows"
 
     def encoder_path(self, unit: FoldSeed | None) -> Path:
-        """Return where the encoder for a fold and seed lies, or will."""
+        """Return the path of the encoder for a fold and seed; the file need not exist yet."""
         return self.pretraining(unit).path
 
     def pretrain(
@@ -230,7 +230,7 @@ class Run:
         )
 
     def _paired_by(self) -> dict[str, Any]:
-        """What made the embeddings of each modality, as their files say: of the first corpus that has them."""
+        """Return the metadata of each modality's embeddings, from the first corpus that has them."""
         facts: dict[str, Any] = {}
         for corpus in self.recipe.pretrain_on if self._modalities else ():
             store = open_corpus(self.data, corpus, verify=False)
@@ -280,7 +280,7 @@ class Run:
         return any(has_pairs(self.data, self.recipe.dataset, name) for name in self._modalities)
 
     def retrieve(self, *, allow_seen: bool = False, existing_only: bool = False) -> Iterator[Recall]:
-        """Find test subjects' windows in the other modalities and back, with every encoder of the plan.
+        """Retrieve test subjects' windows across modalities, in both directions, with every encoder of the plan.
 
         The corpus needs no labels.
 
@@ -295,8 +295,8 @@ class Run:
         dataset, names = self.recipe.dataset, self._modalities
         if not names:
             raise ValueError(
-                f"the recipe's objective '{self.recipe.objective['name']}' is trained on motion alone, so it finds nothing "
-                "in other modalities; choose one that takes pairs (primus) and a section [paired]"
+                f"the recipe's objective '{self.recipe.objective['name']}' is trained on motion alone, so it cannot "
+                "retrieve other modalities; choose one that takes pairs (primus) and a section [paired]"
             )
         windows = self.subject_windows()
         store = open_corpus(self.data, dataset, verify=False)

@@ -64,7 +64,7 @@ def argument_descriptions(function: Function) -> dict[str, str]:
 
 
 def _parts() -> Schema:
-    """What a recipe and each of its variants can hold."""
+    """Return the schema of the sections of a recipe, which its variants can hold too."""
     windows = _arguments([cut], GIVEN_WINDOWS)
     fraction = _arguments([attach], [name for name in argument_types([attach]) if name != "fraction"])
     modalities = {"type": "array", "items": {"type": "string"}, "description": 'such as ["text", "video"]'}
@@ -73,7 +73,7 @@ def _parts() -> Schema:
         "head": _family(HEADS, ["prompts"], "the head and its arguments"),
         "training": _training(),
     }
-    arm = _table(classifier, "further arguments for one mode, or an arm under a name of its own")
+    arm = _table(classifier, "further arguments for one mode, or another arm with its own name")
     return {
         "name": {"type": "string", "description": "of the run; default: the file's name"},
         "dataset": {"type": "string", "description": "a prepared corpus with labels"},
@@ -83,7 +83,7 @@ def _parts() -> Schema:
             "description": "prepared corpora to pretrain on; default: the training subjects of the dataset",
         },
         "setting": {"type": "string", "description": "what a study calls this dataset and its windows"},
-        "seed": {"type": "integer", "description": "of everything that is drawn"},
+        "seed": {"type": "integer", "description": "random seed"},
         "prompts": {
             "anyOf": [{"type": "string"}, {"type": "object", "additionalProperties": sentences}],
             "description": "sentences by label, for text heads: a TOML file or a table",
@@ -107,7 +107,7 @@ def _parts() -> Schema:
 
 
 def _training() -> Schema:
-    tuning = _table(_arguments([FineTuning], ()), "what is trained of the encoder, and how fast")
+    tuning = _table(_arguments([FineTuning], ()), "which parts of the encoder are trained, and at which rate")
     return _table(_arguments([Training], ["finetuning"]) | {"finetuning": tuning}, "arguments of `Training`")
 
 
@@ -116,7 +116,7 @@ def _table(properties: Schema, description: str) -> Schema:
 
 
 def _family(members: Mapping[str, Function], skip: Sequence[str], description: str) -> Schema:
-    """A table with a name and the arguments of that member; without a name, it changes what another recipe says."""
+    """Return the schema of a member's name and arguments; a table without a name changes a base recipe."""
     tables, every = [], dict[str, Any]()
     for name, member in members.items():
         properties = _arguments([member], skip)
@@ -129,7 +129,7 @@ def _family(members: Mapping[str, Function], skip: Sequence[str], description: s
 
 
 def _arguments(functions: Sequence[Function], skip: Sequence[str]) -> Schema:
-    """A schema of each argument, with its description and default."""
+    """Return a schema of each argument, with its description and default."""
     found: Schema = {}
     for function in functions:
         words, parameters = argument_descriptions(function), inspect.signature(function).parameters
@@ -148,7 +148,7 @@ def _arguments(functions: Sequence[Function], skip: Sequence[str]) -> Schema:
 
 
 def _in_toml(schema: Any) -> Any:
-    """The schema with the words that stand for None where it allows null."""
+    """Return the schema with the strings that stand for None where it allows null."""
     if isinstance(schema, dict):
         return dict(_NONE) if schema == {"type": "null"} else {key: _in_toml(value) for key, value in schema.items()}
     return [_in_toml(value) for value in schema] if isinstance(schema, list) else schema

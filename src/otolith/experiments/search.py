@@ -1,12 +1,12 @@
 """Hyperparameter search: trials of a recipe with other settings, drawn by Optuna; a generator of `Trial` records.
 
 <run>/search.db          the study: settings and losses of every trial (or any storage that Optuna knows)
-<run>/encoders/          the trials' encoders, named as all others by what made them, so nothing is trained twice
+<run>/encoders/          the trials' encoders, named by a hash of what determines them, so none is trained twice
 <run>/search/recipe.toml the trial that ran last
 <run>/search.csv, .png   one row per trial; value by trial and by setting
 <run>/recipe-best.toml   the recipe with the best trial's settings
 
-Losses of different batch sizes cannot be compared directly: in a larger batch, a window is to be told from more others.
+Losses of different batch sizes cannot be compared directly: in a larger batch, a window has more alternatives.
 On SPAR, the same SimCLR weights lose 2.46 nats in batches of 64 and 3.83 in batches of 256. A trial's value is therefore
 its validation loss minus the loss at chance level in its own batches (`chance_loss`): -2.38 and -2.41. Dividing by that
 loss instead gives 0.51 and 0.61, which would favour small batches. Settings of the objective itself (temperature, future
@@ -65,7 +65,7 @@ def search(
         heartbeat_s: seconds between two signs that a trial's process lives.
 
     Raises:
-        ValueError: settings that cannot be compared, or that no encoder can have; no validation subjects; no trial that
+        ValueError: settings that cannot be compared, or that fit no encoder; no validation subjects; no trial that
             was completed.
 
     Source: Fortes Rey et al. 2023 (arXiv 2307.01168): 20 variations, selected by the objective's validation loss. How they
@@ -102,7 +102,7 @@ def search(
 
 
 def _study(task: Task, train: Windows, validation: Windows | None, by: Metric, storage: str | None) -> Any:
-    """The Optuna study, with the trials that an earlier search in this process left put back in line."""
+    """Return the Optuna study; trials that an earlier search in this process left unfinished are queued again."""
     import optuna  # imported here: it takes a second
 
     job = task.job
@@ -142,7 +142,7 @@ def _check_comparable(task: Task, validation: Windows | None) -> None:
 
 
 def _scoring_windows(job: Run, by: Metric, on: str | None) -> Windows | None:
-    """The labelled windows of `on`; None for the metric `loss`."""
+    """Return the labelled windows of `on`; None for the metric `loss`."""
     if by not in ("loss", "transfer"):
         raise ValueError(f"by is {by!r}; expected loss or transfer")
     if (by == "transfer") != (on is not None):

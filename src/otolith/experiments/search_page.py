@@ -1,4 +1,4 @@
-"""What a search writes: the best recipe, a table and a figure."""
+"""Write the results of a search: the best recipe, a table and a figure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def write_search(study: Any, task: Task, people: list[str], *, picture: bool) ->
     """Write `search.csv`, `recipe-best.toml` and the figure `search.png` of the trials so far.
 
     Args:
-        study: of Optuna, with a complete trial.
+        study: Optuna study with a complete trial.
         task: what all trials share.
         people: subjects that trials learn from or validate on, as `corpus:person`.
         picture: whether to draw the figure, which takes longest.
@@ -54,7 +54,7 @@ def write_search(study: Any, task: Task, people: list[str], *, picture: bool) ->
 
 
 def _comment(study: Any, task: Task, table: pd.DataFrame, people: list[str], contrastive: bool) -> list[str]:
-    """Sentences on how the best settings were found, and on whose recordings."""
+    """Return sentences on how the best settings were found, and on which subjects."""
     best, own, windows = study.best_trial, task.job.recipe.dataset, task.windows
     if windows is None:
         score = f"validation loss {best.value:.4f}" + (" nats from chance level in its batches" if contrastive else "")

@@ -20,12 +20,12 @@ from otolith.objectives import find_objective
 from otolith.pretraining import pretrain
 
 CHANCE = {"simclr": lambda batch: 2 * batch - 1, "cpc": lambda batch: batch, "cpc_reconstruction": lambda batch: batch}
-"""Contrastive objectives whose loss at chance level is known: among how many windows of a batch one is to be found."""
+"""Contrastive objectives whose loss at chance level is known: the number of candidates, by batch size."""
 
 Metric = Literal["loss", "transfer"]
 
-_BY_BATCH = ("primus",)  # objectives whose loss depends on the batch in no such simple way; that of others does not
-_SAME_LOSS = ("objective.width", "objective.widths")  # sizes of heads leave the meaning of the loss as it is
+_BY_BATCH = ("primus",)  # further objectives whose loss depends on the batch size
+_SAME_LOSS = ("objective.width", "objective.widths")  # sizes of heads do not change the meaning of the loss
 
 
 def space(recipe: Recipe, train: Windows, by: Metric = "loss") -> dict[str, Any]:
@@ -34,7 +34,7 @@ def space(recipe: Recipe, train: Windows, by: Metric = "loss") -> dict[str, Any]
     They are the recipe's `search`. Without one, they are the ranges of the paper (see `search`), as far as the recipe's
     objective and windows of this length allow them; by loss, those of `incomparable` are left out. Each value is tried on
     two empty windows. Of the paper's values, those that do not fit are left out: encoders that the objective cannot use, and
-    future steps that leave any of the encoders no past.
+    future steps that leave one of the encoders no past steps.
 
     Raises:
         ValueError: a value of the recipe's own does not fit, or no encoder does.
@@ -148,7 +148,7 @@ def _check_values(recipe: Recipe, train: Windows) -> None:
 
 
 def _misfit(recipe: Recipe, settings: Mapping[str, Any], train: Windows) -> str:
-    """Why windows like these do not allow these settings; empty if they do."""
+    """Return why windows of this shape do not allow these settings; empty if they do."""
     _, channels, steps = train.shape
     try:
         other = changed(recipe, settings)

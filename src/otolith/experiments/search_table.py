@@ -62,7 +62,7 @@ def check_search(table: Table, encoder: str, objective: str, given: Mapping[str,
 
 
 def _values(key: str, what: Any) -> list[Any]:
-    """The choices, or both ends of the range."""
+    """Return the choices, or both ends of the range."""
     if isinstance(what, dict):
         check_names(what, _RANGE, f"[search] {key}")
         if {"low", "high"} <= set(what):

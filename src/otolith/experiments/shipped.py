@@ -1,4 +1,4 @@
-"""The recipes that ship with Otolith: find them by name, list them, copy them."""
+"""Find, list and copy the recipes that ship with Otolith."""
 
 from __future__ import annotations
 

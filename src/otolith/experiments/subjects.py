@@ -1,4 +1,4 @@
-"""What an encoder is pretrained on: which subjects of which corpora."""
+"""Select the subjects of each corpus that an encoder is pretrained on."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from otolith.experiments.recipe import Recipe
 
 
 class Pretraining(NamedTuple):
-    """What an encoder is pretrained on.
+    """The data that an encoder is pretrained on.
 
     Attributes:
-        path: where the encoder lies, or will.
+        path: path of the encoder; the file need not exist yet.
         train: windows to learn from.
         validation: windows that stop training, or None.
         seed: of initial weights and training.
-        made_from: a hash of all that decides the encoder's weights; the file's name ends in it.
+        made_from: a hash of everything that determines the encoder's weights; the file's name ends in it.
     """
 
     path: Path
@@ -32,7 +32,7 @@ class Pretraining(NamedTuple):
 
 
 def encoder_label(recipe: Recipe, unit: FoldSeed | None) -> tuple[str, int]:
-    """Return what the name of an encoder's file says of its subjects, and its seed.
+    """Return the part of an encoder's file name that identifies its subjects, and its seed.
 
     Args:
         recipe: the experiment.
@@ -53,8 +53,8 @@ def pretraining_windows(
     Args:
         unlabelled: the windows of each corpus.
         dataset: the corpus that is divided into folds: a fold's training and validation subjects take part.
-        unit: the fold and seed; None: every subject is learned from.
-        seed: of any other corpus's split: a fifth of its subjects validate.
+        unit: the fold and seed; None: all subjects are used for training.
+        seed: seed of the split of any other corpus, of whose subjects a fifth validate.
     """
     train, held_out = [], []
     for corpus, windows in unlabelled.items():

@@ -77,7 +77,7 @@ def apply_change(tree: Table, change: str) -> None:
 
 
 def with_nones(value: Any) -> Any:
-    """Return the value with None for the strings `none` and `all`, since TOML has no word for it."""
+    """Return the value with None for the strings `none` and `all`, since TOML has no null value."""
     if isinstance(value, dict):
         return {key: with_nones(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -100,7 +100,7 @@ def as_toml(tree: Table, path: str = "") -> str:
 
 
 def _key(name: str) -> str:
-    """A key as TOML writes it: bare where it can be."""
+    """Return a key as TOML writes it, without quotes if possible."""
     return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _value(name)
 
 

@@ -1,4 +1,4 @@
-"""One trial of a search: its settings, its training, its score, and what happens when its process dies."""
+"""Run one trial of a search: draw its settings, train, score, and recover when its process dies."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MAX_KILLED = 3  # processes that a setting may kill
 
 
 class Trial(NamedTuple):
-    """What a search reports: each step of a trial, its end, and the best trial with the last record.
+    """A record of a search: a step of a trial, the end of a trial, or (the last record) the best trial.
 
     Attributes:
         number: of the trial.
@@ -37,8 +37,8 @@ class Trial(NamedTuple):
         state: `running`, `complete`, `pruned` (worse than the median, or training diverged), or `lost` (another process
             gave it up).
         settings: by name, as in the recipe's `search`.
-        step: the latest of its pretraining, while it runs.
-        value: of the metric, once it is complete.
+        step: latest step of its pretraining, while it runs.
+        value: value of the metric, once the trial is complete.
         done: true for the last record, which is the best trial.
     """
 
@@ -53,7 +53,7 @@ class Trial(NamedTuple):
 
 
 class Task(NamedTuple):
-    """What all trials of a search share.
+    """The settings that all trials of a search share.
 
     Attributes:
         job: the recipe and its folder.
@@ -141,7 +141,7 @@ def _train(
 
 
 def _value(task: Task, made: Pretraining, chance: float, epochs: list[int]) -> float:
-    """What a trial is judged by, of its finished encoder."""
+    """Return the value of the metric for the finished encoder of a trial."""
     history = checkpoint.load(made.path).about["history"]
     epochs[0] = len(history)
     if task.windows is None:
@@ -150,7 +150,7 @@ def _value(task: Task, made: Pretraining, chance: float, epochs: list[int]) -> f
 
 
 def _transfer_score(path: Path, windows: Windows, rows: Path, seed: int) -> float:
-    """Macro F1 of a logistic regression on an encoder's frozen features, of subjects it was not fitted on."""
+    """Return the macro F1 of a logistic regression on frozen features, on subjects that it was not fitted on."""
     folds = min(5, len(np.unique(windows.subject)))
     plan = fold_seeds(windows, folds=folds, seeds=[seed, seed + 1, seed + 2])
     transfer = {"head": {"name": "logistic", **PLAIN}}
@@ -161,7 +161,7 @@ def _transfer_score(path: Path, windows: Windows, rows: Path, seed: int) -> floa
 def draw_settings(study: Any, trial: Any, recipe: Recipe, found: Mapping[str, Any]) -> dict[str, Any]:
     """Draw a trial's settings; those that its encoder or objective does not have are left out.
 
-    Each trial has a sampler of its own, whose seed follows from how many trials were drawn before it: a sampler seeded again
+    Each trial has its own sampler, whose seed follows from the number of trials drawn before it: a sampler seeded again
     when a search continues would draw the first trials again.
 
     Args:

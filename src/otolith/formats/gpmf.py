@@ -26,14 +26,14 @@ _TYPES = {
     "d": ">f8",
 }
 _UNITS = {"ACCL": "m/s²", "GYRO": "rad/s"}
-_RATES_HZ = (10.0, 10_000.0)  # Fusion's gyroscope has 3,200
-_JITTER_S = 0.5  # payloads are written a little early or late, never that much
-_DEPTH = 8  # of nesting; official files have 2
+_RATES_HZ = (10.0, 10_000.0)  # Fusion's gyroscope has 3,200 Hz
+_JITTER_S = 0.5  # payloads are written slightly early or late, but never by this much
+_DEPTH = 8  # maximum depth of nesting; official files have 2
 _WORDS = {"up/down": "Z", "right/left": "X", "forward/back": "Y"}  # in the names of older cameras' streams
 
 
 class Element(NamedTuple):
-    """A key-length-value of a payload; `value` is empty where it holds further elements."""
+    """A key-length-value element of a payload."""
 
     key: str
     kind: str
@@ -43,7 +43,7 @@ class Element(NamedTuple):
 
 
 class Steps(NamedTuple):
-    """Time steps of one sensor in one payload: (count, 3) float64, in the file's unit, x right, y forward, z up."""
+    """Time steps of one sensor in one payload: `values` (count, 3) float64, in the file's unit, x right, y forward, z up."""
 
     key: str
     values: np.ndarray
@@ -53,8 +53,8 @@ class Telemetry(NamedTuple):
     """A clip's motion.
 
     Attributes:
-        start_s: of the first time step, in seconds from the file's beginning.
-        rate_hz: measured.
+        start_s: time of the first time step, in seconds from the start of the file.
+        rate_hz: measured sampling rate.
         signal: (time, channels) float32, in g and rad/s.
     """
 
@@ -64,16 +64,16 @@ class Telemetry(NamedTuple):
 
 
 def telemetry(path: Path, *, gyroscope: bool = True) -> Telemetry:
-    """The motion that a GoPro wrote into a clip.
+    """Read the motion that a GoPro camera stored in a clip.
 
     Args:
-        path: of the MP4 file.
-        gyroscope: whether angular rate is wanted too.
+        path: path of the MP4 file.
+        gyroscope: whether angular rate is read too.
 
     Raises:
-        FileNotFoundError: there is no file.
+        FileNotFoundError: the file does not exist.
         ImportError: PyAV is not installed.
-        ValueError: the file is damaged or holds no telemetry, a sensor is missing, or its clock cannot be told.
+        ValueError: the file is damaged or holds no telemetry, a sensor is missing, or its clock cannot be determined.
     """
     payloads = _payloads(path)
     wanted = ("ACCL", "GYRO") if gyroscope else ("ACCL",)
@@ -83,12 +83,11 @@ def telemetry(path: Path, *, gyroscope: bool = True) -> Telemetry:
         for key in wanted:
             held[key].append(found.get(key, np.empty((0, 3))))
     if not any(map(len, held["ACCL"])):
-        raise ValueError(f"'{path}' has telemetry, but no accelerometer (ACCL) in it; its camera recorded none")
+        raise ValueError(f"'{path}' has telemetry, but no accelerometer (ACCL) in it; the camera recorded none")
     if gyroscope and not any(map(len, held["GYRO"])):
         raise ValueError(
-            f"'{path}' has an accelerometer but no gyroscope (GYRO). Six channels need both; every encoder takes "
-            "three when "
-            "it is pretrained on three: read it with --subset accelerometer"
+            f"'{path}' has an accelerometer but no gyroscope (GYRO). Six channels need both; an encoder can also be "
+            "pretrained on three channels: read the file with --subset accelerometer"
         )
     clocks = {}
     for key in wanted:
@@ -101,15 +100,14 @@ def telemetry(path: Path, *, gyroscope: bool = True) -> Telemetry:
     if max(lasts) - min(lasts) > 1:
         raise ValueError(
             f"the sensors of '{path}' end at {min(lasts):.1f} s and {max(lasts):.1f} s: they are not synchronised, "
-            "or the "
-            "file was cut; copy it from the camera again"
+            "or the file was cut; copy it from the camera again"
         )
     start, rate = clocks[fastest]
     steps = np.arange(len(values[fastest]))
     times = start + steps / rate
     within = (times >= first - 1e-9) & (times <= min(lasts) + 1e-9)
     if np.count_nonzero(within) < 2:
-        raise ValueError(f"'{path}' holds no two time steps of all its sensors; record for longer")
+        raise ValueError(f"'{path}' holds fewer than two time steps common to all sensors; make a longer recording")
     columns = []
     for key in wanted:
         if clocks[key] == clocks[fastest] and len(values[key]) == len(steps):
@@ -124,7 +122,7 @@ def telemetry(path: Path, *, gyroscope: bool = True) -> Telemetry:
 
 
 def _payloads(path: Path) -> list[tuple[float, float, bytes]]:
-    """Beginning and end, in seconds from the file's beginning, and bytes of each payload."""
+    """Return start and end, in seconds from the start of the file, and bytes of each payload."""
     import av
 
     found: dict[int, list[tuple[float, float, bytes]]] = {}
@@ -141,15 +139,14 @@ def _payloads(path: Path) -> list[tuple[float, float, bytes]]:
             raise ValueError(f"the telemetry of '{path}' cannot be read: {error}; copy it again") from error
     if not found:
         raise ValueError(
-            f"'{path}' holds no GoPro telemetry: another camera made it, or an editor left it out; take the file "
-            "from the "
-            "camera, or lay the motion beside it as the corpus 'own' wants it"
+            f"'{path}' holds no GoPro telemetry: it is from another camera, or an editor removed it; use the file "
+            "from the camera, or add a table of the motion in the layout of the corpus 'own'"
         )
     return found[min(found)]
 
 
 def _clock(payloads: list[tuple[float, float, int]], path: Path, key: str) -> tuple[float, float]:
-    """Beginning (s) and rate (Hz) of a sensor, from the beginnings, ends and counts of its payloads."""
+    """Return start (s) and rate (Hz) of a sensor from the starts, ends and counts of its payloads."""
     counts = np.array([count for _, _, count in payloads])
     starts = np.array([start for start, _, _ in payloads])
     before = np.concatenate([[0], np.cumsum(counts)[:-1]])
@@ -160,22 +157,20 @@ def _clock(payloads: list[tuple[float, float, int]], path: Path, key: str) -> tu
     off = np.abs(begin + step * before - starts).max() if len(payloads) > 1 else 0.0
     if not (step > 0 and _RATES_HZ[0] <= 1 / step <= _RATES_HZ[1] and off <= _JITTER_S):
         raise ValueError(
-            f"the clock of {key} in '{path}' cannot be told: {counts.sum():,} time steps in {len(payloads)} payloads "
-            "from "
-            f"{starts[0]:.2f} s to {payloads[-1][1]:.2f} s, {off:.2f} s beside an even clock; the file was cut or "
-            "altered, "
-            "take the one from the camera"
+            f"the clock of {key} in '{path}' cannot be determined: {counts.sum():,} time steps in "
+            f"{len(payloads)} payloads from {starts[0]:.2f} s to {payloads[-1][1]:.2f} s deviate by {off:.2f} s from a "
+            "regular clock; the file was cut or altered, use the one from the camera"
         )
     return float(begin), float(1 / step)
 
 
 def sensors(payload: bytes, name: str, wanted: tuple[str, ...] = ("ACCL", "GYRO")) -> Iterator[Steps]:
-    """Time steps of the wanted sensors in one payload, of the first device that has an accelerometer.
+    """Yield time steps of the wanted sensors in one payload, of the first device that has an accelerometer.
 
     Raises:
-        ValueError: the payload is damaged, or a sensor's unit, scale or axes cannot be told.
+        ValueError: the payload is damaged, or a sensor's unit, scale or axes cannot be determined.
     """
-    for device in list(elements(payload, name)):  # all are checked, also those not wanted
+    for device in list(elements(payload, name)):  # all elements are checked, also unwanted ones
         if device.key != "DEVC":
             continue
         found = [
@@ -190,10 +185,10 @@ def sensors(payload: bytes, name: str, wanted: tuple[str, ...] = ("ACCL", "GYRO"
 
 
 def elements(data: bytes, name: str, depth: int = 0) -> Iterator[Element]:
-    """The elements at one level of a payload, nested ones checked to their ends.
+    """Yield the elements at one level of a payload, and check the sizes of nested ones.
 
     Raises:
-        ValueError: an element declares more bytes than there are, or nests too deep.
+        ValueError: an element declares more bytes than remain, or nesting is too deep.
     """
     if depth > _DEPTH:
         raise ValueError(f"{name} nests deeper than {_DEPTH}: it is damaged; copy the file again")
@@ -217,7 +212,7 @@ def elements(data: bytes, name: str, depth: int = 0) -> Iterator[Element]:
 
 
 def _stream(data: bytes, name: str, wanted: tuple[str, ...]) -> Iterator[Steps]:
-    """Time steps of a stream, turned to x, y, z; what precedes them says in which unit, scale and order they are."""
+    """Yield time steps of a stream as x, y, z; the elements before them give unit, scale and order of axes."""
     said: dict[str, Element] = {}
     for element in elements(data, name):
         if element.key not in wanted:
@@ -238,12 +233,12 @@ def _stream(data: bytes, name: str, wanted: tuple[str, ...]) -> Iterator[Steps]:
 
 
 def _numbers(element: Element, name: str) -> np.ndarray:
-    """(count, values of each) float64."""
+    """Return the values of an element, (count, values per item) float64."""
     kind = _TYPES.get(element.kind)
     width = np.dtype(kind).itemsize if kind else 0
     if not width or element.size == 0 or element.size % width:
         raise ValueError(
-            f"{name}: {element.key} has the type '{element.kind}' of {element.size} bytes, which is not known"
+            f"{name}: {element.key} has the type '{element.kind}' of {element.size} bytes, which is unknown"
         )
     values = np.frombuffer(element.value, kind).reshape(element.times, element.size // width)
     return values.astype(np.float64)
@@ -254,19 +249,19 @@ def _text(element: Element | None) -> str:
 
 
 def _axes(said: dict[str, Element], name: str, key: str) -> np.ndarray:
-    """(3, 3): what turns stored columns into x right, y forward, z up."""
+    """Return the (3, 3) matrix that turns stored columns into x right, y forward, z up."""
     order, matrix = _text(said.get("ORIN")), np.eye(3)
     if "MTRX" in said and "ORIO" in said:
         matrix = _numbers(said["MTRX"], name)
         if matrix.size != 9 or not np.allclose(matrix.reshape(3, 3) @ matrix.reshape(3, 3).T, np.eye(3), atol=0.01):
-            raise ValueError(f"{name}: the axes' matrix of {key} is no rotation: {matrix.ravel().tolist()}")
+            raise ValueError(f"{name}: the axes' matrix of {key} is not a rotation: {matrix.ravel().tolist()}")
         order, matrix = _text(said["ORIO"]), matrix.reshape(3, 3)
     if not order and "STNM" in said:
         inside = _text(said["STNM"]).partition("(")[2].rstrip(")")
         order = "".join(_WORDS.get(word.strip(), word.strip().upper()) for word in inside.split(","))
     if sorted(order.upper()) != ["X", "Y", "Z"]:
         raise ValueError(
-            f"{name} does not say the order of the axes of {key} (ORIN is '{order}'); its camera is not known"
+            f"{name} does not give the order of the axes of {key} (ORIN is '{order}'); its camera is not supported"
         )
     turned = np.zeros((3, 3))
     for column, letter in enumerate(order):

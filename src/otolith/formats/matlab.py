@@ -1,7 +1,7 @@
-"""Numeric matrices out of MATLAB 5 files (`.mat`, written by MATLAB 5 to 7.2), every size checked before it is used.
+"""Read numeric matrices from MATLAB 5 files (`.mat`, written by MATLAB 5 to 7.2); check every size before it is used.
 
-SciPy's reader trusts what a file declares: a few altered bytes end the process with a segmentation fault, which no
-reader of ours could turn into an error. So the corpora's plain numeric arrays are read here, in bounded memory. Structures,
+SciPy's reader trusts the sizes that a file declares: a few altered bytes crash the process with a segmentation fault, which
+cannot be turned into an error. Therefore this module reads the corpora's numeric arrays, in bounded memory. Structures,
 cells, text and sparse matrices are skipped; files of MATLAB 7.3 (HDF5) are refused.
 
 Source: MathWorks, "MAT-File Format", version 5.
@@ -29,16 +29,16 @@ class _Element(NamedTuple):
 
 
 def matrices(data: bytes, name: str, variables: Collection[str], max_bytes: int = 1 << 30) -> dict[str, np.ndarray]:
-    """The numeric matrices of these names that the file holds, in the type that MATLAB had them in.
+    """Return the numeric matrices with these names, in the data types that they had in MATLAB.
 
     Args:
-        data: the file.
-        name: its name, for error messages.
-        variables: wanted; those that the file lacks, or holds as something else, are left out.
-        max_bytes: a variable that declares more is refused before it is unpacked.
+        data: content of the file.
+        name: name of the file, for error messages.
+        variables: names to read; those that are missing or not numeric matrices are left out.
+        max_bytes: a variable that declares more bytes is refused before it is decompressed.
 
     Raises:
-        ValueError: the file is no MATLAB 5 file, is truncated or damaged, or declares absurd sizes.
+        ValueError: the file is not a MATLAB 5 file, is truncated or damaged, or declares implausible sizes.
     """
     try:
         return dict(_matrices(data, variables, max_bytes))
@@ -65,7 +65,7 @@ def _matrices(data: bytes, variables: Collection[str], max_bytes: int) -> Iterat
 
 
 def _next(data: memoryview, order: str) -> tuple[_Element, memoryview]:
-    """The first element, and what follows it."""
+    """Return the first element, and the data that follow it."""
     kind, size = struct.unpack_from(f"{order}II", data)
     start = 8
     if kind >> 16:  # a small element: type and size share four bytes, four bytes of data follow
@@ -79,7 +79,7 @@ def _next(data: memoryview, order: str) -> tuple[_Element, memoryview]:
 
 
 def _unpacked(packed: memoryview, order: str, max_bytes: int) -> _Element:
-    """The one element inside a compressed one, unpacked no further than it declares."""
+    """Decompress the one element inside a compressed element, up to its declared size."""
     stream = zlib.decompressobj()
     head = stream.decompress(packed, 8)
     kind, size = struct.unpack_from(f"{order}II", head)
@@ -88,14 +88,14 @@ def _unpacked(packed: memoryview, order: str, max_bytes: int) -> _Element:
     body = stream.decompress(stream.unconsumed_tail, size) if size else b""
     if len(body) < size:
         raise ValueError(f"a variable declares {size:,} bytes and holds {len(body):,}")
-    stream.decompress(stream.unconsumed_tail, 1 << 16)  # reaches the checksum
+    stream.decompress(stream.unconsumed_tail, 1 << 16)  # continues to the checksum
     if not stream.eof:
         raise ValueError("a compressed variable is cut off")
     return _Element(kind, memoryview(body))
 
 
 def _matrix(data: memoryview, order: str, variables: Collection[str], max_bytes: int) -> tuple[str, np.ndarray] | None:
-    """Name and values of a variable; None if it is not wanted or not numeric."""
+    """Return the name and values of a variable; None if it is not requested or not numeric."""
     flags, data = _next(data, order)
     about = struct.unpack_from(f"{order}I", flags.data)[0]
     kind = _CLASSES.get(about & 0xFF)

@@ -13,41 +13,41 @@ import pandas as pd
 from otolith.data.multimodal import Narration
 
 NARRATION_SUFFIXES = (".srt", ".narration.csv")
-"""Endings of the file with a clip's narrations; the rest of its name is the clip's."""
+"""Suffixes of files with narrations; the rest of the file's name is that of the clip."""
 
-_MAX_BYTES = 1 << 26  # a day of words takes less than a hundredth of it
+_MAX_BYTES = 1 << 26  # a day of narrations takes less than a hundredth of this
 _STAMP = r"(\d{1,3}):(\d{2}):(\d{2})[,.](\d{1,3})"
 _CUE = re.compile(rf"\s*{_STAMP}\s*-->\s*{_STAMP}(?:\s.*)?$")
 _MARKUP = re.compile(r"</?[a-zA-Z][^<>]*>|\{\\[^{}]*\}")
 
 
 def narrations_of(clip: Path, suffixes: Sequence[str] = NARRATION_SUFFIXES) -> tuple[Narration, ...]:
-    """The narrations that lie beside a clip, on its video's clock; none, if no such file does.
+    """Read the narrations in the file with a clip's name, on the video's clock; empty if there is no such file.
 
     Args:
-        clip: any file of the clip; `walk.mp4` is narrated by `walk.srt`.
-        suffixes: endings looked for.
+        clip: any file of the clip; the narrations of `walk.mp4` are in `walk.srt`.
+        suffixes: suffixes of files with narrations.
 
     Raises:
-        ValueError: two such files, or one that cannot be understood.
+        ValueError: there are two such files, or one that cannot be read.
     """
     paths = [path for suffix in suffixes if (path := clip.with_suffix(suffix)).is_file()]
     if len(paths) > 1:
-        raise ValueError(f"'{clip.stem}' has its narrations twice, in {paths[0].name} and {paths[1].name}; remove one")
+        raise ValueError(f"'{clip.stem}' has two files of narrations, {paths[0].name} and {paths[1].name}; remove one")
     return read_narrations(paths[0]) if paths else ()
 
 
 def read_narrations(path: Path) -> tuple[Narration, ...]:
-    """Reads narrations, in order of time, from subtitles (`.srt`) or a table (`.csv`) with columns start_s,stop_s,text.
+    """Read narrations, sorted by time, from subtitles (`.srt`) or a table (`.csv`) with columns start_s,stop_s,text.
 
     Raises:
-        FileNotFoundError: there is no file.
-        ValueError: it cannot be understood; the message names the line.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file cannot be read; the message names the line.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no narrations at '{path}'")
     if (size := path.stat().st_size) > _MAX_BYTES:
-        raise ValueError(f"'{path}' has {size:,} bytes, more than narrations can have: it is some other file")
+        raise ValueError(f"'{path}' has {size:,} bytes, more than narrations can have: it is another kind of file")
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -75,7 +75,7 @@ def _subtitles(text: str, path: Path) -> Iterator[Narration]:
         words = []
         for line in lines[number + 1 : end]:
             if not line.strip():
-                break  # what follows is the next cue's number
+                break  # the next cue's number follows
             words.append(_MARKUP.sub("", line).strip())
         yield from _checked(start, stop, " ".join(words), f"line {number + 1} of '{path}'")
 
@@ -83,7 +83,7 @@ def _subtitles(text: str, path: Path) -> Iterator[Narration]:
 def _table(text: str, path: Path) -> Iterator[Narration]:
     try:
         table = pd.read_csv(io.StringIO(text), keep_default_na=False, dtype=str)
-    except ValueError as error:  # pandas' own errors are kinds of it
+    except ValueError as error:  # pandas' errors are subclasses
         raise ValueError(f"'{path}' cannot be read as a table: {error}") from error
     if missing := [name for name in ("start_s", "stop_s", "text") if name not in table.columns]:
         raise ValueError(f"'{path}' lacks {', '.join(missing)}; expected the columns start_s,stop_s,text")
@@ -100,6 +100,6 @@ def _table(text: str, path: Path) -> Iterator[Narration]:
 
 def _checked(start_s: float, stop_s: float, text: str, here: str) -> Iterator[Narration]:
     if not (math.isfinite(start_s) and math.isfinite(stop_s) and start_s < stop_s):
-        raise ValueError(f"{here}: runs from {start_s:g} s to {stop_s:g} s, which is not forwards")
+        raise ValueError(f"{here}: runs from {start_s:g} s to {stop_s:g} s, but start must be before stop")
     if text.strip():
         yield Narration(start_s, stop_s, " ".join(text.split()))

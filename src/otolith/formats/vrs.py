@@ -1,9 +1,9 @@
-"""Streams of VRS files, Project Aria's container, read by projectaria-tools (extra `aria`) in a process of its own.
+"""Read streams of VRS files, Project Aria's container, with projectaria-tools (extra `aria`) in a separate process.
 
-Its C++ code ends the process on some damaged files (a fault, not an exception) and writes to standard output. So this
-module runs itself as a script: the child answers over a pipe, and where it ends without an answer, the file is damaged.
-Before that, the file's records are walked by their declared sizes, which finds files that were cut off: the library would
-read what is left of them without a word.
+The library's C++ code crashes on some damaged files (a fault, not an exception) and writes to standard output. Therefore
+this module runs itself as a script: the child process answers over a pipe, and if it ends without an answer, the file is
+damaged. Before that, the sizes that the file's records declare are checked, which finds truncated files: the library would
+read the remaining part without an error.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class Stream(NamedTuple):
 
     Attributes:
         name: its label, for example `imu-right`.
-        records: how many.
-        first_ns: device time of the first.
-        last_ns: of the last.
+        records: number of records.
+        first_ns: device time of the first record.
+        last_ns: device time of the last record.
     """
 
     name: str
@@ -49,8 +49,8 @@ class Motion(NamedTuple):
 
     Attributes:
         time_ns: (time,) int64, device time.
-        values: (time, 6) float64: acceleration in m/s^2, angular rate in rad/s; NaN where the device marks them invalid.
-        rate_hz: as configured.
+        values: (time, 6) float64: acceleration in m/s^2, angular rate in rad/s; NaN if the device marks them invalid.
+        rate_hz: configured sampling rate.
     """
 
     time_ns: np.ndarray
@@ -59,19 +59,19 @@ class Motion(NamedTuple):
 
 
 def streams(path: Path) -> dict[str, Stream]:
-    """The streams of a file by id, such as `1202-1`.
+    """Return the streams of a file by id, such as `1202-1`.
 
     Raises:
-        FileNotFoundError: there is no file.
+        FileNotFoundError: the file does not exist.
         ImportError: projectaria-tools is not installed.
-        ValueError: the file is damaged, cut off or no VRS file.
+        ValueError: the file is damaged, truncated or not a VRS file.
     """
     with _asked(path, {"what": "streams"}) as (answer, _):
         return {key: Stream(*value) for key, value in answer["streams"].items()}
 
 
 def motion(path: Path, stream: str) -> Motion:
-    """An inertial stream. Errors as `streams`, and a ValueError where the file has no such stream."""
+    """Read an inertial stream. Errors as `streams`, and ValueError if the file has no such stream."""
     with _asked(path, {"what": "motion", "stream": stream}) as (answer, pipe):
         steps = answer["steps"]
         time_ns = np.frombuffer(_exactly(pipe, 8 * steps, path), np.int64)
@@ -80,24 +80,23 @@ def motion(path: Path, stream: str) -> Motion:
         step_s = np.diff(time_ns) / 1e9
         if not 0 < rate <= 100_000 or (len(step_s) and (step_s.min() < 0 or not 0.5 < np.median(step_s) * rate < 2)):
             raise ValueError(
-                f"'{path}': the time stamps of stream {stream} do not run forwards at the {rate:g} Hz it declares: "
-                "it is "
-                "damaged; copy it again"
+                f"'{path}': the time stamps of stream {stream} do not ascend at the declared {rate:g} Hz: "
+                "it is damaged; copy it again"
             )
         return Motion(time_ns, values, rate)
 
 
 def pictures(path: Path, times_s: Sequence[float], *, stream: str, zero_ns: int) -> Iterator[np.ndarray]:
-    """Yields the picture shown at each of some times.
+    """Yield the frame shown at each of some times.
 
     Args:
-        path: of the file.
-        times_s: ascending, in seconds after `zero_ns`.
-        stream: of pictures, for example `214-1`.
+        path: path of the file.
+        times_s: times in seconds after `zero_ns`, ascending.
+        stream: id of a video stream, for example `214-1`.
         zero_ns: device time of second 0.
 
     Yields:
-        (height, width, 3) uint8, RGB, turned upright: glasses carry the camera on its side.
+        (height, width, 3) uint8, RGB, rotated upright: the camera is mounted sideways in the glasses.
 
     Raises:
         As `motion`.
@@ -107,7 +106,7 @@ def pictures(path: Path, times_s: Sequence[float], *, stream: str, zero_ns: int)
         picture: np.ndarray | None = None
         for _ in wanted:
             height, width = struct.unpack("<II", _exactly(pipe, 8, path))
-            if height:  # else the one before is still shown
+            if height:  # otherwise the previous frame is still shown
                 picture = np.frombuffer(_exactly(pipe, height * width * 3, path), np.uint8).reshape(height, width, 3)
             assert picture is not None
             yield picture
@@ -115,7 +114,7 @@ def pictures(path: Path, times_s: Sequence[float], *, stream: str, zero_ns: int)
 
 @contextlib.contextmanager
 def _asked(path: Path, question: dict[str, Any]) -> Iterator[tuple[dict[str, Any], IO[bytes]]]:
-    """The child's answer, and the pipe on which what follows it comes."""
+    """Ask the child process; yield its answer and the pipe with the data that follow."""
     _check(path)
     question["path"] = str(path.resolve())
     with subprocess.Popen(
@@ -135,7 +134,7 @@ def _asked(path: Path, question: dict[str, Any]) -> Iterator[tuple[dict[str, Any
                     "pip install --no-deps projectaria-tools)"
                 )
             if not answer.get("ready"):
-                why = answer.get("error", "its reader broke off; copy it again")
+                why = answer.get("error", "its reader process crashed; copy it again")
                 raise ValueError(f"'{path}' cannot be read as a VRS file: {why}")
             yield answer, child.stdout
         finally:
@@ -145,12 +144,12 @@ def _asked(path: Path, question: dict[str, Any]) -> Iterator[tuple[dict[str, Any
 def _exactly(pipe: IO[bytes], count: int, path: Path) -> bytes:
     data = pipe.read(count)
     if len(data) < count:
-        raise ValueError(f"'{path}' is damaged: its reader broke off; copy it again")
+        raise ValueError(f"'{path}' is damaged: its reader process crashed; copy it again")
     return data
 
 
 def _check(path: Path) -> None:
-    """Walks the records of a file by the sizes they declare; see `FileFormat.h` of github.com/facebookresearch/vrs."""
+    """Check the sizes that the records of a file declare; see `FileFormat.h` of github.com/facebookresearch/vrs."""
     if not path.is_file():
         raise FileNotFoundError(f"no VRS file at '{path}'")
     size = path.stat().st_size
@@ -160,14 +159,12 @@ def _check(path: Path) -> None:
         header, record = struct.unpack_from("<II", data, 16)
         index, described, first = struct.unpack_from("<qqq", data, 24)
         if data[:8] != _MAGIC or header < 48 or record != _RECORD:
-            raise ValueError(f"'{path}' does not begin like a VRS file; it is some other file, or damaged")
+            raise ValueError(f"'{path}' does not begin like a VRS file; it is another file, or damaged")
         place = (
             first or described + struct.unpack_from("<I", data, described)[0] if 0 < described < size - 4 else size + 1
         )
         if not header <= place <= size or not 0 <= index <= size:
-            raise ValueError(
-                f"'{path}' ({size:,} bytes) was cut off: its header names places beyond its end; copy it again"
-            )
+            raise ValueError(f"'{path}' ({size:,} bytes) was cut off: its header points beyond its end; copy it again")
         while place < size:
             declared = struct.unpack_from("<I", data, place)[0] if place + _RECORD <= size else 0
             if declared < _RECORD or place + declared > size:
@@ -179,7 +176,7 @@ def _check(path: Path) -> None:
 
 
 def _serve(question: dict[str, Any], out: IO[bytes]) -> None:
-    """Answers one question, in the child."""
+    """Answer one question, in the child process."""
 
     def say(**answer: Any) -> None:
         out.write(json.dumps(answer).encode() + b"\n")
@@ -192,7 +189,7 @@ def _serve(question: dict[str, Any], out: IO[bytes]) -> None:
         return say(missing=True)
     provider = data_provider.create_vrs_data_provider(question["path"])
     if provider is None:
-        return say(error="projectaria-tools does not open it; copy it again")
+        return say(error="projectaria-tools cannot open it; copy it again")
     clock = TimeDomain.DEVICE_TIME
     known = {str(stream): stream for stream in provider.get_all_streams()}
     if question["what"] == "streams":
@@ -235,19 +232,19 @@ def _serve(question: dict[str, Any], out: IO[bytes]) -> None:
             picture = np.repeat(picture[..., None], 3, axis=2)
         picture = np.ascontiguousarray(np.rot90(picture, -1))
         if picture.size > 3 * _MAX_PIXELS or picture.shape[2] != 3 or picture.dtype != np.uint8:
-            return None  # the pipe ends early: damaged
+            return None  # the pipe ends early, which shows that the file is damaged
         out.write(struct.pack("<II", *picture.shape[:2]))
         out.write(picture.tobytes())
     return None
 
 
 def _main() -> None:
-    pipe = os.dup(1)  # what the library prints must not mix with the answer
+    pipe = os.dup(1)  # keeps the output of the library apart from the answer
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     with os.fdopen(pipe, "wb") as out:
         try:
             _serve(json.load(sys.stdin), out)
-        except Exception as error:  # of any kind: the file is damaged
+        except Exception as error:  # any exception means that the file is damaged
             why = f"{str(error)[:300] or type(error).__name__}; copy it again"
             out.write(json.dumps({"error": why}).encode() + b"\n")
 
