@@ -49,6 +49,10 @@ from otolith.formats.video import video_stream
 
 OFFSETS = "offsets.toml"
 _LEAST_S = 1e-6
+_SIX = (
+    "Six channels need a gyroscope in every recording. An encoder that is pretrained on three channels takes three: pass "
+    "--subset accelerometer"
+)
 
 
 def parts(
@@ -166,10 +170,7 @@ def _survey(source: Path | None, subset: str, options: ReadOptions, labels: Path
         raise FileNotFoundError(f"{DATASET.title} not found in '{source}': {error}") from error
     except ValueError as error:
         if subset == "all" and "gyroscope" in str(error):
-            raise ValueError(
-                f"{error}. Six channels need a gyroscope in every recording. An encoder that is pretrained on three "
-                "channels takes three: pass --subset accelerometer"
-            ) from error
+            raise ValueError(f"{error}. {_SIX}") from error
         raise
 
 
@@ -202,6 +203,8 @@ def _read(
         by_name = {row.recording: sessions for row in rows}
         placed = place_labels(rows, by_name, labels, date_order=found.options.date_order)
     for session in sessions:
+        if found.gyro and len(session.channels) == 3:
+            raise ValueError(f"'{source.name}' has no gyroscope. {_SIX}")
         spans = placed.get(session.name, [])
         subject = _subject(session, spans, person, source)
         for recording in session.recordings:
