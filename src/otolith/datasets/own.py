@@ -9,7 +9,7 @@ Card
     licence your own
 
 Layout
-    `DIR/[PERSON/]RECORDING`: files of any layout that `otolith label` reads: tables, exports of apps, device files, folders
+    `DIR/[PERSON/]RECORDING`: files of any layout: tables, exports of apps, device files, folders
     or archives with one table per sensor.
     Labels, optional: a table with the columns recording, start, end, label and, where several people were recorded, person:
     the file that `otolith adapt` takes. It may be in the same folder.
@@ -21,8 +21,8 @@ Layout
         "anna/walk" = 1.25     # the first frame of anna/walk.mp4 was taken 1.25 s after the first row of anna/walk.csv
 
 Quirks
-    Units, columns and clocks are decided for all files together; each decision is a fact of the recordings, and an option
-    overrides it. What cannot be decided is refused.
+    Units, columns and clocks are decided for all files together; each decision is a fact of the recordings, and `ReadOptions`
+    override it. What cannot be decided is refused.
     The subset `accelerometer` leaves the gyroscope out, also where only some of the recordings have one.
     A recording without any label stays in the store unlabelled.
 """
@@ -243,7 +243,7 @@ DATASET = Dataset(
     licence="your own",
     origin="your own",
     cite="-",
-    expects="[person/]recording.csv in any layout that `otolith label` reads; optionally its clip.mp4 and clip.srt",
+    expects="[person/]recording.csv in any layout; optionally its clip.mp4 and clip.srt",
     parts=parts,
     subsets=("all", "accelerometer"),
     multimodal_data=multimodal_data,
