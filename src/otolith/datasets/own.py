@@ -21,8 +21,8 @@ Layout
         "anna/walk" = 1.25     # the first frame of anna/walk.mp4 was taken 1.25 s after the first row of anna/walk.csv
 
 Quirks
-    Units, columns and clocks are decided for all files together; each decision is a fact of the recordings, and `ReadOptions`
-    override it. What cannot be decided is refused.
+    Units, columns and clocks are decided for all files together; each decision is a fact of the recordings, which
+    `ReadOptions` overrides. What cannot be decided is refused.
     The subset `accelerometer` leaves the gyroscope out, also where only some of the recordings have one.
     A recording without any label stays in the store unlabelled.
 """
@@ -216,7 +216,7 @@ def _subject(session: Session, spans: Sequence[LabelSpan], person: str, source: 
     if len(people) > 1:
         raise ValueError(
             f"'{session.name}' is labelled with the people {', '.join(people)}; a recording of a corpus is of one person: "
-            "cut the file, or name the column of the people (--subject-column)"
+            "cut the file, or name the column of the people (`ReadOptions.subject_column`)"
         )
     return (people[0] if people else session.subject or person or source.name).replace(":", "_")
 
