@@ -136,7 +136,7 @@ def test_prompts_that_are_none(tmp_path: Path, text: str, message: str) -> None:
 
 
 def test_a_label_without_prompts_names_the_nearest() -> None:
-    with pytest.raises(ValueError, match="have none for 'walkin'; did you mean 'walking'"):
+    with pytest.raises(ValueError, match="there is no prompt for 'walkin'; did you mean 'walking'"):
         sentences(["walkin"], {"walking": ["a"]})
     with pytest.raises(ValueError, match="there is no prompt for 'x'; there are prompts for: walking, running"):
         sentences(["x"], {"walking": ["a"], "running": ["b"]})
