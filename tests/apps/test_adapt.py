@@ -22,8 +22,8 @@ from otolith.data.cutting import cut
 from otolith.data.store import Store
 from otolith.data.windows import SignalSpec, Windows
 from otolith.encoders import Strided
-from otolith.formats import table
-from otolith.formats.table import Columns
+from otolith.formats import ReadOptions, Session, read_sessions
+from otolith.formats.labels import read_labels
 
 ACC = ("acc_x", "acc_y", "acc_z")
 SIGNAL = SignalSpec(50.0, ACC, 2.0)
@@ -68,8 +68,13 @@ def save(tmp_path: Path, rows: list[str], header: str = HEADER) -> Path:
     return path
 
 
-def gathered(folder: Path, tmp_path: Path, rows: list[str], header: str = HEADER, **columns: Any) -> Material:
-    return spans.gather(folder, save(tmp_path, rows, header), SIGNAL, columns=Columns(**columns))
+def gathered(folder: Path, tmp_path: Path, rows: list[str], header: str = HEADER, **options: Any) -> Material:
+    return spans.gather(folder, save(tmp_path, rows, header), SIGNAL, options=ReadOptions(**options))
+
+
+def session(path: Path) -> Session:
+    (read,) = read_sessions([path])
+    return read
 
 
 def last(encoder: Path, windows: Windows, out: Path, transfer: dict[str, Any] = FEW) -> Choice:
@@ -91,9 +96,9 @@ def test_windows_are_the_recordings_own_values_and_stay_inside_their_spans(folde
         starts[int(subject), int(y)].append(round(float(start), 6))
     assert starts[0, 0] == list(range(2, 10)) and starts[0, 1] == list(range(22, 30))  # 9.5 s: the last ends at 11 s
     assert starts[1, 2] == list(range(47, 56))
-    read = table.read_csv(folder / "walk2.csv")
+    read = session(folder / "walk2.csv")
     (row,) = np.flatnonzero((windows.subject == 1) & (windows.y == 2) & np.isclose(windows.start_s, 50))
-    piece = read.pieces[1]
+    piece = read.recordings[1]
     first = round((50 - piece.start_s) * 50)
     np.testing.assert_array_equal(windows[row : row + 1].array().numpy()[0], piece.signal[first : first + 100].T)
     assert material.counts.to_dict("list") == {
@@ -113,9 +118,9 @@ def test_unlabelled_windows_cover_the_recordings_from_end_to_end(
     for number in range(2):
         starts = around.start_s[around.recording == number]
         np.testing.assert_allclose(starts, [*range(39), *range(45, 64)])  # 40 to 45 s are missing
-    read = table.read_csv(folder / "walk2.csv")
+    read = session(folder / "walk2.csv")
     row = np.flatnonzero((around.recording == 1) & np.isclose(around.start_s, 30))
-    np.testing.assert_array_equal(around[row].array().numpy()[0], read.pieces[0].signal[1500:1600].T)
+    np.testing.assert_array_equal(around[row].array().numpy()[0], read.recordings[0].signal[1500:1600].T)
     monkeypatch.setattr(spans, "MOST_UNLABELLED", 40)
     monkeypatch.setattr(spans, "_BLOCK", 5)
     fewer = gathered(folder, tmp_path, lines("12", 4.0)).unlabelled
@@ -196,8 +201,8 @@ def test_labels_files_of_other_programs(sep: str, folder: Path, tmp_path: Path) 
     path = tmp_path / "labels.csv"
     rows = [HEADER + ",note", *(f"{line}, seen " for line in lines("12")), "", ",,,,,"]
     path.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(rows).replace(",", sep).encode())
-    assert len(spans.read_labels(path)) == 6
-    assert spans.gather(folder, path, SIGNAL, columns=Columns()).windows.label_names == ("slow", "medium", "fast")
+    assert len(read_labels(path)) == 6
+    assert spans.gather(folder, path, SIGNAL).windows.label_names == ("slow", "medium", "fast")
 
 
 def test_spans_that_say_the_same_count_once(folder: Path, tmp_path: Path) -> None:
@@ -343,9 +348,7 @@ def test_a_class_of_one_person_alone_is_warned_of(folder: Path, tmp_path: Path) 
 
 
 def test_files_say_what_was_found_and_the_model_labels(folder: Path, encoder: Path, tmp_path: Path) -> None:
-    material, fits = adapt.adapt_recordings(
-        encoder, folder, save(tmp_path, lines()), tmp_path / "out", columns=Columns(), seed=3
-    )
+    material, fits = adapt.adapt_recordings(encoder, folder, save(tmp_path, lines()), tmp_path / "out", seed=3)
     *_, fitted = fits
     choice = fitted.choice
     assert choice is not None
@@ -366,9 +369,7 @@ def test_files_say_what_was_found_and_the_model_labels(folder: Path, encoder: Pa
     assert model.about_["adapted_from"] == checkpoint.load(encoder).sha256 and set(model.about_["estimate"]) == set(
         CANDIDATES
     )
-    labelled = label.label_file(
-        tmp_path / "out" / "model.safetensors", folder / "walk4.csv", tmp_path, columns=Columns()
-    )
+    labelled = next(label.label_recordings(model, [folder / "walk4.csv"], tmp_path))
     assert labelled.summary.set_index("label")["seconds"].reindex(["slow", "fast"]).min() > 5
 
 
@@ -399,7 +400,7 @@ def test_a_recipes_transfer_takes_the_place_of_the_default(
     )
     labels = save(tmp_path, lines("12"))
     for given in (None, recipe, arms):
-        adapt.adapt_recordings(encoder, folder, labels, tmp_path, columns=Columns(), recipe=given)
+        adapt.adapt_recordings(encoder, folder, labels, tmp_path, recipe=given)
     assert seen[0] == {}
     assert seen[1] == {"mode": "finetune", "head": {"name": "mlp"}, "training": {"lr": 0.01, "steps": 5}}
     assert seen[2] == {"mode": "frozen", "head": {"name": "logistic", "C": 1.0, "whiten": 0.2}}
@@ -466,15 +467,15 @@ def test_a_labels_file_that_is_no_table(content: bytes, folder: Path, tmp_path: 
     path = tmp_path / "labels.csv"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"'labels.csv'"):
-        spans.gather(folder, path, SIGNAL, columns=Columns())
+        spans.gather(folder, path, SIGNAL)
 
 
 def test_missing_files_and_ambiguous_ones(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no labels file at"):
-        spans.gather(folder, tmp_path / "absent.csv", SIGNAL, columns=Columns())
+        spans.gather(folder, tmp_path / "absent.csv", SIGNAL)
     labels = save(tmp_path, lines("12"))
     with pytest.raises(FileNotFoundError, match="no folder of recordings at"):
-        spans.gather(tmp_path / "absent", labels, SIGNAL, columns=Columns())
+        spans.gather(tmp_path / "absent", labels, SIGNAL)
     twice = tmp_path / "twice" / "phone"
     twice.mkdir(parents=True)
     for name in ("walk1.csv", "walk1.csv.gz"):
@@ -491,6 +492,6 @@ def test_recordings_that_do_not_suit_the_checkpoint(folder: Path, tmp_path: Path
     with pytest.raises(
         ValueError, match=r"'walk1.csv': the model needs .*; the recording has no gyro_x, gyro_y, gyro_z"
     ):
-        spans.gather(folder, labels, six, columns=Columns())
+        spans.gather(folder, labels, six)
     with pytest.raises(ValueError, match=r"'walk1.csv': the recording has 50 Hz and the model was trained at 400 Hz"):
-        spans.gather(folder, labels, SignalSpec(400.0, ACC, 2.0), columns=Columns())
+        spans.gather(folder, labels, SignalSpec(400.0, ACC, 2.0))

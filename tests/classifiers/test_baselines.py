@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from otolith.formats.table import Columns
 from safetensors import safe_open
 from safetensors.torch import save_file
 from sklearn.base import clone
@@ -23,7 +24,6 @@ from otolith.classifiers.minirocket import MiniRocketClassifier
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.windows import Windows
 from otolith.encoders import Strided
-from otolith.formats.table import Columns
 
 
 def slowly(x: np.ndarray) -> list[float]:
