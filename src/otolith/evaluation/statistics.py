@@ -1,8 +1,8 @@
 """Means of result rows, paired comparisons, and the one kind of interval that all of Otolith reports.
 
-Every interval is Student's t on the means of groups of test subjects (`mean_interval`). A group is the subjects that one fold
-tests together; rows of several seeds, arms or numbers of labels that test the same subjects are averaged first, because
-they are not independent.
+Every interval is Student's t on the means of groups of test subjects (`mean_interval`). A group is the subjects that one
+fold tests together; rows of several seeds or arms that test the same subjects are averaged first, because they are not
+independent.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ def mean_interval(
 ) -> Interval:
     """Return the mean over groups and its 95 % interval by Student's t.
 
-    Simulated coverage with 5 / 10 / 24 groups: 95 / 95 / 95 % of normal values, 93.4 / 93.5 / 94.2 % of gamma-distributed ones
-    of skewness 1, and 88 / 90 / 92 % of exponential ones (skewness 2). A percentile bootstrap covers 85 / 90 / 93 % of normal
-    ones. `docs/protocol.md` compares this with the skewness of measured differences.
+    Simulated coverage with 5 / 10 / 24 groups: 95 / 95 / 95 % for normal values, 93.4 / 93.5 / 94.2 % for gamma-distributed
+    ones of skewness 1, and 88 / 90 / 92 % for exponential ones (skewness 2). A percentile bootstrap covers 85 / 90 / 93 %
+    for normal ones. `docs/protocol.md` compares this with the skewness of measured differences.
 
     Args:
         values: one value per group of test subjects, in the last dimension.
@@ -107,7 +107,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
 
     Columns: mode, shots, macro_f1, low, high (both NaN with fewer than `GROUPS_FOR_INTERVAL` groups), accuracy,
     worst_subject (mean over seeds of the lowest macro F1 of a subject), seeds, folds, cells (combinations of both that have
-    rows), by_group (list of the groups' mean macro F1).
+    rows), by_group (list of the groups' mean macro F1; of the subjects', if all rows test the same ones).
     """
     worst = rows.assign(worst_subject=[min(json.loads(text).values()) for text in rows["f1_by_subject"]])
     lines = []
@@ -126,7 +126,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
                 "seeds": part["seed"].nunique(),
                 "folds": part["fold"].nunique(),
                 "cells": _count(part),
-                "by_group": scores.tolist(),
+                "by_group": scores.tolist() if len(scores) > 1 else _by_subject(part),
             }
         )
     table: pd.DataFrame = pd.DataFrame(lines)
@@ -216,6 +216,12 @@ def _group_means(part: pd.DataFrame, value: str, group: str) -> tuple[Float[np.n
     means = part.groupby([corpus, group])[value].mean()
     tested = [(name, subject) for name, subjects in means.index for subject in str(subjects).split()]
     return means.to_numpy(), len(means) * len(set(tested)) // max(1, len(tested))
+
+
+def _by_subject(part: pd.DataFrame) -> list[float]:
+    """Return the macro F1 of each subject, averaged over the rows that test the subject."""
+    scores: list[float] = pd.DataFrame([json.loads(text) for text in part["f1_by_subject"]]).mean().tolist()
+    return scores
 
 
 def _count(part: pd.DataFrame) -> int:
