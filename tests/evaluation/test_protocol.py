@@ -168,6 +168,8 @@ def test_rows_say_how_they_were_made(whole: tuple[list[PlannedRow], list[Row]], 
         assert (row.objective == "none") == (row.pretrained_on == "synthetic") == pretrained
         sha = checkpoint.load(cell.encoder).sha256
         assert row.checkpoint == (sha[:16] if pretrained else "-")
+        weights = checkpoint.load(cell.encoder).weights_sha256()
+        assert row.weights == (weights[:16] if pretrained else "-") and row.recipe == ""
         classical = row.mode in CLASSICAL
         assert row.encoder == ("-" if classical else "strided")
         how = json.loads(row.transfer)

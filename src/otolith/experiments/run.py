@@ -246,13 +246,15 @@ class Run:
                 "recipe and the same --out"
             )
 
-    def planned_rows(self, windows: Windows, *, allow_seen: bool = False) -> list[PlannedRow]:
-        """Return the planned rows of the protocol.
+    def planned_rows(
+        self, windows: Windows, *, allow_seen: bool = False, of: Sequence[FoldSeed] | None = None
+    ) -> list[PlannedRow]:
+        """Return the planned rows of the protocol, or those for some folds and seeds only.
 
         Raises:
             FileNotFoundError: an encoder is not pretrained yet.
         """
-        plan = self.plan(windows)
+        plan = self.plan(windows) if of is None else of
         self._require_encoders(plan)
         names = inspect.signature(planned_rows).parameters
         settings = {key: value for key, value in self.recipe.protocol.items() if key in names}
@@ -272,7 +274,7 @@ class Run:
         windows = self.windows()
         planned = self.planned_rows(windows, allow_seen=allow_seen)
         self._keep_recipe()
-        return len(planned), evaluate(windows, planned, folder=self.rows, jobs=jobs)
+        return len(planned), evaluate(windows, planned, folder=self.rows, jobs=jobs, recipe=self.recipe.as_json())
 
     @property
     def can_retrieve(self) -> bool:
