@@ -189,7 +189,8 @@ def test_whether_a_difference_is_clear_is_adjusted_for_the_number_of_comparisons
     words = study_tables.verdict([gain(0.03), gain(0.04), gain(0.01), gain(np.nan)], "this")
     assert words == "of 4 comparisons, this is clearly better in 1 and clearly worse in 0"
     none = dataclasses.replace(gain(np.nan), low=np.nan, high=np.nan)
-    assert study_tables.verdict([none]).endswith("clearly worse in 0; 1 have no interval")
+    assert study_tables.verdict([none]) == "none of 1 comparisons has an interval"
+    assert study_tables.verdict([none, gain(0.5)]).endswith("clearly worse in 0; 1 have no interval")
 
 
 def test_confusion_is_drawn_as_shares_of_the_truth() -> None:

@@ -46,8 +46,8 @@ def mean_interval(
     """Return the mean over groups and its 95 % interval by Student's t.
 
     Simulated coverage with 5 / 10 / 24 groups: 95 / 95 / 95 % for normal values, 93.4 / 93.5 / 94.2 % for gamma-distributed
-    ones of skewness 1, and 88 / 90 / 92 % for exponential ones (skewness 2). A percentile bootstrap covers 85 / 90 / 93 %
-    for normal ones. `docs/protocol.md` compares this with the skewness of measured differences.
+    ones of skewness 1, and 88 / 90 / 92 % for exponential ones (skewness 2). A percentile bootstrap covers 83 / 91 / 93 %
+    for normal ones (`benchmarks/intervals.py`). `docs/protocol.md` compares this with the skewness of measured differences.
 
     Args:
         values: one value per group of test subjects, in the last dimension.

@@ -159,6 +159,8 @@ def verdict(gains: Sequence[Gain], subject: str = "the first") -> str:
     better = sum(gain.gain > 0 for gain, sure in zip(gains, clear(gains), strict=True) if sure)
     worse = sum(clear(gains)) - better
     none = sum(np.isnan(gain.low) for gain in gains)
+    if none == len(gains):
+        return f"none of {none} comparisons has an interval"
     without = f"; {none} have no interval" if none else ""
     return f"of {len(gains)} comparisons, {subject} is clearly better in {better} and clearly worse in {worse}{without}"
 
