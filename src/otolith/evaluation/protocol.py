@@ -29,8 +29,8 @@ from otolith.data.splits import draw_shots
 from otolith.data.windows import Windows
 from otolith.evaluation.plan import PRETRAINED, PlannedRow
 from otolith.evaluation.rows import Row
-from otolith.storage.files import fingerprint, write_text
-from otolith.storage.records import read_record
+from otolith.storage.files import fingerprint
+from otolith.storage.records import read_record, write_record
 
 
 def evaluate(
@@ -122,7 +122,7 @@ def _row(windows: Windows, planned: PlannedRow, folder: Path, recipe: str, threa
         weights=encoder.weights_sha256()[:16] if pretrained else "-",
         recipe=recipe,
     )
-    write_text(file, json.dumps(dataclasses.asdict(row), indent=1))
+    write_record(file, row)
     return row
 
 
