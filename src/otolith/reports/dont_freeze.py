@@ -99,8 +99,8 @@ def page(rows: pd.DataFrame, planned: Mapping[tuple[str, str], int], *, title: s
         f"# {title}",
         provenance(rows),
         f"![Macro F1 against labelled windows per class]({figure})",
-        "Solid lines: fine-tuned, with 95 % intervals over groups of test subjects, or the groups as dots where they are fewer "
-        "than 5. Dashed lines: the same encoder, frozen. Dotted lines: no pretraining.",
+        "Solid lines: fine-tuned, with 95 % intervals over groups of test subjects, or the groups as dots where they are "
+        "fewer than 5. Dashed lines: the same encoder, frozen. Dotted lines: no pretraining.",
         "## Scores",
         f"Mean and 95 % interval (Student's t) over groups of test subjects. {NO_INTERVAL}",
         *_scores(rows),

@@ -114,8 +114,9 @@ def page(
         f"# {title}",
         provenance(rows),
         f"![Macro F1 against labelled windows per class]({figure})",
-        "Shaded areas: 95 % intervals over groups of test subjects; dots: the groups, or the subjects of a single group, where "
-        f"fewer than 5 groups were tested. Diamonds: zero-shot. All arms have the same encoder, number of epochs and encoder passes per window. {'; '.join(arms)}.",
+        "Shaded areas: 95 % intervals over groups of test subjects; dots: the groups, or the subjects of a single group, "
+        "where fewer than 5 groups were tested. Diamonds: zero-shot. All arms have the same encoder, number of epochs and "
+        f"encoder passes per window. {'; '.join(arms)}.",
         "## Scores",
         f"Mean and 95 % interval (Student's t) over groups of test subjects. {NO_INTERVAL}",
         *_scores(rows),
