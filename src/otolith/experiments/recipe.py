@@ -35,6 +35,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -101,6 +102,11 @@ class Recipe:
         """Return the arguments of an arm's classifier, as `TransferClassifier.from_arguments` takes them."""
         return arm_arguments(arm, self.transfer, self.overrides, self.prompts)
 
+    def as_json(self) -> str:
+        """Return the recipe in one line, without its section [search]; `from_json` reads it."""
+        tree = {key: value for key, value in tomllib.loads(self.text).items() if key != "search"}
+        return json.dumps({**tree, "name": self.name}, ensure_ascii=False)
+
     @property
     def takes_pairs(self) -> bool:
         """Whether the objective takes paired embeddings; others are pretrained on the same windows without them."""
@@ -157,6 +163,21 @@ def changed(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
             table = table.setdefault(part, {})
         table[name] = value
     return _check(with_nones(tree), recipe.name)
+
+
+def from_json(text: str) -> Recipe:
+    """Return the recipe of `Recipe.as_json`, checked as in a file.
+
+    Raises:
+        ValueError: the text is not JSON, or not such a recipe.
+    """
+    try:
+        tree = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"the recipe is not JSON: {error}") from error
+    if not isinstance(tree, dict):
+        raise ValueError(f"the recipe is JSON of another kind: {text[:40]}; expected an object with its sections")
+    return _check(with_nones(tree), default_name="recipe")
 
 
 def variants(path: str | Path) -> list[str]:
