@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from otolith.formats.layout import Layout, number
+from otolith.formats.mixed import mixing_column
 from otolith.formats.names import (
     Kind,
     Name,
@@ -127,6 +128,11 @@ def find_columns(
     counter = (
         None if clocks else next((k for k, name in enumerate(layout.names) if layout.named and is_counter(name)), None)
     )
+    sensor = acc or gyroscope or gravity
+    if subject is None and device is None and kinds is None and sensor is not None:
+        used = {clock.place for clock in clocks} | {p for t in (acc, gyroscope, gravity) if t for p in t.places}
+        free = [k for k in range(len(layout.names)) if k not in used]
+        device = mixing_column(layout, [clock.place for clock in clocks], sensor.places, free)
     facts = _facts(clocks, acc, gyroscope, gravity, unused, guess)
     return Columns(tuple(clocks), counter, acc, gyroscope, gravity, subject, device, kinds, tuple(facts), tuple(unused))
 
@@ -303,7 +309,11 @@ def _clocks(layout: Layout, options: ReadOptions, place: _Places) -> list[Clock]
     if layout.named:
         chosen = [k for k, name in enumerate(layout.names) if is_time(name) and _may_be_clock(layout, k)]
         dated = [k for k in range(len(layout.names)) if k not in chosen and _share(layout, k, is_stamp) > 0.9]
-        return [_clock(layout, k) for k in (chosen or dated)]
+        without = [
+            k for k, name in enumerate(layout.names) if not name.lower().replace("unnamed:", "").strip(". 0123456789")
+        ]
+        rising = [k for k in without if not (chosen or dated) and rises(layout, k)]  # as pandas writes an index
+        return [_clock(layout, k) for k in (chosen or dated or rising)]
     stamped = [k for k in range(len(layout.names)) if _share(layout, k, is_stamp) > 0.9]
     if stamped:
         return [_clock(layout, k) for k in stamped[:2]]

@@ -348,7 +348,7 @@ def understand(name: str) -> Name:
 _TIME = re.compile(
     r"^(t|time.*|timestamp.*|.*timestamps?|datetime.*|date.*|epoch.*|seconds.*|elapsed.*|.*[_ ]time|.*time|zeit.*|datum|"
     r"uhrzeit|temps|tiempo|fecha|hora|heure|tempo|utc.*|unix.*|clock.*|sampletimefine.*|ms|millis|micros|msec|sec|ts|"
-    r"stamp|local.*time)$"
+    r"stamp|ticks?|local.*time)$"
 )
 _COUNTER = re.compile(
     r"^(|index|idx|id|no|nr|n|row|sample|samples|counter|packet|packetcounter|count|frame|seq|sequence)$"

@@ -16,6 +16,8 @@ _PAUSE_S = 0.5
 _BURST_HZ = 400.0  # steps this short, between long pauses, are those of a transmission and not of a sensor
 _SHORT = 0.5  # of a time step: rows that come closer than this belong to one burst
 _CONTRADICTION = 0.10
+_LONG_S = 30 * 86_400.0  # a clock that jumps ahead further was set, or another recording follows
+_STRAY_ROWS = 3
 
 
 class Pace(NamedTuple):
@@ -140,6 +142,43 @@ def cuts(seconds: np.ndarray, rate_hz: float) -> tuple[np.ndarray, int, float]:
     return np.sort(np.concatenate(restarts)), late, largest
 
 
+def strays(seconds: np.ndarray) -> np.ndarray:
+    """Return which rows, (rows,), have a stamp far from those of the rows around them, which agree with each other.
+
+    A late row that fills a hole in the clock is none. At the ends of a file, a stamp must be a day away.
+
+    Args:
+        seconds: (rows,) finite.
+    """
+    found = np.zeros(len(seconds), bool)
+    if len(seconds) < 20:
+        return found
+    steps = np.diff(seconds)
+    far = np.flatnonzero(np.abs(steps) > _FAR_S) + 1
+    if len(far) == 0:
+        return found
+    first, last = int(far[0]), int(far[-1])
+    if first <= _STRAY_ROWS and abs(steps[first - 1]) > 86_400:
+        found[:first] = True
+    if last >= len(seconds) - _STRAY_ROWS and abs(steps[last - 1]) > 86_400:
+        found[last:] = True
+    rising = steps[steps > 0]
+    step = float(np.median(rising)) if len(rising) else 0.0
+    in_order = np.sort(seconds)
+    for size in range(1, _STRAY_ROWS + 1):
+        begin = far[np.isin(far + size, far) & (far + size < len(seconds))]
+        over = seconds[begin + size] - seconds[begin - 1]
+        begin = begin[(over >= 0) & (over <= _FAR_S)]
+        rows = (begin[:, None] + np.arange(size)).ravel()
+        taken, near = (
+            np.searchsorted(in_order, seconds[rows] + reach * step)
+            - np.searchsorted(in_order, seconds[rows] - reach * step)
+            for reach in (0.45, 5.5)
+        )
+        found[rows[(near <= size) | (taken > size)]] = True
+    return found
+
+
 def _deep(seconds: np.ndarray, back: np.ndarray) -> np.ndarray:
     """Which of the places where the clock goes back far start a new session: those below all that the last one reached."""
     found = np.zeros(len(back), bool)
@@ -168,6 +207,17 @@ def stretches(seconds: np.ndarray, rate_hz: float | None, file: str, name: str) 
     if missing := len(seconds) - len(stamped):
         facts.append(Fact("clock", f"clock: {missing:,} of {len(seconds):,} rows have no time stamp and are left out"))
     clock = seconds[stamped]
+    if (wrong := strays(clock)).any():
+        one = int(np.argmax(wrong))
+        facts.append(
+            Fact(
+                "clock",
+                f"clock: rows left out because their time stamps are far from those around them: {wrong.sum():,}; the "
+                f"first is row {stamped[one] + 1:,}",
+                True,
+            )
+        )
+        stamped, clock = stamped[~wrong], clock[~wrong]
     rising_enough(clock, file, name)
     first = pace(clock)
     if first is None:
@@ -181,11 +231,22 @@ def stretches(seconds: np.ndarray, rate_hz: float | None, file: str, name: str) 
                 True,
             )
         )
-    parts = np.split(np.arange(len(clock)), starts)
+    ahead = np.setdiff1d(np.flatnonzero(np.diff(clock) > _LONG_S) + 1, starts)
+    parts = np.split(np.arange(len(clock)), np.union1d(starts, ahead))
     paces = [pace(np.sort(clock[part])) for part in parts]
     typical = _typical(parts, paces, first)
     if len(starts):
         facts.append(_restarts(clock, stamped, starts))
+    if len(ahead):
+        days = (clock[ahead[0]] - clock[ahead[0] - 1]) / 86_400
+        facts.append(
+            Fact(
+                "sessions",
+                f"sessions: the clock jumps ahead by {days:,.0f} days at row {stamped[ahead[0]] + 1:,}"
+                f"{f' and {len(ahead) - 1} more' if len(ahead) > 1 else ''}; the rows were cut there",
+                True,
+            )
+        )
     found, spread = [], np.zeros(2, np.int64)
     measured = []
     for part, mine in zip(parts, paces, strict=True):

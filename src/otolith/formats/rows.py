@@ -46,6 +46,12 @@ class Rows:
             self.numbers.pop(column, None)
         return out
 
+    def turn_round(self) -> None:
+        """Put the last row first."""
+        self.numbers = {column: values[::-1] for column, values in self.numbers.items()}
+        self.stamps = {column: found.turned_round() for column, found in self.stamps.items()}
+        self.words = {column: (codes[::-1], names) for column, (codes, names) in self.words.items()}
+
 
 class _Collected:
     """Chunks of columns, until they are joined."""
