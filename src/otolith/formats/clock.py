@@ -283,7 +283,8 @@ def _unit(values: np.ndarray, rates: dict[str, float], clock: Clock, options: Re
         return min(dated, key=lambda u: not RATES_HZ[0] <= rates[u] <= RATES_HZ[1])
     usual = [u for u in ("s", "ms", "us", "ns") if RATES_HZ[0] <= rates[u] <= RATES_HZ[1]]
     steps = np.diff(values[np.isfinite(values)])
-    counts = bool(np.median(steps) == 1 and (steps == 1).mean() > 0.5) or is_counter(clock.name)
+    counts = bool(np.median(steps) == 1 and (steps == 1).mean() > 0.5)
+    counts |= is_counter(clock.name) and bool((steps == np.round(steps)).all())
     if options.rate_hz is not None:
         agree = [u for u, rate in rates.items() if abs(rate / options.rate_hz - 1) <= 0.1]
         if agree:

@@ -160,6 +160,22 @@ def may_be_table(name: str) -> bool:
     )
 
 
+_RESULTS = {
+    ".timeline.csv": b"start_s,end_s,label",
+    ".summary.csv": b"label,seconds,share",
+    "estimate.csv": b"fold,candidate,people",
+}
+
+
+def is_result(path: Path) -> bool:
+    """Return whether a file is a timeline, a summary or an estimate that Otolith wrote, by its name and first line."""
+    first = next((first for end, first in _RESULTS.items() if path.name.lower().endswith(end)), None)
+    if first is None or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(first)) == first
+
+
 def _workbook(path: Path):  # type: ignore[no-untyped-def]  # openpyxl has no types
     try:
         import openpyxl
