@@ -191,6 +191,7 @@ def _decoded(head: bytes, name: str) -> tuple[str, str]:
 
 
 def _split(line: str, separator: str) -> list[str]:
+    line = line.replace("\r", " ")
     if separator == r"\s+":
         if '"' in line:
             return [cell.strip() for cell in next(csv.reader([" ".join(line.split())], delimiter=" "))]

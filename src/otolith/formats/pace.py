@@ -18,6 +18,7 @@ _SHORT = 0.5  # of a time step: rows that come closer than this belong to one bu
 _CONTRADICTION = 0.10
 _LONG_S = 30 * 86_400.0  # a clock that jumps ahead further was set, or another recording follows
 _STRAY_ROWS = 3
+_LEAST_HZ, _MOST_HZ = 0.5, 20_000.0
 
 
 class Pace(NamedTuple):
@@ -253,6 +254,11 @@ def stretches(seconds: np.ndarray, rate_hz: float | None, file: str, name: str) 
         rate = mine if mine is not None and len(part) >= 200 and abs(mine.per_s / typical - 1) > 0.03 else None
         per_second = rate.per_s if rate else typical
         _agree(per_second, rate_hz, file, name)
+        if not _LEAST_HZ <= per_second <= _MOST_HZ:
+            raise ValueError(
+                f"'{file}': by the time stamps in {name}, rows come at {per_second:.3g} Hz; expected {_LEAST_HZ:g} to "
+                f"{_MOST_HZ:,.0f} Hz; pass --time with another column, or --time-unit"
+            )
         measured.append(per_second)
         rows = part if (np.diff(clock[part]) >= 0).all() else part[np.argsort(clock[part], kind="stable")]
         times, counts = _spread(clock[rows], rate_hz or per_second)

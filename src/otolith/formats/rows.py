@@ -17,6 +17,7 @@ from otolith.formats.source import Table
 from otolith.formats.stamps import NAT, Stamps
 
 _CHUNK = 400_000
+_LARGEST = 1e12  # in any unit; what is beyond is no motion
 _WIDTH = 64  # bytes of the longest stamp
 
 
@@ -39,12 +40,13 @@ class Rows:
     headers: int = 0
 
     def signal(self, columns: Collection[int]) -> np.ndarray:
-        """Return (rows, columns) float32; the columns are taken out of `numbers`, to save memory."""
+        """Return (rows, columns) float32, NaN for absurd values; the columns are taken out of `numbers`, to save memory."""
         out = np.empty((self.count, len(columns)), np.float32)
         for place, column in enumerate(columns):
             out[:, place] = self.numbers[column]
         for column in columns:
             self.numbers.pop(column, None)
+        out[np.abs(out) > _LARGEST] = np.nan
         return out
 
     def turn_round(self) -> None:

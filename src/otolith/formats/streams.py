@@ -107,6 +107,10 @@ def open_source(source: Source, options: ReadOptions, *, gyro: bool | None) -> l
             continue
         wanted = None if gyro and apart and member.part != "gyro" else gyro
         opened.append(open_table(member, options, gyro=wanted))
+    if not opened:
+        raise ValueError(
+            f"'{source.name}' has no accelerometer, and its gyroscope is not read; give the accelerometer's file"
+        )
     if opened[0].columns.acc is None and not opened[0].columns.gravity:
         found = opened[0].columns.gyro
         raise ValueError(
