@@ -75,6 +75,49 @@ def test_rows_of_a_packet_share_a_stamp(tmp_path, packet, rate) -> None:
     assert total(sessions) == pytest.approx(60, abs=0.5)
 
 
+@pytest.mark.parametrize("packet", [5, 10, 36])
+@pytest.mark.parametrize("form", ["seconds", "dates"])
+def test_rows_of_a_packet_may_have_no_stamp(tmp_path, packet, form) -> None:
+    time, acc, _ = motion(36)
+    column = np.array(stamps(time, "%Y-%m-%d %H:%M:%S.%f") if form == "dates" else [f"{t:.2f}" for t in time], object)
+    column[np.arange(len(time)) % packet > 0] = ""
+    sessions = read(save(tmp_path / "a.csv", table(column, acc)))
+    assert sessions[0].rate_hz == 50 and sessions[0].seconds == pytest.approx(36, abs=0.1)
+    assert said(sessions, "take that of the row before")
+    np.testing.assert_allclose(sessions[0].recordings[0].signal[:1500], acc[:1500], atol=1e-3)
+
+
+@pytest.mark.parametrize("pause", [3, 120, 4000])
+@pytest.mark.parametrize("at", [20.0, 33.5])
+def test_a_pause_does_not_change_the_rate_of_whole_seconds(tmp_path, pause, at) -> None:
+    time, acc, _ = motion(60)
+    clock = np.floor(time + np.where(time > at, pause, 0))
+    sessions = read(save(tmp_path / "a.csv", table(stamps(clock, "%Y-%m-%d %H:%M:%S"), acc)))
+    assert sessions[0].rate_hz == 50 and len(sessions[0].recordings) == 2
+
+
+def test_a_short_stretch_between_two_pauses_stays_where_it_is(tmp_path) -> None:
+    time, acc, _ = motion(60)
+    clock = np.floor(time + np.where(time >= 20.5, 100, 0) + np.where(time >= 20.8, 100, 0))
+    sessions = read(save(tmp_path / "a.csv", table(stamps(clock, "%Y-%m-%d %H:%M:%S"), acc)))
+    assert [r.start_s for r in sessions[0].recordings] == pytest.approx([0, 120, 220], abs=1.1)
+
+
+@pytest.mark.parametrize("step", [60.0, 3.0])
+def test_rows_that_are_too_far_apart_are_no_motion(tmp_path, step) -> None:
+    time, acc, _ = motion(30)
+    column = stamps(np.arange(len(time)) * step, "%Y-%m-%d %H:%M:%S")
+    with pytest.raises(ValueError, match=r"'a.csv': by the time stamps in time, rows come at .* Hz; expected 0.5"):
+        read(save(tmp_path / "a.csv", table(column, acc)))
+
+
+def test_milliseconds_of_the_day(tmp_path) -> None:
+    time, acc, _ = motion(30)
+    frame = table(np.round((time + 86_385) % 86_400 * 1000), acc, names="ms_of_day,x,y,z")
+    sessions = read(save(tmp_path / "a.csv", frame), time="ms_of_day")
+    assert len(sessions) == 1 and sessions[0].rate_hz == 50 and sessions[0].seconds == pytest.approx(30)
+
+
 @pytest.mark.parametrize(("size", "within"), [(10, 0.001), (10, 0.005), (25, 0.0005), (100, 0.0001)])
 def test_bursts_are_spread(tmp_path, size, within) -> None:
     time, acc, _ = motion(40)

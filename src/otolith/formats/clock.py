@@ -12,7 +12,7 @@ import numpy as np
 from otolith.formats.columns import Clock
 from otolith.formats.names import TIME_UNITS, is_counter
 from otolith.formats.options import DateOrder, Fact, ReadOptions
-from otolith.formats.pace import pace, rising_enough
+from otolith.formats.pace import carried, pace, rising_enough
 from otolith.formats.rows import Rows
 from otolith.formats.stamps import DAY_NS, NAT, Stamps, zone_of
 
@@ -240,7 +240,7 @@ def _numbers(values: np.ndarray, clock: Clock, options: ReadOptions, file: str) 
     if pace(values) is None:
         return Time(values, None, name, "", False, (), 1)
     rising_enough(values, file, name)
-    head = values[:_LOOK]
+    head = carried(values[:_LOOK])
     rates = {unit: speed.per_s for unit, size in TIME_UNITS.items() if (speed := pace(head * size)) is not None}
     unit = options.time_unit or clock.unit
     guessed = unit is None

@@ -78,11 +78,12 @@ def check_unmixed(seconds: np.ndarray, signal: np.ndarray, file: str) -> None:
     Raises:
         ValueError: the acceleration alternates between two courses.
     """
-    rows = signal[:20_000, :3]
-    if len(rows) < 200 or (np.diff(seconds[:20_000]) <= 0).mean() < 0.3:
+    whole = np.isfinite(signal[:20_000]).all(axis=1)
+    rows = signal[:20_000, :3][whole]
+    if len(rows) < 200 or (np.diff(seconds[:20_000][whole]) <= 0).mean() < 0.3:
         return
-    next_row, over_next = (np.abs(rows[lag:] - rows[:-lag]).sum(axis=1) for lag in (1, 2))
-    if np.nanmean(next_row) > 2.5 * np.nanmean(over_next):
+    next_row, over_next = (float(np.abs(rows[lag:] - rows[:-lag]).mean()) for lag in (1, 2))
+    if next_row > 2.5 * over_next > 0:
         raise ValueError(
             f"'{file}': rows share their time stamps in pairs, and the acceleration alternates between two courses: two "
             "devices or people seem to be mixed; pass --device-column or --subject-column, or cut the file"

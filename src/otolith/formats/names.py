@@ -369,6 +369,7 @@ def is_time(name: str) -> bool:
 
 def time_unit_of(name: str) -> str | None:
     """Return the unit that the name of a time column states, such as `ms` for `epoch (ms)`, `t_ms` or `millis`."""
+    name = re.sub(r"[ _-]?of[ _-]?(?:the[ _-]?)?day\b", "", name, flags=re.IGNORECASE)
     if bracket := unit_word(understand(name).unit, "time"):
         return bracket
     words = [word for word in tokens(re.sub(r"[(\[].*?[)\]]", "", name)) if word in _TIMES and word != "s"]

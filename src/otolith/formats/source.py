@@ -261,6 +261,11 @@ def role(name: str) -> tuple[Kind, str, tuple[str, ...]]:
     return kind, quality, left
 
 
+def without_others(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a name's words without those of sensors that are not read: `p1` for `p1 mag`."""
+    return tuple(word for word in words if word not in _OTHER)
+
+
 def _unglue(word: str) -> list[str]:
     found = _GLUED.match(word)
     return [part for part in found.groups() if part] if found else [word]

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
 
 from otolith.formats.names import Kind
-from otolith.formats.source import Table, is_result, may_be_table, role, stem, tables_in
+from otolith.formats.source import Table, is_result, may_be_table, role, stem, tables_in, without_others
 
 VIDEO = ".mp4"
 """Ending of videos whose camera wrote its motion into them (GoPro)."""
@@ -242,6 +242,12 @@ def _grouped(files: Sequence[_File], *, whole: str) -> _Grouped:
     for file in files:
         key = file.words if file.kind else ("", file.relative)
         groups.setdefault((file.folder, key), []).append(file)
+    for file in [one for one in files if one.kind == ""]:  # p1_mag.csv next to p1_acc.csv
+        bare = without_others(file.words)
+        partners = groups.get((file.folder, bare), []) if bare != file.words else []
+        if any(other.kind in ("acc", "linear") for other in partners):
+            partners.append(file._replace(kind="other"))
+            del groups[file.folder, ("", file.relative)]
     sources: list[Source] = []
     skipped: list[Skipped] = []
     for (folder, words), mine in groups.items():
