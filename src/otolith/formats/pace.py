@@ -138,28 +138,8 @@ def stretches(seconds: np.ndarray, rate_hz: float | None, file: str, name: str) 
     Raises:
         ValueError: the clock never moves, or contradicts the given rate.
     """
-    stamped = np.flatnonzero(np.isfinite(seconds))
-    facts = []
-    missing = len(seconds) - len(stamped)
-    seconds = carried(seconds)
-    if len(stamped) < np.isfinite(seconds).sum():
-        text = f"clock: {missing:,} of {len(seconds):,} rows have no time stamp and take that of the row before"
-        facts.append(Fact("clock", text, True, "--rate, --time"))
-        stamped = np.flatnonzero(np.isfinite(seconds))
-    elif missing:
-        facts.append(Fact("clock", f"clock: {missing:,} of {len(seconds):,} rows have no time stamp and are left out"))
-    clock = seconds[stamped]
-    if (wrong := strays(clock)).any():
-        one = int(np.argmax(wrong))
-        facts.append(
-            Fact(
-                "clock",
-                f"clock: rows left out because their time stamps are far from those around them: {wrong.sum():,}; the "
-                f"first is row {stamped[one] + 1:,}",
-                True,
-            )
-        )
-        stamped, clock = stamped[~wrong], clock[~wrong]
+    stamped, facts = _with_stamps(seconds)
+    clock = seconds[stamped] if np.isfinite(seconds[stamped]).all() else carried(seconds)[stamped]
     rising_enough(clock, file, name)
     first = pace(clock)
     if first is None:
@@ -228,6 +208,33 @@ def stretches(seconds: np.ndarray, rate_hz: float | None, file: str, name: str) 
             )
         )
     return found, facts
+
+
+def _with_stamps(seconds: np.ndarray) -> tuple[np.ndarray, list[Fact]]:
+    """Places of the rows that have a time stamp which can be right, and what was said of the others."""
+    stamped = np.flatnonzero(np.isfinite(seconds))
+    facts = []
+    missing = len(seconds) - len(stamped)
+    seconds = carried(seconds)
+    if len(stamped) < np.isfinite(seconds).sum():
+        text = f"clock: {missing:,} of {len(seconds):,} rows have no time stamp and take that of the row before"
+        facts.append(Fact("clock", text, True, "--rate, --time"))
+        stamped = np.flatnonzero(np.isfinite(seconds))
+    elif missing:
+        facts.append(Fact("clock", f"clock: {missing:,} of {len(seconds):,} rows have no time stamp and are left out"))
+    clock = seconds[stamped]
+    if (wrong := strays(clock)).any():
+        one = int(np.argmax(wrong))
+        facts.append(
+            Fact(
+                "clock",
+                f"clock: rows left out because their time stamps are far from those around them: {wrong.sum():,}; the "
+                f"first is row {stamped[one] + 1:,}",
+                True,
+            )
+        )
+        stamped, clock = stamped[~wrong], clock[~wrong]
+    return stamped, facts
 
 
 def rising_enough(clock: np.ndarray, file: str, name: str) -> None:
