@@ -139,7 +139,7 @@ def stretches(seconds: np.ndarray, rate_hz: float | None, file: str, name: str) 
         ValueError: the clock never moves, or contradicts the given rate.
     """
     stamped, facts = _with_stamps(seconds)
-    clock = seconds[stamped] if np.isfinite(seconds[stamped]).all() else carried(seconds)[stamped]
+    clock = carried(seconds)[stamped]
     rising_enough(clock, file, name)
     first = pace(clock)
     if first is None:
@@ -159,16 +159,7 @@ def stretches(seconds: np.ndarray, rate_hz: float | None, file: str, name: str) 
     typical = _typical(parts, paces, first)
     if len(starts):
         facts.append(_restarts(clock, stamped, starts))
-    if len(ahead):
-        days = (clock[ahead[0]] - clock[ahead[0] - 1]) / 86_400
-        facts.append(
-            Fact(
-                "sessions",
-                f"sessions: the clock jumps ahead by {days:,.0f} days at row {stamped[ahead[0]] + 1:,}"
-                f"{f' and {len(ahead) - 1} more' if len(ahead) > 1 else ''}; the rows were cut there",
-                True,
-            )
-        )
+    facts += _ahead(clock, stamped, ahead)
     found, spread = [], np.zeros(2, np.int64)
     measured = []
     for part, mine in zip(parts, paces, strict=True):
@@ -208,6 +199,21 @@ def stretches(seconds: np.ndarray, rate_hz: float | None, file: str, name: str) 
             )
         )
     return found, facts
+
+
+def _ahead(clock: np.ndarray, stamped: np.ndarray, ahead: np.ndarray) -> list[Fact]:
+    """What is said of a clock that jumps ahead."""
+    if len(ahead) == 0:
+        return []
+    days = (clock[ahead[0]] - clock[ahead[0] - 1]) / 86_400
+    return [
+        Fact(
+            "sessions",
+            f"sessions: the clock jumps ahead by {days:,.0f} days at row {stamped[ahead[0]] + 1:,}"
+            f"{f' and {len(ahead) - 1} more' if len(ahead) > 1 else ''}; the rows were cut there",
+            True,
+        )
+    ]
 
 
 def _with_stamps(seconds: np.ndarray) -> tuple[np.ndarray, list[Fact]]:
