@@ -146,7 +146,7 @@ def reading_code() -> dict[str, str]:
             for name in ("units", "conversion", "recording", "resample", "prepare", "store")
         ),
     )
-    readers = (path for package in ("formats", "datasets") for path in sorted((root / package).glob("*.py")))
+    readers = (path for package in ("formats", "datasets") for path in sorted((root / package).rglob("*.py")))
     return {path.relative_to(root).as_posix(): sha256(path) for path in (*own, *readers)}
 
 
