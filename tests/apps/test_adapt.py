@@ -212,7 +212,7 @@ def test_spans_that_say_the_same_count_once(folder: Path, tmp_path: Path) -> Non
 def test_people_stand_in_the_order_one_counts_in(folder: Path, tmp_path: Path) -> None:
     rows = [line + suffix for line, suffix in zip(lines("123"), "000111222", strict=True)]
     assert gathered(folder, tmp_path, rows).windows.subject_names == ("10", "21", "32")
-    assert sorted(["p10", "p9", "a", "7"], key=spans._in_order) == ["7", "a", "p9", "p10"]
+    assert sorted(["p10", "p9", "a", "7"], key=spans.natural_order) == ["7", "a", "p9", "p10"]
 
 
 # the estimate
@@ -325,7 +325,7 @@ def test_the_better_is_taken_and_the_encoder_where_they_tie(
 ) -> None:
     windows = gathered(folder, tmp_path, lines()).windows
     guesses = predictions(windows, wrong)
-    choice = estimate._choice(windows, estimate._splits(windows, 0), guesses)
+    choice = estimate.choose(windows, estimate.leave_people_out(windows, 0), guesses)
     assert choice.chosen == chosen and why in choice.why[0]
     assert choice.why[0].endswith(f"the {CANDIDATES[chosen]} is taken.")
     assert "slightly optimistic" in choice.why[-1]
@@ -339,8 +339,8 @@ def test_the_better_is_taken_and_the_encoder_where_they_tie(
 
 def test_a_fold_is_scored_on_the_classes_its_people_did(folder: Path, tmp_path: Path) -> None:
     windows = gathered(folder, tmp_path, [line for line in lines() if "walk5" not in line or "slow" in line]).windows
-    choice = estimate._choice(
-        windows, estimate._splits(windows, 0), predictions(windows, {"encoder": 0.0, "forest": 1.0})
+    choice = estimate.choose(
+        windows, estimate.leave_people_out(windows, 0), predictions(windows, {"encoder": 0.0, "forest": 1.0})
     )
     (alone,) = choice.table[(choice.table["people"] == "5") & (choice.table["candidate"] == "encoder")].to_dict(
         "records"

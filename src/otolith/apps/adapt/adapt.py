@@ -17,7 +17,7 @@ import torch
 from joblib import Parallel, delayed
 
 from otolith.apps.adapt import spans
-from otolith.apps.adapt.estimate import CANDIDATES, Choice, _choice, _impossible, _splits, estimate_figure
+from otolith.apps.adapt.estimate import CANDIDATES, Choice, choose, why_impossible, leave_people_out, estimate_figure
 from otolith.checkpoints import checkpoint
 from otolith.checkpoints.checkpoint import Checkpoint
 from otolith.classifiers.baselines import ForestClassifier
@@ -75,8 +75,8 @@ def adapt(
         seed: of the folds, initial weights and trees.
         jobs: processes that leave people out; each gets its share of the cores.
     """
-    splits = _splits(windows, seed)
-    why_not, total = _impossible(windows, splits), 2 * len(splits) + 1
+    splits = leave_people_out(windows, seed)
+    why_not, total = why_impossible(windows, splits), 2 * len(splits) + 1
     predicted = {name: np.full(len(windows), -1) for name in CANDIDATES}
     if why_not:
         total, splits = 1, []
@@ -89,7 +89,7 @@ def adapt(
     for done, (split, name, labels) in enumerate(found):
         predicted[name][windows.rows_for_subjects(split.test)] = labels
         yield Fitted(done + 1, total, f"without {', '.join(split.test)}: {CANDIDATES[name]}")
-    choice = _choice(windows, splits, predicted) if splits else Choice("encoder", (why_not,), {}, pd.DataFrame())
+    choice = choose(windows, splits, predicted) if splits else Choice("encoder", (why_not,), {}, pd.DataFrame())
     model = make.fitted(choice.chosen)
     scores = {name: round(found.macro_f1, 6) for name, found in choice.estimates.items()}
     facts: dict[str, Any] = {"labelled_subjects": windows.people, "labelled_windows": len(windows)}

@@ -98,12 +98,12 @@ def estimate_figure(choice: Choice, classes: Sequence[str]) -> Figure:
     return figure
 
 
-def _splits(windows: Windows, seed: int) -> list[Split]:
+def leave_people_out(windows: Windows, seed: int) -> list[Split]:
     people = [windows.subject_names[number] for number in np.unique(windows.subject)]
     return by_subject(people, folds=min(FOLDS, len(people)), validation=0.0, seed=seed) if len(people) > 1 else []
 
 
-def _impossible(windows: Windows, splits: Sequence[Split]) -> str:
+def why_impossible(windows: Windows, splits: Sequence[Split]) -> str:
     """Why leaving people out is impossible; empty where it is possible."""
     taken = "so it cannot be tested on other people. The adapted encoder is taken as it is, without an estimate"
     if not splits:
@@ -120,7 +120,7 @@ def _impossible(windows: Windows, splits: Sequence[Split]) -> str:
     return ""
 
 
-def _warnings(windows: Windows, splits: Sequence[Split]) -> list[str]:
+def warnings_about(windows: Windows, splits: Sequence[Split]) -> list[str]:
     found = []
     assert windows.y is not None
     for split in splits:
@@ -147,7 +147,7 @@ def _macro_f1(confusion: np.ndarray) -> np.ndarray:
     return np.asarray(np.nanmean(_f1(confusion), axis=-1))
 
 
-def _choice(windows: Windows, splits: Sequence[Split], predicted: Mapping[str, np.ndarray]) -> Choice:
+def choose(windows: Windows, splits: Sequence[Split], predicted: Mapping[str, np.ndarray]) -> Choice:
     y, classes = windows.y, windows.label_names
     assert y is not None
     people = np.unique(windows.subject)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from otolith.apps.adapt.estimate import _splits, _warnings
+from otolith.apps.adapt.estimate import leave_people_out, warnings_about
 from otolith.apps.label import resampled
 from otolith.data.recording import GYROSCOPE
 from otolith.data.windows import SignalSpec, Windows
@@ -111,7 +111,7 @@ def gather(
     for number, name in enumerate(names):
         mine = y == number
         lines.append({"label": name, "windows": mine.sum(), "people": len(np.unique(windows.subject[mine]))})
-    warnings = tuple(_warnings(windows, _splits(windows, seed)))
+    warnings = tuple(warnings_about(windows, leave_people_out(windows, seed)))
     return Material(windows, unlabelled, people, _units(survey), tuple(notes), warnings, pd.DataFrame(lines))
 
 
@@ -130,7 +130,7 @@ def _windows(
 ) -> tuple[Windows, Windows, tuple[frozenset[str], ...]]:
     """The labelled windows, those of the whole recordings, and the people of each recording."""
     labelled_sessions = {name: session for name, session in sessions.items() if name in placed}
-    people = sorted({span.person for spans in placed.values() for span in spans}, key=_in_order)
+    people = sorted({span.person for spans in placed.values() for span in spans}, key=natural_order)
     steps, hop = contract.steps, max(1, round(contract.steps * (1 - OVERLAP)))
     values, base = [], 0
     offset: list[np.ndarray] = []
@@ -202,6 +202,6 @@ def _windows(
     return labelled, whole, tuple(frozenset(span.person for span in placed[name]) for name in labelled_sessions)
 
 
-def _in_order(person: str) -> list[Any]:
+def natural_order(person: str) -> list[Any]:
     """Sorts 2 before 10."""
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", person) if part]
