@@ -7,6 +7,7 @@ for use is then fitted on everybody.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from joblib import Parallel, delayed
 
 from otolith.apps.adapt import spans
 from otolith.apps.adapt.estimate import CANDIDATES, Choice, _choice, _impossible, _splits, estimate_figure
+from otolith.apps.adapt.unknown import Judged, judge_left_out, learn_unknown
 from otolith.checkpoints import checkpoint
 from otolith.checkpoints.checkpoint import Checkpoint
 from otolith.classifiers.baselines import ForestClassifier
@@ -78,6 +80,7 @@ def adapt(
     splits = _splits(windows, seed)
     why_not, total = _impossible(windows, splits), 2 * len(splits) + 1
     predicted = {name: np.full(len(windows), -1) for name in CANDIDATES}
+    judged = {name: Judged.of(len(windows), len(windows.label_names)) for name in CANDIDATES}
     if why_not:
         total, splits = 1, []
     make = _Maker(encoder, transfer, seed, windows, unlabelled, people)
@@ -86,11 +89,15 @@ def adapt(
     found = Parallel(n_jobs=jobs, return_as="generator_unordered")(
         delayed(_left_out)(make, split, name, threads) for split, name in tasks
     )
-    for done, (split, name, labels) in enumerate(found):
-        predicted[name][windows.rows_for_subjects(split.test)] = labels
+    for done, (split, name, each) in enumerate(found):
+        rows = windows.rows_for_subjects(split.test)
+        predicted[name][rows] = each.probability.argmax(axis=1)
+        judged[name].take(rows, each)
         yield Fitted(done + 1, total, f"without {', '.join(split.test)}: {CANDIDATES[name]}")
     choice = _choice(windows, splits, predicted) if splits else Choice("encoder", (why_not,), {}, pd.DataFrame())
     model = make.fitted(choice.chosen)
+    unknown = learn_unknown(model, windows, judged[choice.chosen])
+    choice = dataclasses.replace(choice, why=(*choice.why, unknown))
     scores = {name: round(found.macro_f1, 6) for name, found in choice.estimates.items()}
     facts: dict[str, Any] = {"labelled_subjects": windows.people, "labelled_windows": len(windows)}
     facts |= {"adapted_from": encoder.sha256}
@@ -140,11 +147,11 @@ class _Maker:
         model = TransferClassifier.from_arguments(self.arguments, self.encoder)
         return model.fit(train, features=table, unlabelled=others, unlabelled_features=around)
 
-    def predicted(self, model: TransferClassifier | ForestClassifier, rows: np.ndarray) -> np.ndarray:
-        """The labels that it gives to these windows."""
+    def probability(self, model: TransferClassifier | ForestClassifier, rows: np.ndarray) -> np.ndarray:
+        """The probabilities, of the classes that it knows, that it gives to these windows."""
         if self.table is None or isinstance(model, ForestClassifier):
-            return model.predict(self.windows[rows])
-        return model.predict(self.windows[rows], features=torch.from_numpy(self.table[rows]))
+            return model.predict_proba(self.windows[rows])
+        return model.predict_proba(self.windows[rows], features=torch.from_numpy(self.table[rows]))
 
 
 def _labelled_people(windows: Windows) -> list[frozenset[str]]:
@@ -154,12 +161,13 @@ def _labelled_people(windows: Windows) -> list[frozenset[str]]:
     return [frozenset(names[windows.subject[windows.recording == number]].tolist()) for number in range(count)]
 
 
-def _left_out(make: _Maker, split: Split, name: str, threads: int | None) -> tuple[Split, str, np.ndarray]:
-    """The labels that a candidate, fitted on the training people, gives to the windows of those left out."""
+def _left_out(make: _Maker, split: Split, name: str, threads: int | None) -> tuple[Split, str, Judged]:
+    """What a candidate, fitted on the training people, says of the windows of those left out."""
     if threads is not None:
         torch.set_num_threads(threads)
     fitted = make.fitted(name, split.test)
-    return split, name, make.predicted(fitted, make.windows.rows_for_subjects(split.test))
+    train, test = (make.windows.rows_for_subjects(side) for side in (split.train, split.test))
+    return split, name, judge_left_out(make.windows, train, test, fitted.classes_, make.probability(fitted, test))
 
 
 def _write(choice: Choice, windows: Windows, out: Path) -> None:
