@@ -189,9 +189,7 @@ def test_without_a_column_person_each_recording_is_a_person_and_the_notes_say_so
     assert material.windows.subject_names == ("walk1", "walk2")
     assert any("each recording counts as a person" in note for note in material.notes)
     assert any(note == f"3 more files in '{folder}' without labels: not read" for note in material.notes)
-    assert any(
-        note.startswith("walk1.csv: acceleration in g") and note.endswith("1 more alike") for note in material.notes
-    )
+    assert any(note.startswith("walk1: acceleration in g") and note.endswith("1 more alike") for note in material.notes)
     named = gathered(folder, tmp_path, lines("12"))
     assert not any("each recording counts" in note for note in named.notes)
 
@@ -257,6 +255,48 @@ def test_each_window_is_judged_once_by_models_that_never_saw_its_person(
         assert sorted(itertools.chain(*judged[candidate::2])) == expected
     assert fitted[-1] == set(range(5)), "the model for use is fitted on everybody"
     assert [one.choice is None for one in every] == [True] * 10 + [False]
+
+
+def test_a_person_is_left_out_with_recordings_where_no_window_fits_into_the_persons_spans(
+    folder: Path, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "recordings"
+    other.mkdir()
+    for person in "12":
+        (other / f"walk{person}.csv").write_bytes((folder / f"walk{person}.csv").read_bytes())
+    (other / "short.csv").write_bytes((folder / "walk3.csv").read_bytes())
+    (other / "both.csv").write_bytes((folder / "walk4.csv").read_bytes())
+    short = ["short,3,4.5,slow,1", "both,3,4.5,slow,1", "both,24,30,medium,2"]  # 1.5 s: no window of 2 s
+    material = gathered(other, tmp_path, [*lines("12"), *short])
+    assert [sorted(people) for people in material.people] == [["1", "2"], ["1"], ["1"], ["2"]]
+    seen: list[tuple[set[int], set[int]]] = []
+
+    def fit(self: Any, train: Windows, whole: Any = TransferClassifier.fit, **others: Any) -> Any:
+        around = others["unlabelled"]
+        seen.append((set(train.subject.tolist()), set(around.recording.tolist())))
+        return whole(self, train, **others)
+
+    monkeypatch.setattr(TransferClassifier, "fit", fit)
+    loaded = checkpoint.load(encoder)
+    others: dict[str, Any] = {"unlabelled": material.unlabelled, "people": material.people, "transfer": FEW}
+    list(adapt.adapt(loaded, material.windows, tmp_path / "out", **others))
+    by_person = {next(iter(people)): recordings for people, recordings in seen[:2]}
+    assert by_person == {0: {1, 2}, 1: {3}}
+
+
+def test_label_assumes_the_units_that_the_models_recordings_had(folder: Path, encoder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "recordings"
+    other.mkdir()
+    for person in "12":
+        table = pd.read_csv(folder / f"walk{person}.csv")
+        table[list("xyz")] *= 9.80665
+        table.to_csv(other / f"walk{person}.csv", index=False)
+    _, fits = adapt.adapt_recordings(encoder, other, save(tmp_path, lines("12")), tmp_path / "out")
+    list(fits)
+    model = load_classifier(tmp_path / "out" / "model.safetensors")
+    assert model.about_["recorded_in"]["acc"] == "m/s2"
+    (found,) = label.survey_for(model, [other / "walk1.csv"]).sessions()
+    assert any("m/s2" in fact.text and "model" in fact.text for fact in found.facts), found.facts
 
 
 def predictions(windows: Windows, wrong: dict[str, float]) -> dict[str, np.ndarray]:
@@ -430,14 +470,14 @@ def test_the_model_for_use_is_the_default_classifier_on_all_windows(
         (["qqqq,2,9,slow,1", *lines("2")], r"no recording 'qqqq' in '.*'; there are: walk1.csv, walk2.csv"),
         (["walk1,2,90,slow,1", *lines("2")], r"line 2: 2 to 90 lies outside 'walk1', which lasts 65 s"),
         (["walk1,-2,9,slow,1", *lines("2")], "line 2: -2 to 9 lies outside 'walk1'"),
-        (["walk1,9,2,slow,1", *lines("2")], "line 2: 9 to 2 does not run forwards"),
-        (["walk1,nan,2,slow,1", *lines("2")], "line 2: nan to 2 does not run forwards"),
+        (["walk1,9,2,slow,1", *lines("2")], "line 2: 9 to 2: start must be before end"),
+        (["walk1,nan,2,slow,1", *lines("2")], "line 2: nan to 2: start must be before end"),
         (["walk1,08:00,9,slow,1", *lines("2")], "line 2: '08:00' is no number, and 'walk1' has no dates; give seconds"),
         (["walk1,2,9,slow,", *lines("2")], "line 2: person is empty"),
         (["walk1,2,,slow,1", *lines("2")], "line 2: end is empty"),
         (
             [*lines("2"), "walk2,5,12,fast,2"],
-            r"line 2 \(2, slow\) and line 5 \(2, fast\) overlap in 'walk2.csv' from 5 to 10 s",
+            r"line 2 \(2, slow\) and line 5 \(2, fast\) overlap in 'walk2' from 5 to 10 s",
         ),
         ([*lines("2"), "walk2,5,12,slow,3"], r"line 2 \(2, slow\) and line 5 \(3, slow\) overlap"),
         (
@@ -489,9 +529,7 @@ def test_missing_files_and_ambiguous_ones(folder: Path, tmp_path: Path) -> None:
 def test_recordings_that_do_not_suit_the_checkpoint(folder: Path, tmp_path: Path) -> None:
     labels = save(tmp_path, lines("12"))
     six = SignalSpec(50.0, (*ACC, "gyro_x", "gyro_y", "gyro_z"), 2.0)
-    with pytest.raises(
-        ValueError, match=r"'walk1.csv': the model needs .*; the recording has no gyro_x, gyro_y, gyro_z"
-    ):
+    with pytest.raises(ValueError, match=r"'walk1': the model needs .*; the recording has no gyro_x, gyro_y, gyro_z"):
         spans.gather(folder, labels, six)
-    with pytest.raises(ValueError, match=r"'walk1.csv': the recording has 50 Hz and the model was trained at 400 Hz"):
+    with pytest.raises(ValueError, match=r"'walk1': the recording has 50 Hz and the model was trained at 400 Hz"):
         spans.gather(folder, labels, SignalSpec(400.0, ACC, 2.0))
