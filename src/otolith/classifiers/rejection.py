@@ -19,11 +19,12 @@ from otolith.data.features import log_features
 
 UNKNOWN = "unknown"
 """The label of what is beyond."""
-BEYOND = 0.05
-"""Share of windows of people left out that one threshold calls beyond."""
+FAR, UNSURE = 0.05, 0.02
+"""Shares of windows of people left out that the threshold of each distance, and that of the probability, call beyond."""
 LEAST_WINDOWS = 50
 """Windows of people left out without which no threshold is set."""
 
+_NOWHERE = 1e6  # mean and range of a class without windows: no window is near
 _LEAST = 1e-6  # probabilities below it count as this
 _TEMPERATURES = (0.05, 20.0)
 
@@ -31,10 +32,12 @@ _TEMPERATURES = (0.05, 20.0)
 class Rejection(nn.Module):
     """Temperature, distance and thresholds of a classifier. Its state is stored with the model.
 
-    The distance is the relative Mahalanobis distance (Ren et al. 2021, arXiv 2106.09022): the squared distance to the
-    nearest class mean minus the squared distance to the mean of all windows, with Ledoit and Wolf's shrunk covariances
-    within the classes and over all. Deliberate difference: it is computed on the `log_features` of a window, for every
-    classifier, since an encoder that was trained on other movements need not keep what tells new ones apart.
+    There are two distances. One is the relative Mahalanobis distance (Ren et al. 2021, arXiv 2106.09022): the squared
+    distance to the nearest class mean minus the squared distance to the mean of all windows, with Ledoit and Wolf's shrunk
+    covariances within the classes and over all. The other is what it can miss, where both terms are huge: how far features
+    lie outside the range of the nearest class, squared and summed. Deliberate difference: both are computed on the
+    `log_features` of a window, for every classifier, since an encoder that was trained on other movements need not keep
+    what tells new ones apart.
 
     Args:
         classes: number of classes.
@@ -50,19 +53,22 @@ class Rejection(nn.Module):
     centres: Tensor
     within: Tensor
     overall: Tensor
+    lowest: Tensor
+    highest: Tensor
 
     def __init__(self, classes: int, width: int) -> None:
         super().__init__()
-        for name, value in (("temperature", 1.0), ("most_distance", 0.0), ("least_probability", 0.0)):
-            self.register_buffer(name, torch.tensor(value, dtype=torch.float64))
-        self.register_buffer("beyond_share", torch.tensor(0.0, dtype=torch.float64))
-        shapes = {"mean": (width,), "scale": (width,), "centres": (classes, width)}
-        shapes |= {"within": (width, width), "overall": (width, width)}
+        self.register_buffer("temperature", torch.tensor(1.0, dtype=torch.float64))
+        shapes: dict[str, tuple[int, ...]] = {"most_distance": (2,), "least_probability": (), "beyond_share": ()}
+        shapes |= {"mean": (width,), "scale": (width,), "within": (width, width), "overall": (width, width)}
+        shapes |= dict.fromkeys(("centres", "lowest", "highest"), (classes, width))
         for name, shape in shapes.items():
             self.register_buffer(name, torch.zeros(shape, dtype=torch.float64))
 
     @classmethod
-    def fitted(cls, x: Float[Tensor, "windows channels time"], y: Int[np.ndarray, " windows"], classes: int) -> Rejection:
+    def fitted(
+        cls, x: Float[Tensor, "windows channels time"], y: Int[np.ndarray, " windows"], classes: int
+    ) -> Rejection:
         """Return the geometry of training windows; `calibrate` sets temperature and thresholds.
 
         Args:
@@ -76,13 +82,17 @@ class Rejection(nn.Module):
         found = cls(classes, table.shape[1])
         mean, scale = table.mean(axis=0), np.maximum(table.std(axis=0), 1e-6)
         z = (table - mean) / scale
-        centres = np.full((classes, z.shape[1]), np.nan)
+        centres = np.full((classes, z.shape[1]), _NOWHERE)
+        lowest, highest = centres.copy(), centres.copy()
         for number in np.unique(y):
-            centres[number] = z[y == number].mean(axis=0)
+            mine = z[y == number]
+            centres[number], lowest[number], highest[number] = mine.mean(axis=0), mine.min(axis=0), mine.max(axis=0)
         values = {
             "mean": mean,
             "scale": scale,
-            "centres": np.nan_to_num(centres, nan=1e6),  # of a class without windows: no window is near
+            "centres": centres,
+            "lowest": lowest,
+            "highest": highest,
             "within": np.linalg.cholesky(LedoitWolf(assume_centered=True).fit(z - centres[y]).precision_),
             "overall": np.linalg.cholesky(LedoitWolf(assume_centered=True).fit(z).precision_),
         }
@@ -92,14 +102,14 @@ class Rejection(nn.Module):
     def calibrate(
         self,
         probability: Float[np.ndarray, "windows classes"],
-        distance: Float[np.ndarray, " windows"],
+        distance: Float[np.ndarray, "windows 2"],
         y: Int[np.ndarray, " windows"],
     ) -> Rejection:
         """Set temperature and thresholds from windows of people who were left out; return itself.
 
         Args:
             probability: of models that were fitted on other people.
-            distance: by the geometry of those people.
+            distance: both, by the geometry of those people.
             y: true class numbers; each was known to the model that judged the window.
 
         Raises:
@@ -118,8 +128,8 @@ class Rejection(nn.Module):
         low, high = np.log(_TEMPERATURES)
         best = float(np.exp(minimize_scalar(loss, bounds=(low, high), method="bounded").x))
         self.temperature.fill_(best)
-        self.most_distance.fill_(float(np.quantile(distance, 1 - BEYOND)))
-        self.least_probability.fill_(float(np.quantile(self.tempered(probability).max(axis=1), BEYOND)))
+        self.most_distance.copy_(torch.from_numpy(np.quantile(distance, 1 - FAR, axis=0)))
+        self.least_probability.fill_(float(np.quantile(self.tempered(probability).max(axis=1), UNSURE)))
         self.beyond_share.fill_(float(self.beyond(self.tempered(probability), distance).mean()))
         return self
 
@@ -129,18 +139,20 @@ class Rejection(nn.Module):
         powers = np.exp(logs - logs.max(axis=1, keepdims=True))
         return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
-    def distance(self, x: Float[Tensor, "windows channels time"]) -> Float[np.ndarray, " windows"]:
-        """Return how far windows lie from the training windows; larger is farther."""
+    def distance(self, x: Float[Tensor, "windows channels time"]) -> Float[np.ndarray, "windows 2"]:
+        """Return both distances of windows from the training windows; larger is farther."""
         z = (_table(x) - self.mean.numpy()) / self.scale.numpy()
         overall = ((z @ self.overall.numpy()) ** 2).sum(axis=1)
         inside = z @ self.within.numpy()
-        nearest = np.full(len(z), np.inf)
-        for centre in self.centres.numpy() @ self.within.numpy():
+        nearest, outside = np.full(len(z), np.inf), np.full(len(z), np.inf)
+        centres = self.centres.numpy() @ self.within.numpy()
+        for centre, low, high in zip(centres, self.lowest.numpy(), self.highest.numpy(), strict=True):
             nearest = np.minimum(nearest, ((inside - centre) ** 2).sum(axis=1))
-        return np.asarray(nearest - overall)
+            outside = np.minimum(outside, (np.maximum(np.maximum(low - z, z - high), 0) ** 2).sum(axis=1))
+        return np.column_stack([nearest - overall, outside])
 
     def beyond(
-        self, probability: Float[np.ndarray, "windows classes"], distance: Float[np.ndarray, " windows"]
+        self, probability: Float[np.ndarray, "windows classes"], distance: Float[np.ndarray, "windows 2"]
     ) -> Bool[np.ndarray, " windows"]:
         """Return which windows (or stretches, with the means over their windows) are beyond what is known.
 
@@ -148,9 +160,8 @@ class Rejection(nn.Module):
             probability: after temperature scaling.
             distance: of the same windows.
         """
-        return np.asarray(
-            (distance > float(self.most_distance)) | (probability.max(axis=1) < float(self.least_probability))
-        )
+        far = (distance > self.most_distance.numpy()).any(axis=1)
+        return np.asarray(far | (probability.max(axis=1) < float(self.least_probability)))
 
 
 def restored(state: Mapping[str, Tensor], classes: int, width: int) -> Rejection | None:

@@ -33,7 +33,9 @@ def save(model: Any, path: str | Path, label_names: Sequence[str] | None, about:
         "effective_head": model.effective_head_.arguments(),
     }
     about = {**model.about_, **about, "classifier": facts}
-    checkpoint.save(path, model.encoder_, model.signal_, about=about, heads={"classifier": model.head_, **extras(model)})
+    checkpoint.save(
+        path, model.encoder_, model.signal_, about=about, heads={"classifier": model.head_, **extras(model)}
+    )
 
 
 def extras(model: Any) -> dict[str, nn.Module]:

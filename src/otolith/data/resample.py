@@ -124,7 +124,9 @@ class Resampler:
             return
         half = 10 * max(self._up, self._down)
         taps = firwin(2 * half + 1, 1 / max(self._up, self._down), window=("kaiser", 5.0)) * self._up
-        self._taps = np.concatenate([np.zeros(-half % self._down), taps])  # so that the delay is a whole number of outputs
+        self._taps = np.concatenate(
+            [np.zeros(-half % self._down), taps]
+        )  # so that the delay is a whole number of outputs
         self._delay = (half + -half % self._down) // self._down
         self._before = -(-len(self._taps) // (self._up * self._down)) * self._down  # inputs that an output reads back
 
@@ -154,7 +156,9 @@ class Resampler:
         """Return outputs from the first that was not returned up to `stop`; each is one sum in the order of the taps."""
         if stop <= self._done:
             return np.empty((0, self._buffer.shape[1]), np.float32)
-        begin = (self._done + self._delay) * self._down // self._up - self._before  # an input that comes before the taps
+        begin = (
+            self._done + self._delay
+        ) * self._down // self._up - self._before  # an input that comes before the taps
         begin = max(self._first, begin // self._down * self._down)
         self._buffer, self._first = self._buffer[begin - self._first :], begin
         shift = begin // self._down * self._up - self._delay  # outputs before the first of this buffer's

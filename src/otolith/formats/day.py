@@ -36,6 +36,10 @@ class DayOptions:
     nonwear: bool | None = None
 
 
+BY_LENGTH = DayOptions()
+"""Both, for recordings of a day or more."""
+
+
 def corrected(session: Session, options: DayOptions) -> Session:
     """Return a session, calibrated and without the time in which the device was not worn; both are facts of the session.
 

@@ -20,18 +20,18 @@ class Judged:
 
     Attributes:
         probability: of all classes; 0 for classes that the training people did not do.
-        distance: from the training people's windows.
+        distance: both, from the training people's windows.
         known: which windows are of a class that the training people did.
     """
 
     probability: Float[np.ndarray, "windows classes"]
-    distance: Float[np.ndarray, " windows"]
+    distance: Float[np.ndarray, "windows 2"]
     known: np.ndarray
 
     @classmethod
     def of(cls, windows: int, classes: int) -> Judged:
         """Return a table that nothing was said of yet."""
-        return cls(np.zeros((windows, classes)), np.zeros(windows), np.zeros(windows, bool))
+        return cls(np.zeros((windows, classes)), np.zeros((windows, 2)), np.zeros(windows, bool))
 
     def take(self, rows: np.ndarray, other: Judged) -> None:
         """Write what was said of these rows."""

@@ -3,7 +3,7 @@
 from otolith.apps.label.figure import picture, timeline_figure
 from otolith.apps.label.many import Done, LabelOptions, label_files, label_recordings
 from otolith.apps.label.recording import Labelled, label, resampled, survey_for
-from otolith.apps.label.results import ENDINGS, write
+from otolith.apps.label.results import ENDINGS, document, write
 from otolith.apps.label.stream import Cells, Labeller
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "LabelOptions",
     "Labelled",
     "Labeller",
+    "document",
     "label",
     "label_files",
     "label_recordings",

@@ -17,7 +17,7 @@ from otolith.checkpoints.provenance import code_version
 from otolith.classifiers.baselines import ForestClassifier
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.formats import ReadOptions, Session, Source, Survey
-from otolith.formats.day import DayOptions, corrected
+from otolith.formats.day import BY_LENGTH, DayOptions, corrected
 from otolith.formats.options import DEFAULTS
 from otolith.storage.files import fingerprint, listing, write_text
 
@@ -37,7 +37,7 @@ class LabelOptions:
     """
 
     smooth: bool = True
-    day: DayOptions = DayOptions()
+    day: DayOptions = BY_LENGTH
     parquet: bool = False
 
 

@@ -20,6 +20,8 @@ from otolith.encoders import ENCODERS
 from otolith.formats import ReadOptions, Session, Survey, Units, survey
 from otolith.formats.options import DEFAULTS
 
+TABLES = ("timeline.csv", "timeline.parquet", "summary.csv", "days.csv", "hours.csv")
+"""Endings of the tables that are written."""
 MOSTLY = 0.5
 """Share of unknown time from which on a recording gets a warning."""
 
@@ -168,9 +170,13 @@ def survey_for(
     """
     assert model.signal_ is not None
     known = model.about_.get("recorded_in")
+    results = [
+        path for folder in sources if folder.is_dir() for ending in TABLES for path in folder.rglob(f"*.{ending}")
+    ]
     return survey(
         sources,
         options,
+        exclude=results,  # of an earlier call, which wrote them next to the recordings
         gyro=bool(set(model.signal_.channels) & set(GYROSCOPE)),
         known=Units(known["acc"], known.get("gyro")) if known else None,
     )

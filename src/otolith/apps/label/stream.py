@@ -15,7 +15,9 @@ from otolith.classifiers.rejection import UNKNOWN
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.resample import Resampler
 
-_BLOCK = 128  # windows per call of the model; always as many, since the bits of a product depend on the shape of its factors
+_BLOCK = (
+    128  # windows per call of the model; always as many, since the bits of a product depend on the shape of its factors
+)
 _CHUNK = 1 << 18  # time steps resampled at a time
 
 
@@ -84,7 +86,7 @@ class Labeller:
         self._windows = 0  # judged
         self._steps = 0
         self._tail = np.empty((0, channels), np.float32)  # the last window's length of signal
-        self._recent = np.empty((0, len(model.classes_) + 1))  # what the last windows said that reach into later cells
+        self._recent = np.empty((0, len(model.classes_) + 2))  # what the last windows said that reach into later cells
         self._smoother = _Smoother(self, smooth=smooth)
 
     def push(self, samples: Float[np.ndarray, "time channels"]) -> Cells:
@@ -101,7 +103,7 @@ class Labeller:
             names = ", ".join(self._contract.channels)
             raise ValueError(f"samples are {samples.shape}; expected (time, {self._buffer.shape[1]}): {names}")
         if not np.isfinite(samples).all():
-            raise ValueError("samples hold values that are not finite; leave them out and begin a new Labeller after the gap")
+            raise ValueError("samples hold values that are not finite; leave them out and begin a new Labeller there")
         found = []
         for start in range(0, len(samples), _CHUNK):
             found.append(self._smoother.push(self._votes(self._resampler.push(samples[start : start + _CHUNK]))))
@@ -121,7 +123,7 @@ class Labeller:
         return self._steps
 
     def _votes(self, signal: np.ndarray) -> np.ndarray:
-        """Return (cells, classes + 1) the mean probabilities and distance of each cell that has all its windows."""
+        """Return (cells, classes + 2) the mean probabilities and distances of each cell that has all its windows."""
         self._steps += len(signal)
         steps, hop = self._contract.steps, self._hop
         self._buffer = np.concatenate([self._buffer, signal])
@@ -150,7 +152,7 @@ class Labeller:
         return np.asarray(total)
 
     def _last_votes(self) -> np.ndarray:
-        """Return the mean probabilities and distance of the cells after the last window's first one."""
+        """Return the mean probabilities and distances of the cells after the last window's first one."""
         steps, hop, span = self._contract.steps, self._hop, self._span
         cells = -(-self._steps // hop) - self._windows
         total, windows = np.zeros((cells, self._recent.shape[1])), np.zeros((cells, 1))
@@ -164,11 +166,11 @@ class Labeller:
         return np.asarray(total / windows)
 
     def _judge(self, windows: torch.Tensor, place: int) -> np.ndarray:
-        """Return (windows, classes + 1) calibrated probabilities and distance, computed at this place of a full block."""
+        """Return (windows, classes + 2) calibrated probabilities and distances, computed at this place of a full block."""
         x = windows[:1].repeat(_BLOCK, 1, 1)
         x[place : place + len(windows)] = windows
         probability = self._model.predict_proba(x).astype(np.float64)
-        distance = np.zeros(_BLOCK)
+        distance = np.zeros((_BLOCK, 2))
         if self._rejection is not None:
             probability, distance = self._rejection.tempered(probability), self._rejection.distance(x)
         return np.column_stack([probability, distance])[place : place + len(windows)]
@@ -190,7 +192,7 @@ class _Smoother:
 
     def push(self, votes: np.ndarray) -> Cells:
         """Return the cells that are final."""
-        probability, distance = votes[:, :-1], votes[:, -1]
+        probability, distance = votes[:, :-2], votes[:, -2:]
         beyond = None if self._rejection is None else self._rejection.beyond(probability, distance)
         if not self._lag:
             number, best = probability.argmax(axis=1), probability.max(axis=1)
