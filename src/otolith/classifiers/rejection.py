@@ -19,8 +19,9 @@ from otolith.data.features import log_features
 
 UNKNOWN = "unknown"
 """The label of what is beyond."""
-FAR, UNSURE = 0.05, 0.02
-"""Shares of windows of people left out that the threshold of each distance, and that of the probability, call beyond."""
+FAR, OUTSIDE, UNSURE = 0.05, 0.01, 0.02
+"""Shares of windows of people left out that the thresholds call beyond: of the Mahalanobis distance, of the distance from the
+range (for the person whose windows are farthest, since people differ much in it), and of the probability."""
 LEAST_WINDOWS = 50
 """Windows of people left out without which no threshold is set."""
 
@@ -104,6 +105,7 @@ class Rejection(nn.Module):
         probability: Float[np.ndarray, "windows classes"],
         distance: Float[np.ndarray, "windows 2"],
         y: Int[np.ndarray, " windows"],
+        subject: Int[np.ndarray, " windows"],
     ) -> Rejection:
         """Set temperature and thresholds from windows of people who were left out; return itself.
 
@@ -111,6 +113,7 @@ class Rejection(nn.Module):
             probability: of models that were fitted on other people.
             distance: both, by the geometry of those people.
             y: true class numbers; each was known to the model that judged the window.
+            subject: the person of each window.
 
         Raises:
             ValueError: fewer than `LEAST_WINDOWS` windows.
@@ -128,7 +131,8 @@ class Rejection(nn.Module):
         low, high = np.log(_TEMPERATURES)
         best = float(np.exp(minimize_scalar(loss, bounds=(low, high), method="bounded").x))
         self.temperature.fill_(best)
-        self.most_distance.copy_(torch.from_numpy(np.quantile(distance, 1 - FAR, axis=0)))
+        outside = max(np.quantile(distance[subject == one, 1], 1 - OUTSIDE) for one in np.unique(subject))
+        self.most_distance.copy_(torch.tensor([np.quantile(distance[:, 0], 1 - FAR), outside]))
         self.least_probability.fill_(float(np.quantile(self.tempered(probability).max(axis=1), UNSURE)))
         self.beyond_share.fill_(float(self.beyond(self.tempered(probability), distance).mean()))
         return self

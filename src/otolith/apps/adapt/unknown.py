@@ -75,7 +75,7 @@ def learn_unknown(model: TransferClassifier | ForestClassifier, windows: Windows
             f"({LEAST_WINDOWS} are needed); it labels whatever it is given."
         )
     rejection = Rejection.fitted(windows.array(), windows.y, len(windows.label_names))
-    rejection.calibrate(judged.probability[known], judged.distance[known], windows.y[known])
+    rejection.calibrate(judged.probability[known], judged.distance[known], windows.y[known], windows.subject[known])
     model.rejection_ = rejection
     return (
         f"What is far from the labelled movements is 'unknown': {100 * float(rejection.beyond_share):.0f} % of the windows "
