@@ -20,8 +20,8 @@ from otolith.data.features import log_features
 UNKNOWN = "unknown"
 """The label of what is beyond."""
 FAR, OUTSIDE, UNSURE = 0.05, 0.01, 0.02
-"""Shares of windows of people left out that the thresholds call beyond: of the Mahalanobis distance, of the distance from the
-range (for the person whose windows are farthest, since people differ much in it), and of the probability."""
+"""Shares of windows of people left out that the thresholds call beyond: of the Mahalanobis distance, of the distance from
+the range (for the person whose windows are farthest, since people differ much in it), and of the probability."""
 LEAST_WINDOWS = 50
 """Windows of people left out without which no threshold is set."""
 
