@@ -1,9 +1,10 @@
-"""Measure what smoothing gains on people held out: macro F1, accuracy and log loss over cells of half a window, with and without
-smoothing, by a random forest, 5 folds over people.
+"""Measure what smoothing gains on people held out: macro F1, accuracy and log loss over cells of half a window, with and
+without smoothing, by a random forest, 5 folds over people.
 
-SP-SW-HAR: a mobility test with real sequences (sit, stand up, walk, turn, walk, turn, sit down), watch on the wrist, windows of
-1 s. DSADS: 19 activities, left wrist, a minute each of every person, one after the other, windows of 2 s; the order is the
-corpus's own and not a person's choice, so the chain learns nothing from it but how long bouts last: it is fitted on spans apart.
+SP-SW-HAR: a mobility test with real sequences (sit, stand up, walk, turn, walk, turn, sit down), watch on the wrist,
+windows of 1 s. DSADS: 19 activities, left wrist, a minute each of every person, one after the other, windows of 2 s. Their
+order is the corpus's own and not a person's choice, so the chain is fitted on spans apart and learns from them only how long
+bouts last.
 
 Usage: python benchmarks/bouts.py FOLDER, the folder of sp-sw-har/ and dsads/.
 """
@@ -95,7 +96,7 @@ def measure(sequences: list[Sequence], rate_hz: float, seconds: float, *, apart:
     truth: dict[str, list[np.ndarray]] = {"plain": [], "smoothed": []}
     said: dict[str, list[np.ndarray]] = {"plain": [], "smoothed": []}
     sure: dict[str, list[np.ndarray]] = {"plain": [], "smoothed": []}
-    for split in by_subject([names for names in windows.subject_names], folds=5, validation=0.0, seed=0):
+    for split in by_subject(list(windows.subject_names), folds=5, validation=0.0, seed=0):
         train = windows.for_subjects(split.train)
         model = ForestClassifier(trees=100).fit(train)
         model.bouts_ = Bouts.fitted(train, seconds / 2)

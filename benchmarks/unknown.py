@@ -1,12 +1,15 @@
-"""Measure what a model of shoulder exercises (SPAR) calls "unknown": exercises of people it has not seen, exercises that it was
-not taught, other corpora, and noise. Shares of time in percent, as `otolith label` gives them, with and without smoothing.
+"""Measure what a model of shoulder exercises (SPAR) calls "unknown": exercises of people it has not seen, exercises that it
+was not taught, other corpora, and noise. Shares of time in percent, as `otolith label` gives them, with and without
+smoothing.
 
 The model is the random forest of `otolith adapt`, on 10 windows per class and person of five people; the other five are held
-out, and the two halves take turns. What is unknown does not depend on the classifier, but for the threshold of the probability.
+out, and the two halves take turns. What is unknown does not depend on the classifier, but for the threshold of the
+probability.
 
 Usage: python benchmarks/unknown.py FOLDER, the folder of motionsense/, wharf/ and nhanes-wrist-sample/.
 """
 
+import dataclasses
 import io
 import sys
 import tempfile
@@ -52,8 +55,6 @@ def fitted(windows: Windows) -> ForestClassifier:
 
 def without(windows: Windows, number: int) -> Windows:
     """Windows without one class, whose number no class has."""
-    import dataclasses
-
     kept = windows[np.flatnonzero(windows.y != number)]
     names = tuple(name for k, name in enumerate(windows.label_names) if k != number)
     return dataclasses.replace(kept, y=kept.y - (kept.y > number), label_names=names)
@@ -107,7 +108,7 @@ def main() -> None:
             for entry in entries:
                 signals[entry.spans[0][2]].append(np.array(store.signal(entry)[:, columns]))
             model = fitted(known)
-            cases = [("exercises of people held out", model, sum(signals.values(), []), 50.0)]
+            cases = [("exercises of people held out", model, [each for own in signals.values() for each in own], 50.0)]
             cases += [(what, model, found, rate) for what, found, rate in foreign]
             for number in signals:
                 cases.append(

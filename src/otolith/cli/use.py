@@ -93,6 +93,7 @@ def adapt(
     jobs: JobsOption = 0,
     as_json: JsonOption = False,
     *,
+    day: DayGroup,
     recording: RecordingOptions,
 ) -> None:
     """Adapt an encoder to your own labels; estimate how well it does on new people, compared with a random forest.
@@ -112,7 +113,16 @@ def adapt(
     [bold]Example:[/] otolith adapt encoder.safetensors --recordings recordings --labels labels.csv
     """
     adapt_and_show(
-        encoder, recordings, labels, folder, recipe=recipe, seed=seed, jobs=jobs, recording=recording, as_json=as_json
+        encoder,
+        recordings,
+        labels,
+        folder,
+        recipe=recipe,
+        seed=seed,
+        jobs=jobs,
+        day=day,
+        recording=recording,
+        as_json=as_json,
     )
 
 
@@ -182,6 +192,7 @@ def adapt_and_show(
     recipe: str | None = None,
     seed: int = 0,
     jobs: int = 0,
+    day: DayGroup | None = None,
     recording: RecordingOptions | None = None,
     as_json: bool = False,
 ) -> Path:
@@ -195,6 +206,7 @@ def adapt_and_show(
         labels,
         folder,
         options=(recording or RecordingOptions()).read_options(),
+        day=(day or DayGroup()).options(),
         recipe=None if recipe is None else find_shipped(recipe),
         seed=seed,
         jobs=jobs_of(jobs),

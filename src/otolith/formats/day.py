@@ -51,7 +51,7 @@ def corrected(session: Session, options: DayOptions) -> Session:
     wanted = [long if each is None else each for each in (options.calibrate, options.nonwear)]
     if not any(wanted) or not session.recordings:
         return session
-    recordings, facts, gaps = list(session.recordings), list(session.facts), list(session.missing)
+    recordings, facts, gaps = list(session.recordings), list[Fact](), list(session.missing)
     if wanted[0]:
         found = calibrate(*_rows(recordings), session.rate_hz)
         facts.append(Fact("calibration", str(found), True, "--no-calibrate"))
@@ -70,7 +70,12 @@ def corrected(session: Session, options: DayOptions) -> Session:
         several = "" if len(off) == 1 else "es"
         text = f"not worn: {hours:.2f} h in {len(off)} stretch{several}" if off else "worn all the time"
         facts.append(Fact("non-wear", text, True, "--no-nonwear"))
-    return dataclasses.replace(session, recordings=tuple(recordings), facts=tuple(facts), missing=tuple(gaps))
+    return dataclasses.replace(
+        session,
+        recordings=tuple(dataclasses.replace(each, facts=(*each.facts, *facts)) for each in recordings),
+        facts=(*session.facts, *facts),
+        missing=tuple(gaps),
+    )
 
 
 def _rows(recordings: Sequence[Recording]) -> tuple[np.ndarray, np.ndarray]:

@@ -30,6 +30,7 @@ from otolith.data.windows import Windows
 from otolith.evaluation.arms import mode_of
 from otolith.experiments.recipe import load
 from otolith.formats import ReadOptions, Units
+from otolith.formats.day import BY_LENGTH, DayOptions
 from otolith.formats.options import DEFAULTS
 from otolith.storage.files import replacing
 
@@ -189,6 +190,7 @@ def adapt_recordings(
     out: Path,
     *,
     options: ReadOptions = DEFAULTS,
+    day: DayOptions = BY_LENGTH,
     recipe: Path | None = None,
     seed: int = 0,
     jobs: int = 1,
@@ -201,6 +203,7 @@ def adapt_recordings(
         labels: the labels file; see `adapt.gather`.
         out: folder of the files.
         options: of the reader.
+        day: whether recordings are calibrated by gravity, and time in which the device was not worn is left out.
         recipe: its settings for the mode finetune, or for the first arm of its protocol that has a pretrained encoder where
             finetune is not among them, replace the few-shot method.
         seed: of everything.
@@ -217,7 +220,7 @@ def adapt_recordings(
         arms = [arm for arm, kind in kinds.items() if kind in ("frozen", "finetune")]
         settings = made.classifier_arguments(arms[0] if arms and "finetune" not in kinds else "finetune")
     kind = loaded.about.get("encoder", "")
-    material = spans.gather(recordings, labels, loaded.signal, options=options, encoder=kind, seed=seed)
+    material = spans.gather(recordings, labels, loaded.signal, options=options, encoder=kind, seed=seed, day=day)
     fits = adapt(
         loaded,
         material.windows,
