@@ -112,7 +112,7 @@ def measure(sequences: list[Sequence], rate_hz: float, seconds: float, *, apart:
     for kind in truth:
         t, s, p = (np.concatenate(each[kind]) for each in (truth, said, sure))
         right = t == s
-        loss = -np.mean(np.where(right, np.log(p), np.log(np.maximum(1 - p, 1e-3))))
+        loss = -np.mean(np.log(np.maximum(np.where(right, p, 1 - p), 1e-3)))
         rows[kind] = {
             "macro F1": f1_score(t, s, average="macro"),
             "accuracy": right.mean(),

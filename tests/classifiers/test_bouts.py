@@ -31,7 +31,6 @@ def test_rates_are_transitions_by_time_with_the_prior() -> None:
     found = Bouts.fitted(sequence("aaabbba"), 1.0)
     # a: 3 s before the change and 2 s at the end; b: 3 s
     np.testing.assert_allclose(found.rates.numpy(), [[0, 2 / (5 + BOUT_S)], [2 / (3 + BOUT_S), 0]])
-    np.testing.assert_allclose(found.shares.numpy(), [5 / 9, 4 / 9])
 
 
 def test_spans_apart_say_how_long_and_not_what_follows() -> None:
@@ -78,7 +77,7 @@ def test_smoothing_removes_flicker_and_keeps_changes() -> None:
     probability[30:] = probability[30:, ::-1]
     probability[[10, 45]] = probability[[10, 45], ::-1]
     chain = Bouts(2)
-    seen = evidence(probability, None, chain.shares.numpy(), beyond_share=0.0, power=1.0)
+    seen = evidence(probability, None, beyond_share=0.0)
     found = posterior(seen, chain.transitions(1.0, unknown=False), lag=30).argmax(axis=1)
     np.testing.assert_array_equal(found, np.repeat([0, 1], 30))
 
@@ -90,7 +89,7 @@ def test_what_is_mostly_beyond_is_unknown() -> None:
     beyond[30:] = True
     beyond[50] = False
     chain = Bouts(2)
-    seen = evidence(probability, beyond, chain.shares.numpy(), beyond_share=0.1, power=0.5)
+    seen = evidence(probability, beyond, beyond_share=0.1)
     found = posterior(seen, chain.transitions(1.0, unknown=True), lag=30).argmax(axis=1)
     np.testing.assert_array_equal(found, np.repeat([0, 2], 30))
 

@@ -30,18 +30,15 @@ class Bouts(nn.Module):
 
     Attributes:
         rates: (classes, classes) float64, transitions per second from one class to another; the diagonal is zero.
-        shares: (classes,) float64, of the training windows, to which a classifier's probabilities refer.
     """
 
     rates: Tensor
-    shares: Tensor
 
     def __init__(self, classes: int) -> None:
         super().__init__()
         others = max(1, classes - 1)
         rates = (1 - np.eye(classes)) / (BOUT_S * others)
         self.register_buffer("rates", torch.from_numpy(rates))
-        self.register_buffer("shares", torch.full((classes,), 1 / classes, dtype=torch.float64))
 
     @classmethod
     def fitted(cls, windows: Windows, hop_s: float) -> Bouts:
@@ -70,7 +67,6 @@ class Bouts(nn.Module):
         np.fill_diagonal(counts, 0.0)
         prior = (1 - np.eye(classes)) / max(1, classes - 1)
         found.rates.copy_(torch.from_numpy((counts + prior) / (time_s + BOUT_S)[:, None]))
-        found.shares.copy_(torch.from_numpy((np.bincount(y, minlength=classes) + 1) / (len(y) + classes)))
         return found
 
     def transitions(self, hop_s: float, *, unknown: bool) -> Float[np.ndarray, "states states"]:
@@ -105,7 +101,7 @@ def restored(state: Mapping[str, Tensor], classes: int) -> Bouts | None:
     found = Bouts(classes)
     own: dict[str, Any] = {name: (value.dtype, tuple(value.shape)) for name, value in found.state_dict().items()}
     given = {name: (value.dtype, tuple(value.shape)) for name, value in state.items()}
-    if own != given or any((value < 0).any() for value in state.values()) or not (state["shares"] > 0).all():
+    if own != given or any((value < 0).any() for value in state.values()):
         raise ValueError(f"the chain of bouts holds {given}; expected {own}, none negative")
     found.load_state_dict(dict(state))
     return found
@@ -114,30 +110,29 @@ def restored(state: Mapping[str, Tensor], classes: int) -> Bouts | None:
 def evidence(
     probability: Float[np.ndarray, "cells classes"],
     beyond: np.ndarray | None,
-    shares: Float[np.ndarray, " classes"],
     *,
     beyond_share: float,
-    power: float,
 ) -> Float[np.ndarray, "cells states"]:
     """Return how likely each state makes what was seen in each cell, up to a factor per cell.
 
-    A class makes its probability likely in proportion to probability / share. Where a model knows "unknown", a cell that is
-    beyond says nothing about the class, and beyond is a sensor of the unknown: true for `beyond_share` of the cells of known
-    classes and for `SENSITIVITY` of unknown ones.
+    The probabilities of the classes are taken as they are. Deliberate difference from a hidden Markov model: they are not
+    divided by the classes' shares of the training windows, since windows inside labelled spans say little of how often short
+    activities occur (docs/label.md has the comparison). Where a model knows "unknown", a cell that is beyond says nothing
+    about the class, and beyond is a sensor of the unknown: true for `beyond_share` of the cells of known classes and for
+    `SENSITIVITY` of unknown ones.
 
     Args:
         probability: calibrated.
         beyond: (cells,) which cells are beyond what is known; None: the model does not know.
-        shares: of the classes in training.
         beyond_share: share of known windows that are beyond.
-        power: of the evidence; neighbouring cells share windows, and below 1 these do not count twice.
     """
-    known = np.maximum(probability, 1e-6) / shares
+    known = np.maximum(probability, 1e-6)
     if beyond is not None:
+        known *= known.shape[1]  # 1 on average, as the unknown has it
         known[beyond] = 1.0
         known *= np.where(beyond, beyond_share, 1 - beyond_share)[:, None]
         known = np.column_stack([known, np.where(beyond, SENSITIVITY, 1 - SENSITIVITY)])
-    return np.asarray((known / known.max(axis=1, keepdims=True)) ** power)
+    return np.asarray(known / known.max(axis=1, keepdims=True))
 
 
 def posterior(

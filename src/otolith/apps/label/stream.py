@@ -28,7 +28,7 @@ class Cells(NamedTuple):
         start_s: seconds from the first sample.
         end_s: seconds from the first sample.
         number: of the label in `Labeller.labels`.
-        probability: of the label; NaN for "unknown" without smoothing.
+        probability: of the label, the mean of the windows; NaN for "unknown".
     """
 
     start_s: Float[np.ndarray, " cells"]
@@ -183,10 +183,10 @@ class _Smoother:
         self._labeller, self._rejection = labeller, labeller._rejection
         self._hop_s = labeller._hop / labeller._contract.rate_hz
         bouts = labeller._model.bouts_ or Bouts(len(labeller._model.classes_))
-        self._shares = bouts.shares.numpy()
         self._transitions = bouts.transitions(self._hop_s, unknown=self._rejection is not None)
         self._lag = max(1, round(LAG_S / self._hop_s)) if smooth else 0
         self._seen = np.empty((0, len(self._transitions)))  # evidence of the cells that later ones need
+        self._probability = np.empty((0, len(labeller._model.classes_)))  # of the same cells
         self._ready = 0  # of them that were returned
         self._cells = 0  # returned
 
@@ -195,32 +195,36 @@ class _Smoother:
         probability, distance = votes[:, :-2], votes[:, -2:]
         beyond = None if self._rejection is None else self._rejection.beyond(probability, distance)
         if not self._lag:
-            number, best = probability.argmax(axis=1), probability.max(axis=1)
-            if beyond is not None:
-                number, best = np.where(beyond, probability.shape[1], number), np.where(beyond, np.nan, best)
-            return self._timed(number, best)
+            number = probability.argmax(axis=1)
+            return self._timed(
+                number if beyond is None else np.where(beyond, probability.shape[1], number), probability
+            )
         share = 0.0 if self._rejection is None else float(self._rejection.beyond_share)
-        seen = evidence(probability, beyond, self._shares, beyond_share=share, power=1 / self._labeller._span)
-        self._seen = np.concatenate([self._seen, seen])
+        self._seen = np.concatenate([self._seen, evidence(probability, beyond, beyond_share=share)])
+        self._probability = np.concatenate([self._probability, probability])
         return self._final(len(self._seen) - self._lag)
 
     def close(self) -> Cells:
         """Return the cells that are left."""
-        return self._final(len(self._seen)) if self._lag else self._timed(np.empty(0, int), np.empty(0))
+        return self._final(len(self._seen))
 
     def _final(self, stop: int) -> Cells:
         if stop <= self._ready:
-            return self._timed(np.empty(0, int), np.empty(0))
+            return self._timed(np.empty(0, int), self._probability[:0])
         found = posterior(self._seen, self._transitions, self._lag)[self._ready : stop]
+        cells = self._timed(found.argmax(axis=1), self._probability[self._ready : stop])
         kept = max(0, stop - self._lag)
-        self._seen, self._ready = self._seen[kept:], stop - kept
-        return self._timed(found.argmax(axis=1), found.max(axis=1))
+        self._seen, self._probability, self._ready = self._seen[kept:], self._probability[kept:], stop - kept
+        return cells
 
     def _timed(self, number: np.ndarray, probability: np.ndarray) -> Cells:
+        """Return cells of these labels, with the probability of each; NaN for "unknown"."""
+        every = np.column_stack([probability, np.full(len(number), np.nan)])
+        sure = every[np.arange(len(number)), number]
         edges = (self._cells + np.arange(len(number) + 1)) * self._hop_s
         self._cells += len(number)
         end_s = np.minimum(edges[1:], self._labeller.steps / self._labeller._contract.rate_hz)
-        return Cells(edges[:-1], end_s, number, probability)
+        return Cells(edges[:-1], end_s, number, sure)
 
 
 def joined(found: Sequence[Cells]) -> Cells:
