@@ -1,5 +1,5 @@
-"""Measure what `otolith label` takes for one day at 100 Hz, from a CSV file with dates to all results: seconds of the clock and
-of the processor, and memory.
+"""Measure what `otolith label` takes for one day at 100 Hz, from a CSV file with dates to all results: seconds of the
+clock and of the processor, and memory.
 
 The day is the hour of the wrist recording of NHANES, resampled and repeated, with 3.5 h in which the device lies still. The
 model is an encoder with random weights (which do not change the time) and a head on SPAR.
