@@ -35,7 +35,7 @@ def timeline_figure(labelled: Labelled, *, truth: Sequence[tuple[float, float, s
     from matplotlib.colors import to_rgb
 
     known = [name for name in labelled.labels if name in set(labelled.timeline["label"]) | {t[2] for t in truth or ()}]
-    colour = colours(known, labelled.unknown)
+    colour = colours(labelled.labels, labelled.unknown)
     style: Any = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
     with matplotlib.rc_context(style):
         figure = Figure(figsize=(11, 4.4 if truth else 4.1), layout="constrained")
