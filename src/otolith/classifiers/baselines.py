@@ -25,6 +25,7 @@ from otolith.classifiers.minirocket import MiniRocketClassifier
 from otolith.classifiers.rejection import Rejection
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data import features
+from otolith.data.conversion import check_number
 from otolith.data.windows import SignalSpec, Windows
 
 
@@ -66,6 +67,7 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             ValueError: windows or labels are invalid; see `check_windows` and `check_labels`.
         """
+        _check_trees(self.trees, self.seed)
         self.rejection_ = self.bouts_ = None
         windows = check_windows(X)
         self.signal_: SignalSpec | None = windows.contract if isinstance(windows, Windows) else None
@@ -182,9 +184,8 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
 
 
 def _check_trees(trees: Any, seed: Any) -> None:
-    for name, value, most in (("trees", trees, 10_000), ("seed", seed, 2**32 - 1)):
-        if type(value) is not int or not (name == "trees") <= value <= most:
-            raise ValueError(f"{name} is {value!r}; expected a whole number up to {most:,}")
+    check_number("trees", trees, least=1, most=10_000, whole=True)
+    check_number("seed", seed, least=0, most=2**32 - 1, whole=True)
 
 
 def load_classifier(path: str | Path) -> TransferClassifier | ForestClassifier:
