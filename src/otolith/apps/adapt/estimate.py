@@ -99,12 +99,13 @@ def estimate_figure(choice: Choice, classes: Sequence[str]) -> Figure:
 
 
 def leave_people_out(windows: Windows, seed: int) -> list[Split]:
+    """Return the folds of the estimate, at most `FOLDS` groups of people; none where there is one person."""
     people = [windows.subject_names[number] for number in np.unique(windows.subject)]
     return by_subject(people, folds=min(FOLDS, len(people)), validation=0.0, seed=seed) if len(people) > 1 else []
 
 
 def why_impossible(windows: Windows, splits: Sequence[Split]) -> str:
-    """Why leaving people out is impossible; empty where it is possible."""
+    """Return why leaving people out is impossible; empty where it is possible."""
     taken = "so it cannot be tested on other people. The adapted encoder is taken as it is, without an estimate"
     if not splits:
         only = windows.subject_names[windows.subject[0]]
@@ -121,6 +122,7 @@ def why_impossible(windows: Windows, splits: Sequence[Split]) -> str:
 
 
 def warnings_about(windows: Windows, splits: Sequence[Split]) -> list[str]:
+    """Return what makes the estimate worse than it looks, a sentence each."""
     found = []
     assert windows.y is not None
     for split in splits:
@@ -148,6 +150,13 @@ def _macro_f1(confusion: np.ndarray) -> np.ndarray:
 
 
 def choose(windows: Windows, splits: Sequence[Split], predicted: Mapping[str, np.ndarray]) -> Choice:
+    """Return the candidate that recognises left-out people better, with the estimates; the encoder where they tie.
+
+    Args:
+        windows: labelled.
+        splits: from `leave_people_out`.
+        predicted: the label that each candidate gave to each window while its person was left out.
+    """
     y, classes = windows.y, windows.label_names
     assert y is not None
     people = np.unique(windows.subject)

@@ -19,6 +19,7 @@ from otolith.apps.label import resampled
 from otolith.data.recording import GYROSCOPE
 from otolith.data.windows import SignalSpec, Windows
 from otolith.formats import ReadOptions, Session, Survey, Units, find_sources, survey_sources
+from otolith.formats.day import BY_LENGTH, DayOptions, corrected
 from otolith.formats.labels import LabelSpan, find_source, place_labels, read_labels
 from otolith.formats.options import DEFAULTS, facts_in_common
 from otolith.storage.files import fingerprint
@@ -62,6 +63,7 @@ def gather(
     options: ReadOptions = DEFAULTS,
     encoder: str = "",
     seed: int = 0,
+    day: DayOptions = BY_LENGTH,
 ) -> Material:
     """Read the recordings that a labels file names, and cut the spans into windows, half overlapping.
 
@@ -75,6 +77,7 @@ def gather(
         options: of the reader.
         encoder: its name, for advice in errors.
         seed: of the folds, for the warnings.
+        day: whether recordings are calibrated by gravity, and time in which the device was not worn is left out.
 
     Raises:
         FileNotFoundError: there is no folder, or no labels file.
@@ -93,7 +96,7 @@ def gather(
     gyro = bool(set(contract.channels) & set(GYROSCOPE))
     wanted = [dataclasses.replace(named[name], explicit=True) for name in sorted(named)]
     survey = survey_sources(wanted, options, gyro=gyro)
-    sessions = {source.name: survey.read(source) for source in survey.sources}
+    sessions = {source.name: [corrected(session, day) for session in survey.read(source)] for source in survey.sources}
     of_row = {recording: sessions[source.name] for recording, source in found.items()}
     placed = place_labels(rows, of_row, labels, date_order=options.date_order)
     every = {one.name: one for found_here in sessions.values() for one in found_here}
