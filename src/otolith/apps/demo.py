@@ -1,4 +1,4 @@
-"""Write what a user of `otolith adapt` would bring: recordings, a labels file, and a recording of a held-out person."""
+"""Write what a user of `otolith adapt` would bring: recordings, a labels file, and recordings of held-out people."""
 
 from __future__ import annotations
 
@@ -23,18 +23,17 @@ class DemoFiles(NamedTuple):
     Attributes:
         recordings: folder with one CSV per training person.
         labels: the labels file, which knows a few seconds of some of them.
-        held_out: CSV of a person whom neither the encoder nor the labels know.
-        truth: the true labels of that CSV, as (start, end, label) in seconds.
+        held_out: CSVs of people whom neither the encoder nor the labels know, with their true labels as (start, end,
+            label) in seconds.
     """
 
     recordings: Path
     labels: Path
-    held_out: Path
-    truth: TrueLabels
+    held_out: dict[Path, TrueLabels]
 
 
 def write_files(run: Run, *, fold: int, people: int = 5, seconds: float = 10.0) -> DemoFiles:
-    """Write the training people of a fold as a user's recordings, and one of its test people.
+    """Write the training people of a fold as a user's recordings, and its test people.
 
     Args:
         run: of the demo's recipe; its corpus is prepared.
@@ -55,8 +54,9 @@ def write_files(run: Run, *, fold: int, people: int = 5, seconds: float = 10.0) 
             ]
     labels = run.folder / "labels.csv"
     write_text(labels, "\n".join(lines) + "\n")
-    held_out = run.folder / f"person-{split.test[0]}.csv"
-    return DemoFiles(recordings, labels, held_out, _write_session(store, split.test[0], held_out))
+    paths = {person: run.folder / f"person-{person}.csv" for person in split.test}
+    held_out = {path: _write_session(store, person, path) for person, path in paths.items()}
+    return DemoFiles(recordings, labels, held_out)
 
 
 def _write_session(store: Store, person: str, path: Path) -> TrueLabels:

@@ -22,7 +22,7 @@ def demo(
     seed: Annotated[int | None, typer.Option("--seed", help="Random seed; overrides the recipe.")] = None,
     jobs: JobsOption = 0,
 ) -> None:
-    """Run the whole method on real recordings: pretrain, compare, adapt, label a held-out person's recording, report.
+    """Run the whole method on real recordings: pretrain, compare, adapt, label held-out people's recordings, report.
 
     The recordings are SPAR (10 people, 7 shoulder exercises, a smartwatch), which ships in the package seglearn. It takes a
     few minutes on two cores.
@@ -51,12 +51,13 @@ def demo(
     command_line = f"otolith adapt {encoder} --recordings {files.recordings} --labels {files.labels} --out {folder}"
     notes.print(f"    {escape(command_line)}", highlight=False, soft_wrap=True)
     model = adapt_and_show(encoder, files.recordings, files.labels, folder, seed=seed or 0, jobs=jobs)
-    _step(5, "label the recording of a person whom neither the encoder nor the labels know; report")
-    notes.print(f"    otolith label {model} {files.held_out}", highlight=False, markup=False, soft_wrap=True)
+    _step(5, "label the recordings of people whom neither the encoder nor the labels know; report")
     classifier = load_classifier(model)
-    labelled = next(label.label_recordings(classifier, [files.held_out], folder, truth=files.truth))
-    show_labelled(label.document(labelled))
-    report_run(job, picture=label.picture(labelled, truth=files.truth))
+    for file, truth in files.held_out.items():
+        notes.print(f"    otolith label {model} {file}", highlight=False, markup=False, soft_wrap=True)
+        labelled = next(label.label_recordings(classifier, [file], folder, truth=truth))
+        show_labelled(label.document(labelled))
+    report_run(job, picture=label.picture(labelled, truth=truth))
     out.print(
         "\n[bold]What to try next[/]\n"
         f"  a recording of your own (CSV with time, x, y, z):  otolith label {model} YOUR.csv\n"
