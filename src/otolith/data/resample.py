@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -88,18 +89,25 @@ def regular_pieces(time_s: np.ndarray, signal: np.ndarray, rate_hz: float, max_g
     """
     stamped = np.isfinite(time_s)
     start_s = float(time_s[stamped].min()) if stamped.any() else 0.0  # of all rows, including those without a value
-    keep = np.isfinite(signal).all(axis=1) & stamped
-    time_s, first = np.unique(time_s[keep], return_index=True)
-    signal = signal[keep][first]
+    keep = stamped
+    for column in signal.T:
+        keep = keep & np.isfinite(column)
+    if not keep.all():
+        time_s, signal = time_s[keep], signal[keep]
+    if (np.diff(time_s) <= 0).any():
+        time_s, first = np.unique(time_s, return_index=True)
+        signal = signal[first]
     if len(time_s) == 0:
         return []
     pieces = []
-    cuts = np.flatnonzero(np.diff(time_s) > max(max_gap_s, 1.5 / rate_hz)) + 1
-    for rows in np.split(np.arange(len(time_s)), cuts):
-        stamps = time_s[rows]
+    cuts = (np.flatnonzero(np.diff(time_s) > max(max_gap_s, 1.5 / rate_hz)) + 1).tolist()
+    for first, end in pairwise([0, *cuts, len(time_s)]):
+        stamps = time_s[first:end]
         clock = stamps[0] + np.arange(int((stamps[-1] - stamps[0]) * rate_hz + 0.5) + 1) / rate_hz
-        values = np.stack([np.interp(clock, stamps, column) for column in signal[rows].T], axis=1)
-        pieces.append(Piece(float(stamps[0]) - start_s, values.astype(np.float32)))
+        values = np.empty((len(clock), signal.shape[1]), np.float32)
+        for number in range(signal.shape[1]):  # one channel in double precision at a time
+            values[:, number] = np.interp(clock, stamps, signal[first:end, number])
+        pieces.append(Piece(float(stamps[0]) - start_s, values))
     return pieces
 
 

@@ -15,6 +15,7 @@ _BURST_HZ = 400.0  # steps this short, between long pauses, are those of a trans
 _SHORT = 0.5  # of a time step: rows that come closer than this belong to one burst
 _CONTRADICTION = 0.10
 _LONG_S = 30 * 86_400.0  # a clock that jumps ahead further was set, or another recording follows
+_SLICES, _SLICE = 8, 250_000  # rows of a long recording from which its rate is measured
 _LEAST_HZ, _MOST_HZ = 0.5, 20_000.0
 
 
@@ -54,6 +55,9 @@ def pace(clock: np.ndarray) -> Pace | None:
         clock: (rows,) seconds; rows that hold NaN are left out.
     """
     values = clock[np.isfinite(clock)]
+    if len(values) > _SLICES * _SLICE:  # a sample of a long recording; the steps between slices count as pauses
+        starts = np.linspace(0, len(values) - _SLICE, _SLICES).astype(int)
+        values = np.concatenate([values[start : start + _SLICE] for start in starts])
     steps = np.diff(values)
     rising = steps[steps > 0]
     if len(rising) == 0:
@@ -155,7 +159,7 @@ def stretches(seconds: np.ndarray, rate_hz: float | None, file: str, name: str) 
         )
     ahead = np.setdiff1d(np.flatnonzero(np.diff(clock) > _LONG_S) + 1, starts)
     parts = np.split(np.arange(len(clock)), np.union1d(starts, ahead))
-    paces = [pace(np.sort(clock[part])) for part in parts]
+    paces = [first] if len(parts) == 1 and not late else [pace(np.sort(clock[part])) for part in parts]
     typical = _typical(parts, paces, first)
     if len(starts):
         facts.append(_restarts(clock, stamped, starts))

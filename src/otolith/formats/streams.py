@@ -11,7 +11,7 @@ import numpy as np
 
 from otolith.formats.clock import Time, read_clock
 from otolith.formats.columns import Clock, Columns, find_columns
-from otolith.formats.groups import filled, people_of, sensors_of, turned_round
+from otolith.formats.groups import filled, people_of, sensors_of, taken, turned_round
 from otolith.formats.layout import Layout, find_layout
 from otolith.formats.mixed import check_unmixed
 from otolith.formats.names import Kind
@@ -264,7 +264,7 @@ def _cut(
         return [
             _Stream(stretch, values, start.timestamp() if start and start.tzinfo else 0.0, start is not None, start)
         ]
-    seconds = time.seconds[chosen]
+    seconds = taken(time.seconds, chosen)
     seconds, values, dropped = without_repeats(seconds, values)
     if dropped:
         facts.append(
@@ -288,7 +288,7 @@ def _cut(
         begin = None
         if time.start is not None:
             begin = time.start + datetime.timedelta(seconds=float(one.seconds[0]))
-        streams.append(_Stream(one, values[one.rows], time.origin_s, time.dated, begin))
+        streams.append(_Stream(one, taken(values, one.rows), time.origin_s, time.dated, begin))
     return streams
 
 
