@@ -20,7 +20,7 @@ def write_video(
     payloads: Sequence[tuple[int, int, bytes]] = (),
     group: int = 5,
 ) -> Path:
-    """An MP4 file; payloads are (beginning in ms, duration in ms, bytes) of a stream beside the pictures."""
+    """An MP4 file; payloads are (beginning in ms, duration in ms, bytes) of a stream next to the pictures."""
     import av
 
     path.parent.mkdir(parents=True, exist_ok=True)

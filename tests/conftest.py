@@ -43,7 +43,7 @@ def windows(store: Store) -> Windows:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real, official files, where it stands beside the checkout; tests that need it skip elsewhere."""
+    """The folder of real, official files, where it stands next to the checkout; tests that need it skip elsewhere."""
     if not SHARED.is_dir():
-        pytest.skip("no folder with real recordings beside the checkout (shared/data)")
+        pytest.skip("no folder with real recordings next to the checkout (shared/data)")
     return SHARED

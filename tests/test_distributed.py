@@ -139,9 +139,9 @@ def _as_one_of_two(folder: str, results: str) -> None:
     result["nt_xent"] = gradients(*(part[mine] for part in rows()))
     result["primus_steps"] = primus(rank, 2)
     result["published"] = published(rank, 2, Path(results) / "primus.safetensors")
-    x, beside = torch.ones(2, 3, requires_grad=True), torch.ones(4, 3, requires_grad=True)
-    (beside * 1.0 + gather_rows(x * (rank + 1))).square().sum().backward()
-    result["gathered"] = {"x": x.grad, "beside": beside.grad}
+    x, local = torch.ones(2, 3, requires_grad=True), torch.ones(4, 3, requires_grad=True)
+    (local * 1.0 + gather_rows(x * (rank + 1))).square().sum().backward()
+    result["gathered"] = {"x": x.grad, "local": local.grad}
     torch.save(result, Path(results) / f"{rank}.pt")
     torch.distributed.destroy_process_group()
 
@@ -216,7 +216,7 @@ def test_weights_that_were_imported_train_in_two_processes_as_in_one(both: tuple
 def test_gathering_changes_no_gradient_but_that_of_its_rows(both: tuple[dict, dict]) -> None:
     for rank, result in enumerate(both):
         joint = torch.tensor([2.0, 2.0, 3.0, 3.0])[:, None].expand(4, 3)  # ranks 0 and 1: 1 + 1 and 2 + 1
-        torch.testing.assert_close(result["gathered"]["beside"], 2 * joint)
+        torch.testing.assert_close(result["gathered"]["local"], 2 * joint)
         mine = joint[2 * rank : 2 * rank + 2]
         torch.testing.assert_close(result["gathered"]["x"], 2 * (rank + 1) * 2 * mine)  # both ranks' losses count
 

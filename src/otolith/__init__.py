@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from otolith import objectives as objectives
     from otolith import paired as paired
     from otolith.apps.adapt.adapt import adapt_recordings as adapt_recordings
-    from otolith.apps.label import label_file as label_file
-    from otolith.apps.label import zeroshot_file as zeroshot_file
+    from otolith.apps.label import label_recordings as label_recordings
     from otolith.checkpoints.checkpoint import Checkpoint as Checkpoint
     from otolith.checkpoints.checkpoint import load as load_checkpoint
     from otolith.checkpoints.checkpoint import save as save_checkpoint
@@ -128,7 +127,7 @@ __all__ = [
     "fold_seeds",
     "gains",
     "join",
-    "label_file",
+    "label_recordings",
     "load_checkpoint",
     "load_classifier",
     "load_dataset",
@@ -144,12 +143,11 @@ __all__ = [
     "save_checkpoint",
     "study",
     "summary",
-    "zeroshot_file",
 ]
 
 _NAMES = {
     "apps.adapt.adapt": ["adapt_recordings"],
-    "apps.label": ["label_file", "zeroshot_file"],
+    "apps.label": ["label_recordings"],
     "checkpoints.checkpoint": ["Checkpoint"],
     "classifiers.baselines": ["ForestClassifier", "SVMClassifier", "load_classifier"],
     "classifiers.features": ["embed"],

@@ -22,8 +22,8 @@ from otolith.data.cutting import cut
 from otolith.data.store import Store
 from otolith.data.windows import SignalSpec, Windows
 from otolith.encoders import Strided
-from otolith.formats import table
-from otolith.formats.table import Columns
+from otolith.formats import ReadOptions, Session, read_sessions
+from otolith.formats.labels import read_labels
 
 ACC = ("acc_x", "acc_y", "acc_z")
 SIGNAL = SignalSpec(50.0, ACC, 2.0)
@@ -68,8 +68,13 @@ def save(tmp_path: Path, rows: list[str], header: str = HEADER) -> Path:
     return path
 
 
-def gathered(folder: Path, tmp_path: Path, rows: list[str], header: str = HEADER, **columns: Any) -> Material:
-    return spans.gather(folder, save(tmp_path, rows, header), SIGNAL, columns=Columns(**columns))
+def gathered(folder: Path, tmp_path: Path, rows: list[str], header: str = HEADER, **options: Any) -> Material:
+    return spans.gather(folder, save(tmp_path, rows, header), SIGNAL, options=ReadOptions(**options))
+
+
+def session(path: Path) -> Session:
+    (read,) = read_sessions([path])
+    return read
 
 
 def last(encoder: Path, windows: Windows, out: Path, transfer: dict[str, Any] = FEW) -> Choice:
@@ -91,9 +96,9 @@ def test_windows_are_the_recordings_own_values_and_stay_inside_their_spans(folde
         starts[int(subject), int(y)].append(round(float(start), 6))
     assert starts[0, 0] == list(range(2, 10)) and starts[0, 1] == list(range(22, 30))  # 9.5 s: the last ends at 11 s
     assert starts[1, 2] == list(range(47, 56))
-    read = table.read_csv(folder / "walk2.csv")
+    read = session(folder / "walk2.csv")
     (row,) = np.flatnonzero((windows.subject == 1) & (windows.y == 2) & np.isclose(windows.start_s, 50))
-    piece = read.pieces[1]
+    piece = read.recordings[1]
     first = round((50 - piece.start_s) * 50)
     np.testing.assert_array_equal(windows[row : row + 1].array().numpy()[0], piece.signal[first : first + 100].T)
     assert material.counts.to_dict("list") == {
@@ -113,9 +118,9 @@ def test_unlabelled_windows_cover_the_recordings_from_end_to_end(
     for number in range(2):
         starts = around.start_s[around.recording == number]
         np.testing.assert_allclose(starts, [*range(39), *range(45, 64)])  # 40 to 45 s are missing
-    read = table.read_csv(folder / "walk2.csv")
+    read = session(folder / "walk2.csv")
     row = np.flatnonzero((around.recording == 1) & np.isclose(around.start_s, 30))
-    np.testing.assert_array_equal(around[row].array().numpy()[0], read.pieces[0].signal[1500:1600].T)
+    np.testing.assert_array_equal(around[row].array().numpy()[0], read.recordings[0].signal[1500:1600].T)
     monkeypatch.setattr(spans, "MOST_UNLABELLED", 40)
     monkeypatch.setattr(spans, "_BLOCK", 5)
     fewer = gathered(folder, tmp_path, lines("12", 4.0)).unlabelled
@@ -184,9 +189,7 @@ def test_without_a_column_person_each_recording_is_a_person_and_the_notes_say_so
     assert material.windows.subject_names == ("walk1", "walk2")
     assert any("each recording counts as a person" in note for note in material.notes)
     assert any(note == f"3 more files in '{folder}' without labels: not read" for note in material.notes)
-    assert any(
-        note.startswith("walk1.csv: acceleration in g") and note.endswith("1 more alike") for note in material.notes
-    )
+    assert any(note.startswith("walk1: acceleration in g") and note.endswith("1 more alike") for note in material.notes)
     named = gathered(folder, tmp_path, lines("12"))
     assert not any("each recording counts" in note for note in named.notes)
 
@@ -196,8 +199,8 @@ def test_labels_files_of_other_programs(sep: str, folder: Path, tmp_path: Path) 
     path = tmp_path / "labels.csv"
     rows = [HEADER + ",note", *(f"{line}, seen " for line in lines("12")), "", ",,,,,"]
     path.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(rows).replace(",", sep).encode())
-    assert len(spans.read_labels(path)) == 6
-    assert spans.gather(folder, path, SIGNAL, columns=Columns()).windows.label_names == ("slow", "medium", "fast")
+    assert len(read_labels(path)) == 6
+    assert spans.gather(folder, path, SIGNAL).windows.label_names == ("slow", "medium", "fast")
 
 
 def test_spans_that_say_the_same_count_once(folder: Path, tmp_path: Path) -> None:
@@ -252,6 +255,48 @@ def test_each_window_is_judged_once_by_models_that_never_saw_its_person(
         assert sorted(itertools.chain(*judged[candidate::2])) == expected
     assert fitted[-1] == set(range(5)), "the model for use is fitted on everybody"
     assert [one.choice is None for one in every] == [True] * 10 + [False]
+
+
+def test_a_person_is_left_out_with_recordings_where_no_window_fits_into_the_persons_spans(
+    folder: Path, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "recordings"
+    other.mkdir()
+    for person in "12":
+        (other / f"walk{person}.csv").write_bytes((folder / f"walk{person}.csv").read_bytes())
+    (other / "short.csv").write_bytes((folder / "walk3.csv").read_bytes())
+    (other / "both.csv").write_bytes((folder / "walk4.csv").read_bytes())
+    short = ["short,3,4.5,slow,1", "both,3,4.5,slow,1", "both,24,30,medium,2"]  # 1.5 s: no window of 2 s
+    material = gathered(other, tmp_path, [*lines("12"), *short])
+    assert [sorted(people) for people in material.people] == [["1", "2"], ["1"], ["1"], ["2"]]
+    seen: list[tuple[set[int], set[int]]] = []
+
+    def fit(self: Any, train: Windows, whole: Any = TransferClassifier.fit, **others: Any) -> Any:
+        around = others["unlabelled"]
+        seen.append((set(train.subject.tolist()), set(around.recording.tolist())))
+        return whole(self, train, **others)
+
+    monkeypatch.setattr(TransferClassifier, "fit", fit)
+    loaded = checkpoint.load(encoder)
+    others: dict[str, Any] = {"unlabelled": material.unlabelled, "people": material.people, "transfer": FEW}
+    list(adapt.adapt(loaded, material.windows, tmp_path / "out", **others))
+    by_person = {next(iter(people)): recordings for people, recordings in seen[:2]}
+    assert by_person == {0: {1, 2}, 1: {3}}
+
+
+def test_label_assumes_the_units_that_the_models_recordings_had(folder: Path, encoder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "recordings"
+    other.mkdir()
+    for person in "12":
+        table = pd.read_csv(folder / f"walk{person}.csv")
+        table[list("xyz")] *= 9.80665
+        table.to_csv(other / f"walk{person}.csv", index=False)
+    _, fits = adapt.adapt_recordings(encoder, other, save(tmp_path, lines("12")), tmp_path / "out")
+    list(fits)
+    model = load_classifier(tmp_path / "out" / "model.safetensors")
+    assert model.about_["recorded_in"]["acc"] == "m/s2"
+    (found,) = label.survey_for(model, [other / "walk1.csv"]).sessions()
+    assert any("m/s2" in fact.text and "model" in fact.text for fact in found.facts), found.facts
 
 
 def predictions(windows: Windows, wrong: dict[str, float]) -> dict[str, np.ndarray]:
@@ -343,9 +388,7 @@ def test_a_class_of_one_person_alone_is_warned_of(folder: Path, tmp_path: Path) 
 
 
 def test_files_say_what_was_found_and_the_model_labels(folder: Path, encoder: Path, tmp_path: Path) -> None:
-    material, fits = adapt.adapt_recordings(
-        encoder, folder, save(tmp_path, lines()), tmp_path / "out", columns=Columns(), seed=3
-    )
+    material, fits = adapt.adapt_recordings(encoder, folder, save(tmp_path, lines()), tmp_path / "out", seed=3)
     *_, fitted = fits
     choice = fitted.choice
     assert choice is not None
@@ -366,9 +409,7 @@ def test_files_say_what_was_found_and_the_model_labels(folder: Path, encoder: Pa
     assert model.about_["adapted_from"] == checkpoint.load(encoder).sha256 and set(model.about_["estimate"]) == set(
         CANDIDATES
     )
-    labelled = label.label_file(
-        tmp_path / "out" / "model.safetensors", folder / "walk4.csv", tmp_path, columns=Columns()
-    )
+    labelled = next(label.label_recordings(model, [folder / "walk4.csv"], tmp_path))
     assert labelled.summary.set_index("label")["seconds"].reindex(["slow", "fast"]).min() > 5
 
 
@@ -399,7 +440,7 @@ def test_a_recipes_transfer_takes_the_place_of_the_default(
     )
     labels = save(tmp_path, lines("12"))
     for given in (None, recipe, arms):
-        adapt.adapt_recordings(encoder, folder, labels, tmp_path, columns=Columns(), recipe=given)
+        adapt.adapt_recordings(encoder, folder, labels, tmp_path, recipe=given)
     assert seen[0] == {}
     assert seen[1] == {"mode": "finetune", "head": {"name": "mlp"}, "training": {"lr": 0.01, "steps": 5}}
     assert seen[2] == {"mode": "frozen", "head": {"name": "logistic", "C": 1.0, "whiten": 0.2}}
@@ -429,14 +470,14 @@ def test_the_model_for_use_is_the_default_classifier_on_all_windows(
         (["qqqq,2,9,slow,1", *lines("2")], r"no recording 'qqqq' in '.*'; there are: walk1.csv, walk2.csv"),
         (["walk1,2,90,slow,1", *lines("2")], r"line 2: 2 to 90 lies outside 'walk1', which lasts 65 s"),
         (["walk1,-2,9,slow,1", *lines("2")], "line 2: -2 to 9 lies outside 'walk1'"),
-        (["walk1,9,2,slow,1", *lines("2")], "line 2: 9 to 2 does not run forwards"),
-        (["walk1,nan,2,slow,1", *lines("2")], "line 2: nan to 2 does not run forwards"),
+        (["walk1,9,2,slow,1", *lines("2")], "line 2: 9 to 2: start must be before end"),
+        (["walk1,nan,2,slow,1", *lines("2")], "line 2: nan to 2: start must be before end"),
         (["walk1,08:00,9,slow,1", *lines("2")], "line 2: '08:00' is no number, and 'walk1' has no dates; give seconds"),
         (["walk1,2,9,slow,", *lines("2")], "line 2: person is empty"),
         (["walk1,2,,slow,1", *lines("2")], "line 2: end is empty"),
         (
             [*lines("2"), "walk2,5,12,fast,2"],
-            r"line 2 \(2, slow\) and line 5 \(2, fast\) overlap in 'walk2.csv' from 5 to 10 s",
+            r"line 2 \(2, slow\) and line 5 \(2, fast\) overlap in 'walk2' from 5 to 10 s",
         ),
         ([*lines("2"), "walk2,5,12,slow,3"], r"line 2 \(2, slow\) and line 5 \(3, slow\) overlap"),
         (
@@ -466,15 +507,15 @@ def test_a_labels_file_that_is_no_table(content: bytes, folder: Path, tmp_path: 
     path = tmp_path / "labels.csv"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"'labels.csv'"):
-        spans.gather(folder, path, SIGNAL, columns=Columns())
+        spans.gather(folder, path, SIGNAL)
 
 
 def test_missing_files_and_ambiguous_ones(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no labels file at"):
-        spans.gather(folder, tmp_path / "absent.csv", SIGNAL, columns=Columns())
+        spans.gather(folder, tmp_path / "absent.csv", SIGNAL)
     labels = save(tmp_path, lines("12"))
     with pytest.raises(FileNotFoundError, match="no folder of recordings at"):
-        spans.gather(tmp_path / "absent", labels, SIGNAL, columns=Columns())
+        spans.gather(tmp_path / "absent", labels, SIGNAL)
     twice = tmp_path / "twice" / "phone"
     twice.mkdir(parents=True)
     for name in ("walk1.csv", "walk1.csv.gz"):
@@ -488,9 +529,7 @@ def test_missing_files_and_ambiguous_ones(folder: Path, tmp_path: Path) -> None:
 def test_recordings_that_do_not_suit_the_checkpoint(folder: Path, tmp_path: Path) -> None:
     labels = save(tmp_path, lines("12"))
     six = SignalSpec(50.0, (*ACC, "gyro_x", "gyro_y", "gyro_z"), 2.0)
-    with pytest.raises(
-        ValueError, match=r"'walk1.csv': the model needs .*; the recording has no gyro_x, gyro_y, gyro_z"
-    ):
-        spans.gather(folder, labels, six, columns=Columns())
-    with pytest.raises(ValueError, match=r"'walk1.csv': the recording has 50 Hz and the model was trained at 400 Hz"):
-        spans.gather(folder, labels, SignalSpec(400.0, ACC, 2.0), columns=Columns())
+    with pytest.raises(ValueError, match=r"'walk1': the model needs .*; the recording has no gyro_x, gyro_y, gyro_z"):
+        spans.gather(folder, labels, six)
+    with pytest.raises(ValueError, match=r"'walk1': the recording has 50 Hz and the model was trained at 400 Hz"):
+        spans.gather(folder, labels, SignalSpec(400.0, ACC, 2.0))

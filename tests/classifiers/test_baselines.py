@@ -16,14 +16,14 @@ from safetensors.torch import save_file
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from otolith.apps.label import label_file
+from otolith.apps.label import label_recordings
 from otolith.checkpoints import checkpoint
 from otolith.classifiers.baselines import CLASSICAL, ForestClassifier, SVMClassifier, load_classifier, simple_features
 from otolith.classifiers.minirocket import MiniRocketClassifier
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.windows import Windows
 from otolith.encoders import Strided
-from otolith.formats.table import Columns
+from otolith.formats import ReadOptions
 
 
 def slowly(x: np.ndarray) -> list[float]:
@@ -232,7 +232,8 @@ def test_a_forest_labels_a_recording(path: Path, windows: Windows, tmp_path: Pat
     names = ["x", "y", "z", "gx", "gy", "gz"]
     table = pd.DataFrame(np.tile(signal, (5, 1)), columns=names).assign(time=np.arange(500) / 50)
     table.to_csv(tmp_path / "mine.csv", index=False)
-    labelled = label_file(path, tmp_path / "mine.csv", tmp_path, columns=Columns(gyro_unit="rad/s", acc_unit="g"))
+    known = ReadOptions(gyro_unit="rad/s", acc_unit="g")
+    (labelled,) = label_recordings(load_classifier(path), [tmp_path / "mine.csv"], tmp_path, options=known)
     assert labelled.timeline["end_s"].iloc[-1] == 10 and set(labelled.timeline["label"]) <= set(windows.label_names)
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from otolith import paired
-from otolith.apps.label import zeroshot_file
+from otolith.apps.label import label_recordings
 from otolith.checkpoints import checkpoint
 from otolith.classifiers import prompts
 from otolith.classifiers.features import embed
@@ -26,7 +26,7 @@ from otolith.data.windows import Windows
 from otolith.encoders import Strided
 from otolith.evaluation import protocol
 from otolith.evaluation.plan import fold_seeds, planned_rows
-from otolith.formats import table
+from otolith.formats import ReadOptions
 
 DIM = 24
 LABELS = ("slow", "medium", "fast")
@@ -342,8 +342,9 @@ def test_a_recording_of_ones_own_is_labelled_in_words(save: Callable[..., Path],
     path = tmp_path / "mine.csv"
     rows = np.column_stack([np.arange(len(signal)) / 50, signal])
     np.savetxt(path, rows, delimiter=",", header=header, comments="")
-    known = table.Columns(acc_unit="g", gyro_unit="rad/s")
-    labelled = zeroshot_file(save(), path, tmp_path, ["fast", "medium", "slow"], columns=known)
+    known = ReadOptions(acc_unit="g", gyro_unit="rad/s")
+    model = TransferClassifier.from_words(save(), ["fast", "medium", "slow"])
+    (labelled,) = label_recordings(model, [path], tmp_path, options=known)
     assert set(labelled.timeline["label"]) <= set(LABELS) and labelled.labels == ("fast", "medium", "slow")
     at = 0.0
     for entry in entries:
@@ -355,4 +356,4 @@ def test_a_recording_of_ones_own_is_labelled_in_words(save: Callable[..., Path],
     assert {p.name for p in tmp_path.iterdir()} == {"mine.csv", "mine.timeline.csv", "mine.summary.csv", "mine.png"}
     np.savetxt(path, rows[:, :4], delimiter=",", header=header[:22], comments="")
     with pytest.raises(ValueError, match=r"has no gyro_x.*every encoder, cpc, .*can be pretrained on 3 channels"):
-        zeroshot_file(save(), path, tmp_path, LABELS, columns=known)
+        list(label_recordings(model, [path], tmp_path, options=known))

@@ -67,8 +67,9 @@ def test_a_classifier_labels_a_recording(here: Path, otolith: Callable[..., Ran]
     ran = otolith("label", "runs/small/model.safetensors", "mine.csv", "--json", "--out", "labels", "--quiet")
     found = json.loads(ran.out)
     assert ran.status == 0 and ran.err == ""
+    (found,) = found["recordings"]
     assert [line["label"] for line in found["timeline"]] == timeline["label"].tolist()
-    assert found["summary"][0]["label"] and found["notes"] and Path(found["files"]["timeline"]).is_file()
+    assert found["summary"][0]["label"] and found["facts"] and Path(found["files"]["timeline"]).is_file()
     ran = otolith("label", "runs/small/model.safetensors", "mine.csv", "--acc-unit", "furlong")
     assert ran.status == 1 and "--acc-unit" in ran.err and "mg" in ran.err
     ran = otolith("label", next(Path("runs/small/encoders").glob("*everyone*")), "mine.csv")

@@ -162,7 +162,7 @@ def test_what_came_is_kept_when_the_line_breaks_for_good_and_a_later_call_goes_o
     site.answers = [{"status": 200, "cut": 5_000}]
     with pytest.raises(ConnectionError, match=r"answered 503 .*; 5,000 bytes are kept, and the same command continues"):
         one(site, tmp_path)
-    assert ranges(site) == [None] + ["bytes=5000-"] * 3  # three waits, counted anew after the first bytes came
+    assert ranges(site) == [None] + ["bytes=5000-"] * 3  # three waits, counted again after the first bytes came
     assert names(tmp_path) == {"x.bin.partial", "x.bin.partial.json"}
     site.always["status"] = 200
     one(site, tmp_path)

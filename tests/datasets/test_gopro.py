@@ -277,8 +277,8 @@ def test_the_tutorial_s_recipe_loads(tmp_path: Path) -> None:
 
 
 def test_a_clip_is_labelled_as_a_table_is(tmp_path: Path) -> None:
-    from otolith.formats.table import read_csv
+    from otolith.formats import read_sessions
 
-    read = read_csv(clip(tmp_path / "walk.MP4"))
+    (read,) = read_sessions([clip(tmp_path / "walk.MP4")])
     assert read.rate_hz == pytest.approx(40) and len(read.channels) == 6
-    assert len(read.pieces) == 1 and read.notes[0].startswith("a GoPro's clip")
+    assert len(read.recordings) == 1 and "GoPro" in read.facts[0].text

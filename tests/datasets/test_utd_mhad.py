@@ -181,7 +181,7 @@ def joints(action: int, person: int, pictures: int = 6) -> np.ndarray:
 
 
 @pytest.fixture
-def beside(official: Path) -> Path:
+def multimodal(official: Path) -> Path:
     (official / "Depth").mkdir()
     for name, (a, s) in {"a1_s1_t1": (1, 1), "a1_s10_t1": (1, 10), "a22_s2_t1": (22, 2)}.items():
         (official / "Depth" / f"{name}_depth.mat").write_bytes(mat(d_depth=depth(a, s)))
@@ -195,9 +195,9 @@ def by_name(source: Path, placement: str = "both") -> dict[str, MultimodalData]:
 
 
 @pytest.mark.parametrize("placement", ["both", "wrist", "thigh"])
-def test_every_recording_is_said_in_words_from_start_to_end(beside: Path, placement: str) -> None:
-    read = list(DATASET.read(beside, placement=placement))
-    found = list(multimodal_data(beside, placement, "all"))
+def test_every_recording_is_said_in_words_from_start_to_end(multimodal: Path, placement: str) -> None:
+    read = list(DATASET.read(multimodal, placement=placement))
+    found = list(multimodal_data(multimodal, placement, "all"))
     assert [companion.recording for companion in found] == [recording.name for recording in read]  # in their order
     for recording, companion in zip(read, found, strict=True):
         ((start, stop, text),) = companion.narrations
@@ -206,20 +206,20 @@ def test_every_recording_is_said_in_words_from_start_to_end(beside: Path, placem
     assert len(set(SENTENCES)) == len(ACTIONS) == 27
 
 
-def test_depth_and_skeleton_lie_beside_some(beside: Path) -> None:
-    found = by_name(beside)
+def test_depth_and_skeleton_lie_beside_some(multimodal: Path) -> None:
+    found = by_name(multimodal)
     assert {name for name, c in found.items() if c.video_stream} == {"a1_s1_t1", "a1_s10_t1", "a22_s2_t1"}
     assert {name for name, c in found.items() if c.sensor_streams} == {"a1_s1_t1", "a1_s1_t2"}
     keys = [c.video_stream.key for c in found.values() if c.video_stream]
     assert len(set(keys)) == 3
-    assert not any(c.video_stream or c.sensor_streams for c in multimodal_data(beside / "Inertial", "both", "all"))
+    assert not any(c.video_stream or c.sensor_streams for c in multimodal_data(multimodal / "Inertial", "both", "all"))
 
 
-def test_zip_files_side_by_side_give_the_same(beside: Path, tmp_path: Path) -> None:
+def test_zip_files_side_by_side_give_the_same(multimodal: Path, tmp_path: Path) -> None:
     zips = tmp_path / "zips"
     for kind in ("Inertial", "Depth", "Skeleton"):
-        shutil.make_archive(str(zips / kind), "zip", beside, kind)
-    one, other = by_name(beside), by_name(zips)
+        shutil.make_archive(str(zips / kind), "zip", multimodal, kind)
+    one, other = by_name(multimodal), by_name(zips)
     assert one.keys() == other.keys()
     for name, companion in one.items():
         again = other[name]
@@ -234,8 +234,8 @@ def test_zip_files_side_by_side_give_the_same(beside: Path, tmp_path: Path) -> N
     assert len({c.video_stream.key for c in other.values() if c.video_stream}) == 3
 
 
-def test_pictures_lie_at_their_share_of_the_recording(beside: Path) -> None:
-    video_stream = by_name(beside)["a1_s1_t1"].video_stream
+def test_pictures_lie_at_their_share_of_the_recording(multimodal: Path) -> None:
+    video_stream = by_name(multimodal)["a1_s1_t1"].video_stream
     assert video_stream is not None
     assert (video_stream.start_s, video_stream.stop_s) == (0.0, 21 / 50)
     expected = rendered(depth(1, 1).transpose(2, 0, 1).astype(np.float32))
@@ -262,8 +262,8 @@ def test_depth_is_rendered_as_the_person_alone_near_parts_bright() -> None:
     assert rendered(edge).shape == (1, 265, 265, 3) and (rendered(edge) > 0).sum() == 3 * 240 * 30
 
 
-def test_the_skeleton_is_how_joints_have_moved_seen_from_the_hips(beside: Path) -> None:
-    found = by_name(beside)
+def test_the_skeleton_is_how_joints_have_moved_seen_from_the_hips(multimodal: Path) -> None:
+    found = by_name(multimodal)
     track = found["a1_s1_t1"].sensor_streams["skeleton"]
     assert track.values.shape == (6, 60) and track.values.dtype == np.float32
     np.testing.assert_allclose(track.time_s, (np.arange(6) + 0.5) / 6 * 21 / 50)
@@ -291,9 +291,9 @@ DEPTH = mat(d_depth=depth(1, 1))
         (b"", "cannot be read as a MATLAB 5 file"),
     ],
 )
-def test_damaged_depth_is_refused_by_name(beside: Path, content: bytes, message: str) -> None:
-    (beside / "Depth" / "a1_s1_t1_depth.mat").write_bytes(content)
-    video_stream = by_name(beside)["a1_s1_t1"].video_stream
+def test_damaged_depth_is_refused_by_name(multimodal: Path, content: bytes, message: str) -> None:
+    (multimodal / "Depth" / "a1_s1_t1_depth.mat").write_bytes(content)
+    video_stream = by_name(multimodal)["a1_s1_t1"].video_stream
     assert video_stream is not None
     with pytest.raises(ValueError, match=message) as caught:
         list(video_stream.frames([0.0]))
@@ -310,10 +310,10 @@ def test_damaged_depth_is_refused_by_name(beside: Path, content: bytes, message:
         (b"MATLAB", "cannot be read as a MATLAB 5 file"),
     ],
 )
-def test_a_damaged_skeleton_is_refused_by_name(beside: Path, content: bytes, message: str) -> None:
-    (beside / "Skeleton" / "a1_s1_t1_skeleton.mat").write_bytes(content)
+def test_a_damaged_skeleton_is_refused_by_name(multimodal: Path, content: bytes, message: str) -> None:
+    (multimodal / "Skeleton" / "a1_s1_t1_skeleton.mat").write_bytes(content)
     with pytest.raises(ValueError, match=message) as caught:
-        by_name(beside)
+        by_name(multimodal)
     assert "a1_s1_t1_skeleton.mat" in str(caught.value)
 
 

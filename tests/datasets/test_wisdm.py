@@ -37,7 +37,7 @@ def text(person: int, time_ns: list[np.ndarray] | None = None) -> str:
 
 @pytest.fixture
 def official(tmp_path: Path) -> Path:
-    """Watch and phone, accelerometer and gyroscope, and what lies beside them."""
+    """Watch and phone, accelerometer and gyroscope, and other files of the corpus."""
     root = tmp_path / "data"
     for person in PEOPLE:
         for device, other in (("watch", 0), ("phone", 50)):
@@ -89,7 +89,7 @@ def watch(official: Path) -> Path:
 def test_a_hole_parts_an_activity_and_a_clock_set_back_does_too(official: Path) -> None:
     times = stamps()
     times[1][20:] += 10**9  # a second missing
-    times[2][30:] -= 10**9  # started anew on an earlier clock: it must not interleave with what was before
+    times[2][30:] -= 10**9  # restarted on an earlier clock: it must not interleave with what was before
     times[4][5:] += 400_000_000  # short enough to bridge: 8 time steps
     watch(official).write_text(text(1600, times))
     recordings = {recording.name: recording for recording in DATASET.listed(official)[0].read()}

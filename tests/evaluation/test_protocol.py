@@ -197,7 +197,11 @@ def test_an_arm_is_a_mode_with_arguments_of_its_own(some: Windows, folder: Path)
     expected = {
         "slow": {"mode": "finetune", "head": HEAD, "training": {**steps, **slow}},
         "finetune": {"mode": "finetune", "head": {**HEAD, "dropout": 0.5}, "training": {**steps, "lr": 1e-2}},
-        "other": {"mode": "frozen", "head": {"name": "logistic"}, "training": steps},  # another head starts anew
+        "other": {
+            "mode": "frozen",
+            "head": {"name": "logistic"},
+            "training": steps,
+        },  # another head starts from scratch
         "bare": {"mode": "forest"},
     }
     for name, given in expected.items():

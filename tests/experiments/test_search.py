@@ -154,7 +154,7 @@ def test_a_value_is_tried_beside_others_of_the_space(data: Path, tmp_path: Path)
     train = job.unlabelled["motionsense"]
     assert (
         search_space.space(job.recipe, train, "transfer") == job.recipe.search
-    )  # 64 steps ahead do not fit, but nobody searches them
+    )  # 64 steps ahead do not fit, but the search does not try them
     fits = run(data, tmp_path, *changes[1:], "search={objective.future_steps=[16, 64]}", "objective={name='cpc'}")
     with pytest.raises(ValueError, match="future_steps = 64 does not fit cpc and cpc"):
         search_space.space(fits.recipe, train)
@@ -296,7 +296,9 @@ def test_chance_is_that_of_the_batches_there_are() -> None:
     )
     assert search_space.chance_loss("simclr", 10, 4096) == pytest.approx(math.log(19))
     assert search_space.chance_loss("cpc", 40, 32) == pytest.approx((32 * math.log(32) + 8 * math.log(8)) / 40)
-    assert search_space.chance_loss("cpc", 33, 32) == pytest.approx(math.log(32))  # nobody validates on one window
+    assert search_space.chance_loss("cpc", 33, 32) == pytest.approx(
+        math.log(32)
+    )  # validation on one window is impossible
     assert (
         search_space.chance_loss("reconstruction", 64, 32)
         == search_space.chance_loss("transform_discrimination", 64, 32)

@@ -29,10 +29,10 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Windows:
 def vectors(store: Store, dim: int = 4, seed: int = 0, name: str = "text") -> PairedEmbeddings:
     """For every second recording one narration of two seconds per second, or one embedding per tenth of a second."""
     random = np.random.default_rng(seed)
-    beside = range(0, len(store.entries), 2)
+    multimodal = range(0, len(store.entries), 2)
     step = 1.0 if name == "text" else 0.1
-    times = [np.arange(0, store.entries[k].steps / store.rate_hz, step) for k in beside]
-    recording = np.repeat(list(beside), [len(t) for t in times])
+    times = [np.arange(0, store.entries[k].steps / store.rate_hz, step) for k in multimodal]
+    recording = np.repeat(list(multimodal), [len(t) for t in times])
     start = np.concatenate(times)
     values = random.normal(size=(len(start), dim)).astype(np.float32)
     stop = start + (2 if name == "text" else 0)

@@ -94,13 +94,13 @@ def encode(texts):
     return torch.ones(len(texts), 3)
 
 store, folder = open_store(Path(sys.argv[1])), Path(sys.argv[2])
-beside = [MultimodalData(name, (Narration(0.0, 1.0, words),)) for name, words in (("a", "walks"), ("b", "sits"))]
-for _ in embed(beside, store, folder, text=TextEncoder("words", "w", 3, encode), image=None):
+multimodal = [MultimodalData(name, (Narration(0.0, 1.0, words),)) for name, words in (("a", "walks"), ("b", "sits"))]
+for _ in embed(multimodal, store, folder, text=TextEncoder("words", "w", 3, encode), image=None):
     pass
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="nobody is killed there")
+@pytest.mark.skipif(sys.platform == "win32", reason="signals differ there")
 def test_a_killed_process_leaves_what_it_had_finished_and_its_successor_sweeps(three: Store, tmp_path: Path) -> None:
     ended = subprocess.run([sys.executable, "-c", KILLED, str(three.folder), str(tmp_path)], check=False)
     assert ended.returncode == -9 and paired.modalities(tmp_path) == []
@@ -109,8 +109,10 @@ def test_a_killed_process_leaves_what_it_had_finished_and_its_successor_sweeps(t
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"half")
     by = Counting()
-    beside = [MultimodalData(name, (Narration(0.0, 1.0, words),)) for name, words in (("a", "walks"), ("b", "sits"))]
-    last = list(embed(beside, three, tmp_path, text=by.text, image=None))[-1]
+    multimodal = [
+        MultimodalData(name, (Narration(0.0, 1.0, words),)) for name, words in (("a", "walks"), ("b", "sits"))
+    ]
+    last = list(embed(multimodal, three, tmp_path, text=by.text, image=None))[-1]
     assert by.texts == ["sits"] and (last.made, last.kept) == (1, 1)
     np.testing.assert_allclose(load(tmp_path, "text", three).embeddings[0], 3**-0.5)  # the first process's
     assert not any(path.exists() for path in half)
@@ -230,9 +232,9 @@ def test_companions_that_do_not_go_with_their_recording_are_refused(
     three: Store, tmp_path: Path, companion: MultimodalData, message: str
 ) -> None:
     by = Counting()
-    beside = [next(c for c in by.multimodal_data() if c.recording == "a"), companion]
+    multimodal = [next(c for c in by.multimodal_data() if c.recording == "a"), companion]
     with pytest.raises(ValueError, match=message):
-        list(embed(beside, three, tmp_path, text=by.text, image=by.image))
+        list(embed(multimodal, three, tmp_path, text=by.text, image=by.image))
     assert paired.modalities(tmp_path) == []  # nothing is half-written
 
 
@@ -241,12 +243,12 @@ def test_companions_of_others_are_left_out_unless_there_are_no_more(three: Store
     others = [MultimodalData("z", (Narration(0, 1, "walks"),)), MultimodalData("b", (Narration(0, 1, "sits"),))]
     assert list(embed(others, three, tmp_path, text=by.text, image=None))[-1].done == 1
     assert by.texts == ["sits"]
-    for beside in (others[:1], [], [MultimodalData("b", (Narration(0, 1, "!"),))]):
+    for multimodal in (others[:1], [], [MultimodalData("b", (Narration(0, 1, "!"),))]):
         with pytest.raises(
             ValueError, match="no text, video or other sensors were found for the 3 recordings"
         ) as caught:
-            list(embed(beside, three, tmp_path / "none", text=by.text, image=None))
-        assert ("for others such as 'z'" in str(caught.value)) == (beside == others[:1])
+            list(embed(multimodal, three, tmp_path / "none", text=by.text, image=None))
+        assert ("for others such as 'z'" in str(caught.value)) == (multimodal == others[:1])
 
 
 def test_two_processes_do_not_compute_the_same(three: Store, tmp_path: Path) -> None:

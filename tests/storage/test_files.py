@@ -348,7 +348,7 @@ INNER = zipped(MEMBERS)
 @pytest.mark.parametrize("given", ["zip", "folder"])
 def test_zip_files_in_a_zip_file_are_taken_out_for_as_long_as_they_are_needed(tmp_path: Path, given: str) -> None:
     outer = {"x.zip": INNER, "top/Y.ZIP": INNER, "top/deep/z.zip": INNER, "__MACOSX/x.zip": b"", "readme.txt": b"1"}
-    write_text(tmp_path / "source" / "notes.txt", "beside it")
+    write_text(tmp_path / "source" / "notes.txt", "next to it")
     made = make_zip(tmp_path / "source" / "outer.zip", outer)
     before = tree(tmp_path)
     path = made if given == "zip" else made.parent

@@ -1,10 +1,10 @@
-"""A person's own recording -> a labelled timeline. Columns, units and rate are taken as given, or guessed and shown."""
+"""Recordings of any layout -> labelled timelines."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import matplotlib
@@ -15,14 +15,14 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from otolith.classifiers.baselines import ForestClassifier, load_classifier
+from otolith.classifiers.baselines import ForestClassifier
 from otolith.classifiers.transfer import TransferClassifier
-from otolith.data.recording import GYROSCOPE
+from otolith.data.recording import GYROSCOPE, Recording
 from otolith.data.resample import Piece, resample
 from otolith.data.windows import SignalSpec
 from otolith.encoders import ENCODERS
-from otolith.formats import table
-from otolith.formats.table import Read
+from otolith.formats import ReadOptions, Session, Survey, Units, survey
+from otolith.formats.options import DEFAULTS
 from otolith.reports.style import CLASSES, svg
 from otolith.storage.files import replacing
 
@@ -37,63 +37,72 @@ class Labelled:
         timeline: start_s, end_s, label, probability (and start, end, where the file has dates), in order of time;
             stretches that could not be labelled have the label "" and a reason.
         summary: label, seconds, share of the labelled time, bouts, probability.
-        read: the file.
+        session: what was read.
         labels: all labels the model knows.
+        files: paths of what was written, by kind: `timeline`, `summary`, `picture`.
     """
 
     timeline: pd.DataFrame
     summary: pd.DataFrame
-    read: Read
+    session: Session
     labels: tuple[str, ...]
+    files: Mapping[str, Path] = dataclasses.field(default_factory=dict)
 
 
-def label(model: TransferClassifier | ForestClassifier, read: Read, *, overlap: float = 0.5) -> Labelled:
-    """Labels a recording: overlapping windows vote with their probabilities on every stretch they cover.
+def label(
+    model: TransferClassifier | ForestClassifier, session: Session, *, overlap: float = 0.5, allow_none: bool = False
+) -> Labelled:
+    """Label a session: overlapping windows vote with their probabilities on every stretch they cover.
 
     Args:
         model: fitted, with a signal contract.
-        read: from `read_csv`.
+        session: of `otolith.formats.read`.
         overlap: of the windows.
+        allow_none: whether a session may be too short for any label.
 
     Raises:
-        ValueError: the recording lacks a channel, has too low a rate, or no piece is as long as a window.
+        ValueError: the recording lacks a channel, has too low a rate, or no stretch without a gap is as long as a window.
     """
     assert model.signal_ is not None
     contract: SignalSpec = model.signal_
     hop = max(1, round(contract.steps * (1 - overlap)))
-    lines: list[dict[str, Any]] = []
-    for piece in resampled(read, contract, encoder=model.about_.get("encoder", "")):
+    lines: list[dict[str, Any]] = [
+        {"start_s": gap.start_s, "end_s": gap.stop_s, "label": "", "reason": gap.reason} for gap in session.missing
+    ]
+    for piece in resampled(session, contract, encoder=model.about_.get("encoder", "")):
         end_s = piece.start_s + len(piece.signal) / contract.rate_hz
         if len(piece.signal) < contract.steps:
             reason = f"shorter than a window of {contract.seconds:g} s"
             lines.append({"start_s": piece.start_s, "end_s": end_s, "label": "", "reason": reason})
             continue
         lines += _vote(model, piece.signal, contract, hop, piece.start_s)
-    if all(line["label"] == "" for line in lines):
-        longest = max((len(piece.signal) for piece in read.pieces), default=0) / read.rate_hz
+    if not allow_none and all(line["label"] == "" for line in lines):
+        longest = max((recording.seconds for recording in session.recordings), default=0.0)
         raise ValueError(
             f"the longest stretch without a gap lasts {longest:.2f} s; the model needs {contract.seconds:g} s at once"
         )
     timeline = pd.DataFrame(lines, columns=["start_s", "end_s", "label", "probability", "reason"])
+    timeline = timeline.sort_values("start_s", kind="stable", ignore_index=True)
     timeline["reason"] = timeline["reason"].fillna("")
-    if read.start is not None:
+    if session.start is not None:
         for name in ("start", "end"):
-            timeline[name] = read.start + pd.to_timedelta(timeline[f"{name}_s"], unit="s")
+            timeline[name] = pd.Timestamp(session.start) + pd.to_timedelta(timeline[f"{name}_s"], unit="s")
     names = tuple(str(name) for name in model.classes_)
-    return Labelled(timeline, _summary(timeline, names), read, names)
+    return Labelled(timeline, _summary(timeline, names), session, names)
 
 
 def write(
     labelled: Labelled, folder: Path, stem: str, *, truth: Sequence[tuple[float, float, str]] | None = None
-) -> list[Path]:
-    """Writes `<stem>.timeline.csv`, `<stem>.summary.csv` and `<stem>.png` into `folder`; returns their paths."""
-    paths = [folder / f"{stem}.{kind}" for kind in ("timeline.csv", "summary.csv", "png")]
-    for path, content in zip(paths, (labelled.timeline, labelled.summary), strict=False):
-        with replacing(path) as part:
+) -> Labelled:
+    """Write `<stem>.timeline.csv`, `<stem>.summary.csv` and `<stem>.png` into `folder`; return the same with their paths."""
+    kinds = {"timeline": "timeline.csv", "summary": "summary.csv", "picture": "png"}
+    files = {kind: folder / f"{stem}.{ending}" for kind, ending in kinds.items()}
+    for kind, content in (("timeline", labelled.timeline), ("summary", labelled.summary)):
+        with replacing(files[kind]) as part:
             content.to_csv(part, index=False, float_format="%.4f", lineterminator="\n")
-    with replacing(paths[2]) as part:
+    with replacing(files["picture"]) as part:
         timeline_figure(labelled, truth=truth).savefig(part, format="png", dpi=150)
-    return paths
+    return dataclasses.replace(labelled, files=files)
 
 
 def timeline_figure(labelled: Labelled, *, truth: Sequence[tuple[float, float, str]] | None = None) -> Figure:
@@ -106,9 +115,9 @@ def timeline_figure(labelled: Labelled, *, truth: Sequence[tuple[float, float, s
         signal, band = figure.subplots(
             2, 1, sharex=True, gridspec_kw={"height_ratios": [3.4, 1.0 if truth else 0.55], "hspace": 0.02}
         )
-        unit, per = ("min", 60.0) if labelled.read.seconds > 600 else ("s", 1.0)
-        for piece in labelled.read.pieces:
-            time, low, high = _envelope(piece, labelled.read.rate_hz, at_most=4000)
+        unit, per = ("min", 60.0) if labelled.session.seconds > 600 else ("s", 1.0)
+        for recording in labelled.session.recordings:
+            time, low, high = _envelope(recording, at_most=4000)
             for axis, shade in zip(range(3), _AXES_COLOURS, strict=True):
                 signal.fill_between(
                     time / per, low[:, axis], high[:, axis], color=shade, linewidth=0.6, edgecolor=shade
@@ -130,7 +139,7 @@ def timeline_figure(labelled: Labelled, *, truth: Sequence[tuple[float, float, s
         for start, end, name in truth or ():
             band.broken_barh([(start / per, (end - start) / per)], (0.08, 0.84), color=colour.get(name, "#bbbbbb"))
         band.set_ylim(0, top + 1)
-        band.set_xlim(0, labelled.read.seconds / per)
+        band.set_xlim(0, labelled.session.seconds / per)
         band.set_yticks([0.5, 1.5] if truth else [0.5], ["truth", "labelled"] if truth else ["labelled"])
         band.set_xlabel(f"time, {unit}")
         figure.legend(
@@ -189,7 +198,13 @@ def _summary(timeline: pd.DataFrame, labels: tuple[str, ...]) -> pd.DataFrame:
         seconds = float(mine["seconds"].sum())
         mean = float((mine["probability"] * mine["seconds"]).sum() / seconds) if seconds else float("nan")
         lines.append(
-            {"label": name, "seconds": seconds, "share": seconds / total, "bouts": len(mine), "probability": mean}
+            {
+                "label": name,
+                "seconds": seconds,
+                "share": seconds / total if total else 0.0,
+                "bouts": len(mine),
+                "probability": mean,
+            }
         )
     without = float(lasting.loc[lasting["label"] == "", "seconds"].sum())
     if without:
@@ -198,63 +213,107 @@ def _summary(timeline: pd.DataFrame, labels: tuple[str, ...]) -> pd.DataFrame:
     return table
 
 
-def _envelope(piece: Piece, rate_hz: float, at_most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Time and, for each of at most so many stretches, the lowest and highest value: a plot of any length."""
-    size = max(1, -(-len(piece.signal) // at_most))
-    starts = np.arange(0, len(piece.signal), size)
-    low = np.minimum.reduceat(piece.signal[:, :3], starts, axis=0)
-    high = np.maximum.reduceat(piece.signal[:, :3], starts, axis=0)
-    return piece.start_s + starts / rate_hz, low, high
+def _envelope(recording: Recording, at_most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Time and, for each of at most `at_most` stretches, the lowest and highest value: a plot of any length."""
+    size = max(1, -(-len(recording.signal) // at_most))
+    starts = np.arange(0, len(recording.signal), size)
+    low = np.minimum.reduceat(recording.signal[:, :3], starts, axis=0)
+    high = np.maximum.reduceat(recording.signal[:, :3], starts, axis=0)
+    return recording.start_s + starts / recording.rate_hz, low, high
 
 
-def zeroshot_file(
-    model: Path,
-    file: Path,
-    out: Path,
-    labels: Sequence[str],
-    *,
-    prompts: Path | None = None,
-    text: str | None = None,
-    columns: table.Columns,
-) -> Labelled:
-    """Labels one recording in words that nobody trained on, and writes the same files as `label_file`.
+def survey_for(
+    model: TransferClassifier | ForestClassifier, sources: Sequence[Path], options: ReadOptions = DEFAULTS
+) -> Survey:
+    """Look at recordings that a model is to label: a gyroscope is read where the model needs one.
 
     Args:
-        model: an encoder's checkpoint with a head for text.
-        file: the recording.
-        out: folder of the files.
-        labels: in words.
-        prompts: TOML file of sentences by label.
-        text: name or folder of the text encoder, where it is not the one that the checkpoint names.
-        columns: what is known of the recording.
+        model: fitted, with a signal contract. The units of the recordings that it was adapted on are assumed where a file
+            states none.
+        sources: files and folders of recordings.
+        options: of the reader.
+
+    Raises:
+        FileNotFoundError: a path does not exist, or a folder holds no recording.
+        ValueError: a recording cannot be understood.
     """
-    read = table.read_csv(file, columns)
-    labelled = label(TransferClassifier.from_words(model, labels, prompts=prompts, text=text), read)
-    write(labelled, out, table.stem(file))
-    return labelled
+    assert model.signal_ is not None
+    known = model.about_.get("recorded_in")
+    return survey(
+        sources,
+        options,
+        gyro=bool(set(model.signal_.channels) & set(GYROSCOPE)),
+        known=Units(known["acc"], known.get("gyro")) if known else None,
+    )
 
 
-def label_file(
-    model: Path, file: Path, out: Path, *, columns: table.Columns, truth: list[tuple[float, float, str]] | None = None
-) -> Labelled:
-    """Labels one recording and writes `<stem>.timeline.csv`, `<stem>.summary.csv` and `<stem>.png` into `out`."""
-    labelled = label(load_classifier(model), table.read_csv(file, columns))
-    write(labelled, out, table.stem(file), truth=truth)
-    return labelled
-
-
-def resampled(read: Read, contract: SignalSpec, *, encoder: str = "") -> list[Piece]:
-    """A recording's pieces as a model takes them: its channels at its rate.
+def label_recordings(
+    model: TransferClassifier | ForestClassifier,
+    sources: Sequence[Path],
+    out: Path | None = None,
+    *,
+    options: ReadOptions = DEFAULTS,
+    found: Survey | None = None,
+    truth: Sequence[tuple[float, float, str]] | None = None,
+) -> Iterator[Labelled]:
+    """Label recordings, and write `<name>.timeline.csv`, `<name>.summary.csv` and `<name>.png` of each session.
 
     Args:
-        read: from `read_csv`.
+        model: fitted, with a signal contract.
+        sources: files and folders of recordings.
+        out: folder of the results, in which folders of recordings keep their subfolders; None: where each recording lies.
+        options: of the reader.
+        found: what `survey_for` found in these sources; None: it is called here.
+        truth: true labels, for the picture.
+
+    Yields:
+        What each session holds, once its files are written.
+
+    Raises:
+        FileNotFoundError: a path does not exist, or a folder holds no recording.
+        ValueError: a recording cannot be understood, or does not suit the model.
+    """
+    found = found or survey_for(model, sources, options)
+    alone = len(found.sources) == 1
+    for source in found.sources:
+        sessions = found.read(source)
+        for session in sessions:
+            try:
+                labelled = label(model, session, allow_none=not alone or len(sessions) > 1)
+            except ValueError as error:
+                if alone:
+                    raise
+                raise ValueError(f"'{session.name}': {error}") from error
+            folder, stem = _place(session, sources, out, alone=alone)
+            yield write(labelled, folder, stem, truth=truth)
+
+
+def _place(session: Session, sources: Sequence[Path], out: Path | None, *, alone: bool) -> tuple[Path, str]:
+    """The folder and the beginning of the names of a session's results."""
+    name = PurePosixPath(session.name)
+    inside = next(
+        (source for source in sources if source.is_dir() and session.source.path.is_relative_to(source)), None
+    )
+    if inside is not None and alone and len(sources) == 1:  # a folder that holds one recording gives it its name
+        name = PurePosixPath(session.name.replace(session.source.name, inside.resolve().name, 1))
+    folder = out
+    if folder is None:
+        folder = session.source.path.parent if inside is None else inside
+    return folder / Path(*name.parts[:-1]), name.name
+
+
+def resampled(session: Session, contract: SignalSpec, *, encoder: str = "") -> list[Piece]:
+    """Return a session's stretches without a gap as a model takes them: its channels at its rate.
+
+    Args:
+        session: of `otolith.formats.read`.
         contract: the model's.
         encoder: its encoder's name, for advice in errors.
 
     Raises:
         ValueError: the recording lacks a channel or has too low a rate.
     """
-    missing = [name for name in contract.channels if name not in read.channels]
+    missing = [name for name in contract.channels if name not in session.channels]
     if missing:
         alone = ""
         if set(missing) <= set(GYROSCOPE):
@@ -267,13 +326,13 @@ def resampled(read: Read, contract: SignalSpec, *, encoder: str = "") -> list[Pi
             f"the model needs {', '.join(contract.channels)}; the recording has no {', '.join(missing)}: record it, name "
             f"its columns, or use a model trained on the accelerometer alone{alone}"
         )
-    if read.rate_hz < contract.rate_hz / 2:
+    if session.rate_hz < contract.rate_hz / 2:
         raise ValueError(
-            f"the recording has {read.rate_hz:g} Hz and the model was trained at {contract.rate_hz:g} Hz: what happens "
+            f"the recording has {session.rate_hz:g} Hz and the model was trained at {contract.rate_hz:g} Hz: what happens "
             "above half the recording's rate is missing; use a model trained at a rate like the recording's"
         )
-    columns = [read.channels.index(name) for name in contract.channels]
+    columns = [session.channels.index(name) for name in contract.channels]
     return [
-        Piece(piece.start_s, resample(piece.signal[:, columns], read.rate_hz, contract.rate_hz))
-        for piece in read.pieces
+        Piece(one.start_s, resample(one.signal[:, columns], one.rate_hz, contract.rate_hz))
+        for one in session.recordings
     ]

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from otolith.cli.command import command
 from otolith.cli.console import errors, notes, out, put_json, results
-from otolith.cli.options import DataOption, DownloadOptions, JobsOption, JsonOption, jobs_of
+from otolith.cli.options import DataOption, DownloadOptions, JobsOption, JsonOption, RecordingOptions, jobs_of
 from otolith.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ def prepare(
     ] = None,
     data: DataOption = Path("data"),
     rate: Annotated[
-        float, typer.Option("--rate", help="Sampling rate of the store in Hz; recordings are resampled to it once.")
+        float,
+        typer.Option("--store-rate", help="Sampling rate of the store in Hz; recordings are resampled to it once."),
     ] = 50.0,
     placement: Annotated[
         str | None,
@@ -90,17 +91,21 @@ def prepare(
     jobs: JobsOption = 0,
     *,
     download: DownloadOptions,
+    recording: RecordingOptions,
 ) -> None:
     """Turn a corpus's official files into a prepared store: one sampling rate, one unit per channel, memory-mapped.
 
     [bold]Example:[/] otolith prepare motionsense --source downloads/motionsense
     """
+    from otolith.formats.options import DEFAULTS
+
     selection: dict[str, Any] = {
         "placement": placement,
         "subset": subset,
         "channels": channels.split(",") if channels else None,
     }
-    selection |= {"labels": labels}
+    options = recording.read_options()
+    selection |= {"labels": labels, "options": None if options == DEFAULTS else options}
     prepare_corpus(name, source, data, jobs, download, rate_hz=rate, **selection)
 
 

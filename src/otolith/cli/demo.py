@@ -10,7 +10,7 @@ import typer
 from otolith.cli.command import command
 from otolith.cli.console import escape, notes, out
 from otolith.cli.evaluate import evaluate_run, report_run
-from otolith.cli.options import JobsOption, RecordingOptions
+from otolith.cli.options import JobsOption
 from otolith.cli.train import pretrain_run
 from otolith.cli.use import adapt_and_show, show_labelled
 
@@ -30,6 +30,7 @@ def demo(
     """
     from otolith.apps import label
     from otolith.apps.demo import write_files
+    from otolith.classifiers.baselines import load_classifier
     from otolith.datasets.prepare import prepare_dataset
     from otolith.experiments.recipe import load
     from otolith.experiments.run import Run
@@ -51,9 +52,9 @@ def demo(
     model = adapt_and_show(encoder, files.recordings, files.labels, folder, seed=seed or 0, jobs=jobs)
     _step(5, "label the recording of a person whom neither the encoder nor the labels know; report")
     notes.print(f"    otolith label {model} {files.held_out}", highlight=False, markup=False, soft_wrap=True)
-    columns = RecordingOptions().columns()
-    labelled = label.label_file(model, files.held_out, folder, columns=columns, truth=files.truth)
-    show_labelled(labelled, files.held_out, folder)
+    classifier = load_classifier(model)
+    labelled = next(label.label_recordings(classifier, [files.held_out], folder, truth=files.truth))
+    show_labelled(labelled)
     report_run(job, picture=label.picture(labelled, truth=files.truth))
     out.print(
         "\n[bold]What to try next[/]\n"

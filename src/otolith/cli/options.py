@@ -8,13 +8,13 @@ from __future__ import annotations
 import dataclasses
 import typing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from otolith.experiments.run import Run
-    from otolith.formats.table import Columns
+    from otolith.formats import ReadOptions
 
 
 def _recipe_names(incomplete: str) -> list[str]:
@@ -41,12 +41,14 @@ DataOption = Annotated[Path, typer.Option("--data", envvar="OTOLITH_DATA", help=
 JobsOption = Annotated[
     int, typer.Option("--jobs", "-j", min=0, help="Processes; 0 starts one for each core, at most 8.")
 ]
-FileArgument = Annotated[
-    Path,
-    typer.Argument(metavar="FILE", help="A recording: a table with one row per time step (.csv, .csv.gz, ...)."),
+FilesArgument = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="FILE...", help="Recordings, or folders of them: tables of any layout, exports of apps, device files."
+    ),
 ]
 ResultsOption = Annotated[
-    Path | None, typer.Option("--out", help="Folder for the results.", show_default="the recording's folder")
+    Path | None, typer.Option("--out", help="Folder for the results.", show_default="each recording's folder")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write the results as one JSON document to standard output.")]
 
@@ -91,46 +93,79 @@ class DownloadOptions:
     ] = False
 
 
-_PANEL = "How to read the recording (what is not given is guessed, and what was guessed is shown)"
+_PANEL = "How to read recordings (what is not given is decided from the files, and shown)"
+
+
+def _reading(*names: str, help: str, metavar: str | None = None) -> Any:
+    """Return an option of how to read recordings."""
+    return typer.Option(*names, help=help, metavar=metavar, rich_help_panel=_PANEL)
 
 
 @dataclasses.dataclass(frozen=True)
 class RecordingOptions:
-    """How to read a recording: one line for each field of `Columns`, under the field's name."""
+    """How to read recordings: one line for each field of `ReadOptions`, under the field's name."""
 
-    time: Annotated[str | None, typer.Option("--time", help="Column of the time stamps.", rich_help_panel=_PANEL)] = (
+    time: Annotated[str | None, _reading("--time", help="Column of the time stamps; or date and time: DATE,TIME.")] = (
         None
     )
-    acc: Annotated[
-        str | None, typer.Option("--acc", metavar="X,Y,Z", help="The accelerometer's columns.", rich_help_panel=_PANEL)
+    acc: Annotated[str | None, _reading("--acc", metavar="X,Y,Z", help="The accelerometer's columns.")] = None
+    gyro: Annotated[str | None, _reading("--gyro", metavar="X,Y,Z", help="The gyroscope's columns.")] = None
+    gravity: Annotated[
+        str | None, _reading("--gravity", metavar="X,Y,Z", help="Columns of gravity, added to the acceleration.")
     ] = None
-    gyro: Annotated[
-        str | None, typer.Option("--gyro", metavar="X,Y,Z", help="The gyroscope's columns.", rich_help_panel=_PANEL)
+    acc_unit: Annotated[
+        str | None, _reading("--acc-unit", metavar="UNIT", help="g, m/s2, mg, or counts per g such as g/64.")
     ] = None
-    acc_unit: Annotated[str | None, typer.Option("--acc-unit", help="g, m/s2 or mg.", rich_help_panel=_PANEL)] = None
-    gyro_unit: Annotated[str | None, typer.Option("--gyro-unit", help="rad/s or deg/s.", rich_help_panel=_PANEL)] = None
-    time_unit: Annotated[str | None, typer.Option("--time-unit", help="s, ms, us or ns.", rich_help_panel=_PANEL)] = (
-        None
-    )
-    rate_hz: Annotated[
-        float | None,
-        typer.Option("--rate", help="Sampling rate in Hz, for files without a clock.", rich_help_panel=_PANEL),
+    gyro_unit: Annotated[str | None, _reading("--gyro-unit", metavar="UNIT", help="rad/s, deg/s or mdeg/s.")] = None
+    time_unit: Annotated[
+        str | None, _reading("--time-unit", metavar="UNIT", help="s, ms, us, ns, 100us, 100ns (ticks) or days.")
+    ] = None
+    rate_hz: Annotated[float | None, _reading("--rate", help="Sampling rate in Hz, for files without a clock.")] = None
+    date_order: Annotated[
+        str | None, _reading("--date-order", metavar="ORDER", help="day-first or month-first, for 03/04/2024.")
+    ] = None
+    has_gravity: Annotated[
+        bool | None,
+        _reading(
+            "--has-gravity/--no-gravity", help="The acceleration contains gravity, or does not; not checked then."
+        ),
+    ] = None
+    skip_rows: Annotated[int | None, _reading("--skip-rows", help="Lines before the header.")] = None
+    column_names: Annotated[
+        str | None, _reading("--columns", metavar="NAME,...", help="Names of the columns, instead of the header's.")
+    ] = None
+    header: Annotated[
+        bool | None, _reading("--header/--no-header", help="Whether the table's first line names the columns.")
+    ] = None
+    sensor: Annotated[
+        str | None, _reading("--sensor", metavar="WORD", help="Word in the columns' names that selects a sensor.")
+    ] = None
+    subject_column: Annotated[
+        str | None, _reading("--subject-column", metavar="NAME", help="Column that names each row's person.")
+    ] = None
+    device_column: Annotated[
+        str | None, _reading("--device-column", metavar="NAME", help="Column that names each row's device.")
+    ] = None
+    max_gap_s: Annotated[
+        float | None, _reading("--max-gap", metavar="SECONDS", help="Longer gaps split a recording; 0.5 by default.")
     ] = None
 
-    def columns(self) -> Columns:
+    def read_options(self) -> ReadOptions:
         """Return the options as the reader takes them; what was not given keeps the reader's default."""
         from pydantic import TypeAdapter, ValidationError
 
-        from otolith.formats.table import Columns
+        from otolith.formats import ReadOptions
 
-        lists = {name for name, hint in typing.get_type_hints(Columns).items() if "tuple" in str(hint)}
+        lists = {name for name, hint in typing.get_type_hints(ReadOptions).items() if "tuple" in str(hint)}
         given = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
         given |= {name: tuple(part.strip() for part in given[name].split(",")) for name in lists & given.keys()}
         try:
-            return TypeAdapter(Columns).validate_python(given)
+            return TypeAdapter(ReadOptions).validate_python(given)
         except ValidationError as error:
             problem = error.errors()[0]
-            raise ValueError(f"--{str(problem['loc'][0]).replace('_', '-')}: {problem['msg']}") from None
+            said = str(problem["msg"]).removeprefix("Value error, ")
+            where = f"--{str(problem['loc'][0]).replace('_', '-')}: " if problem["loc"] else ""
+            raise ValueError(f"{where}{said}") from None
 
 
 def jobs_of(jobs: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,13 +11,22 @@ from rich.table import Table
 
 from otolith.cli.command import command
 from otolith.cli.console import escape, notes, put_json, results, warn
-from otolith.cli.options import FileArgument, JobsOption, JsonOption, RecordingOptions, ResultsOption, jobs_of
+from otolith.cli.options import (
+    FilesArgument,
+    JobsOption,
+    JsonOption,
+    RecordingOptions,
+    ResultsOption,
+    jobs_of,
+)
 from otolith.cli.progress import progress
 
 if TYPE_CHECKING:
     from otolith.apps.adapt.estimate import Choice
     from otolith.apps.adapt.spans import Material
     from otolith.apps.label import Labelled
+    from otolith.classifiers.baselines import ForestClassifier
+    from otolith.classifiers.transfer import TransferClassifier
 
 
 @command
@@ -27,20 +37,22 @@ def label(
             metavar="MODEL", help="A classifier: model.safetensors of `otolith transfer` or `otolith adapt`."
         ),
     ],
-    file: FileArgument,
+    files: FilesArgument,
     folder: ResultsOption = None,
     as_json: JsonOption = False,
     *,
     recording: RecordingOptions,
 ) -> None:
-    """Label a recording: a timeline (start, end, label, probability), a summary by label and a plot.
+    """Label recordings: per recording a timeline (start, end, label, probability), a summary by label and a plot.
+
+    Recordings are tables of any layout (.csv, .txt, .gz, .zip, .xlsx, .parquet), folders or zip files of phone apps, GoPro
+    clips or device files. What was decided about columns, units, clock and rate is shown; options override it.
 
     [bold]Example:[/] otolith label model.safetensors monday.csv --acc-unit g
     """
-    from otolith.apps.label import label_file
+    from otolith.classifiers.baselines import load_classifier
 
-    target = folder or file.parent
-    show_labelled(label_file(model, file, target, columns=recording.columns()), file, target, as_json=as_json)
+    show_recordings(load_classifier(model), files, folder, recording, as_json=as_json)
 
 
 @command
@@ -92,7 +104,7 @@ def zeroshot(
             help="An encoder pretrained with text, from `otolith pretrain` or `otolith import-primus`.",
         ),
     ],
-    file: FileArgument,
+    files: FilesArgument,
     labels: Annotated[
         str, typer.Option("--labels", metavar="TEXT,TEXT...", help='The possible labels, such as "walking,running".')
     ],
@@ -109,22 +121,20 @@ def zeroshot(
     *,
     recording: RecordingOptions,
 ) -> None:
-    """Label a recording zero-shot, with labels in words and no training: a timeline, a summary by label and a plot.
+    """Label recordings zero-shot, with labels in words and no training: a timeline, a summary by label and a plot.
 
     Each window gets the label whose text embedding is nearest. Unlike `otolith label` it gives no calibrated
     probability: check a time span that you know first.
 
     [bold]Example:[/] otolith zeroshot primus.safetensors monday.csv --labels "walking,climbing stairs"
     """
-    from otolith.apps.label import zeroshot_file
+    from otolith.classifiers.transfer import TransferClassifier
     from otolith.experiments.shipped import locate
 
-    target = folder or file.parent
     names = [name.strip() for name in labels.split(",") if name.strip()]
     sentences = None if prompts is None else locate(prompts)
-    columns = recording.columns()
-    found = zeroshot_file(model, file, target, names, prompts=sentences, text=text, columns=columns)
-    show_labelled(found, file, target, as_json=as_json)
+    classifier = TransferClassifier.from_words(model, names, prompts=sentences, text=text)
+    show_recordings(classifier, files, folder, recording, as_json=as_json)
 
 
 def adapt_and_show(
@@ -148,13 +158,13 @@ def adapt_and_show(
         recordings,
         labels,
         folder,
-        columns=(recording or RecordingOptions()).columns(),
+        options=(recording or RecordingOptions()).read_options(),
         recipe=None if recipe is None else find_shipped(recipe),
         seed=seed,
         jobs=jobs_of(jobs),
     )
     for note in material.notes:
-        notes.print(note, highlight=False, markup=False)
+        notes.print(note, highlight=False, markup=False, soft_wrap=True)
     for warning in material.warnings:
         warn(warning)
     choice = None
@@ -171,30 +181,60 @@ def adapt_and_show(
     return model
 
 
-def show_labelled(labelled: Labelled, file: Path, target: Path, *, as_json: bool = False) -> None:
-    """Show what was read of a recording, its summary by label and the files; with `as_json` also as JSON."""
-    from otolith.formats.table import stem as table_stem
+def show_recordings(
+    model: TransferClassifier | ForestClassifier,
+    files: list[Path],
+    folder: Path | None,
+    recording: RecordingOptions,
+    *,
+    as_json: bool = False,
+) -> None:
+    """Label recordings, and show what was read of each, its summary by label and its files; with `as_json` also as JSON."""
+    from otolith.apps.label import label_recordings, survey_for
 
-    stem = target / table_stem(file)
-    files = {kind: f"{stem}.{kind}{suffix}" for kind, suffix in (("timeline", ".csv"), ("summary", ".csv"))}
-    files["picture"] = f"{stem}.png"
+    found = survey_for(model, files, recording.read_options())
+    for skipped in found.skipped:
+        notes.print(f"not a recording: {skipped.path}: {skipped.reason}", highlight=False, markup=False)
+    shown: set[str] = set()
+    documents = []
+    for labelled in label_recordings(model, files, folder, found=found):
+        _show_facts(labelled, shown, alone=len(found.sources) == 1)
+        show_labelled(labelled, as_json=as_json)
+        documents.append(_labelled_document(labelled))
     if as_json:
-        timeline = labelled.timeline.assign(
-            **{name: labelled.timeline[name].astype(str) for name in ("start", "end") if name in labelled.timeline}
-        )
-        put_json(
-            {
-                "recording": file,
-                "rate_hz": labelled.read.rate_hz,
-                "notes": labelled.read.notes,
-                "timeline": timeline.to_dict(orient="records"),
-                "summary": labelled.summary.to_dict(orient="records"),
-                "files": files,
-            }
-        )
+        put_json({"recordings": documents, "skipped": [{"file": s.path, "reason": s.reason} for s in found.skipped]})
+
+
+def _show_facts(labelled: Labelled, shown: set[str], *, alone: bool) -> None:
+    """Show the facts of a recording that were not shown for another; numbers aside, many are alike."""
+    for fact in labelled.session.facts:
+        pattern = re.sub(r"\d[\d.,]*", "#", fact.text)
+        if pattern not in shown:
+            shown.add(pattern)
+            text = str(fact) if alone else f"{labelled.session.name}: {fact}"
+            notes.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _labelled_document(labelled: Labelled) -> dict[str, Any]:
+    dates = [name for name in ("start", "end") if name in labelled.timeline]
+    timeline = labelled.timeline.assign(**{name: labelled.timeline[name].astype(str) for name in dates})
+    session = labelled.session
+    return {
+        "recording": session.source.path,
+        "session": session.name,
+        "subject": session.subject,
+        "rate_hz": session.rate_hz,
+        "seconds": session.seconds,
+        "facts": [fact._asdict() for fact in session.facts],
+        "timeline": timeline.to_dict(orient="records"),
+        "summary": labelled.summary.to_dict(orient="records"),
+        "files": labelled.files,
+    }
+
+
+def show_labelled(labelled: Labelled, *, as_json: bool = False) -> None:
+    """Show a recording's summary by label and its files."""
     screen = results(as_json)
-    for note in labelled.read.notes:
-        notes.print(note, highlight=False, markup=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("label", "time", "share", "bouts", "mean probability"):
         table.add_column(name, justify="left" if name == "label" else "right")
@@ -209,7 +249,7 @@ def show_labelled(labelled: Labelled, file: Path, target: Path, *, as_json: bool
                 f"{line.probability:.2f}" if known else "",
             )
     screen.print(table)
-    screen.print("\n".join(files.values()), highlight=False, markup=False)
+    screen.print("\n".join(map(str, labelled.files.values())), highlight=False, markup=False)
 
 
 def _show_adapted(material: Material, choice: Choice, files: list[Path], *, as_json: bool) -> None:

@@ -208,7 +208,7 @@ def _read_part(
         with path.open("wb") as file:
             for recording in part.read():
                 still_wanted()
-                facts |= dict.fromkeys(getattr(fact, "text", str(fact)) for fact in recording.facts)
+                facts |= dict.fromkeys(str(fact) for fact in recording.facts)
                 signal = resample(recording.signal, recording.rate_hz, rate_hz)
                 values = np.ascontiguousarray(signal.T, dtype="<f4")
                 digest.update(values.data)

@@ -7,7 +7,7 @@ for use is then fitted on everybody.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +27,8 @@ from otolith.data.splits import Split
 from otolith.data.windows import Windows
 from otolith.evaluation.arms import mode_of
 from otolith.experiments.recipe import load
-from otolith.formats import table
+from otolith.formats import ReadOptions, Units
+from otolith.formats.options import DEFAULTS
 from otolith.storage.files import replacing
 
 FILES = ("estimate.csv", "estimate.png")
@@ -48,6 +49,8 @@ def adapt(
     out: Path,
     *,
     unlabelled: Windows | None = None,
+    people: Sequence[frozenset[str]] = (),
+    recorded_in: Units | None = None,
     transfer: Mapping[str, Any] = {},
     seed: int = 0,
     jobs: int = 1,
@@ -63,7 +66,10 @@ def adapt(
         windows: from `gather`.
         out: folder of the files.
         unlabelled: of the same recordings, from `gather`, for what needs no labels: whitening, self-training, the
-            pretext's loss. A recording in which a person who is left out was labelled is left out with that person.
+            pretext's loss.
+        people: who has a span in each recording, from `gather`: a recording is left out with each of them, even where no
+            window fits into the span. Empty: those who have a labelled window in it.
+        recorded_in: units of the recordings' files, which the model keeps: `otolith label` assumes them.
         transfer: arguments of `TransferClassifier`, as its `from_arguments` takes them; empty: its defaults, which are the
             few-shot method.
         seed: of the folds, initial weights and trees.
@@ -74,7 +80,7 @@ def adapt(
     predicted = {name: np.full(len(windows), -1) for name in CANDIDATES}
     if why_not:
         total, splits = 1, []
-    make = _Maker(encoder, transfer, seed, windows, unlabelled)
+    make = _Maker(encoder, transfer, seed, windows, unlabelled, people)
     tasks = [(split, name) for split in splits for name in CANDIDATES]
     threads = None if jobs == 1 else max(1, torch.get_num_threads() // jobs)
     found = Parallel(n_jobs=jobs, return_as="generator_unordered")(
@@ -84,9 +90,12 @@ def adapt(
         predicted[name][windows.rows_for_subjects(split.test)] = labels
         yield Fitted(done + 1, total, f"without {', '.join(split.test)}: {CANDIDATES[name]}")
     choice = _choice(windows, splits, predicted) if splits else Choice("encoder", (why_not,), {}, pd.DataFrame())
-    model = make.fitted(choice.chosen, np.arange(len(windows)))
+    model = make.fitted(choice.chosen)
     scores = {name: round(found.macro_f1, 6) for name, found in choice.estimates.items()}
-    facts = {"labelled_subjects": windows.people, "labelled_windows": len(windows), "adapted_from": encoder.sha256}
+    facts: dict[str, Any] = {"labelled_subjects": windows.people, "labelled_windows": len(windows)}
+    facts |= {"adapted_from": encoder.sha256}
+    if recorded_in is not None:
+        facts["recorded_in"] = {"acc": recorded_in.acc, "gyro": recorded_in.gyro}
     model.save(out / "model.safetensors", label_names=windows.label_names, about={**facts, "estimate": scores})
     _write(choice, windows, out)
     yield Fitted(total, total, f"everybody: {CANDIDATES[choice.chosen]}", choice)
@@ -102,9 +111,11 @@ class _Maker:
         seed: int,
         windows: Windows,
         unlabelled: Windows | None,
+        people: Sequence[frozenset[str]],
     ) -> None:
         self.encoder, self.arguments, self.seed = encoder, {**transfer, "seed": seed}, seed
         self.windows, self.unlabelled = windows, unlabelled
+        self.people = people or _labelled_people(windows)
         self.table = self.around = None  # arrays, as joblib maps those into all processes
         model = TransferClassifier.from_arguments(self.arguments)
         if model.mode == "frozen":
@@ -113,14 +124,15 @@ class _Maker:
             if unlabelled is not None and model.head.uses_unlabelled:
                 self.around = embed(encoder.encoder, unlabelled, statistics=statistics).numpy()
 
-    def fitted(self, name: str, rows: np.ndarray) -> TransferClassifier | ForestClassifier:
-        """A candidate, fitted on these windows."""
+    def fitted(self, name: str, left_out: Collection[str] = ()) -> TransferClassifier | ForestClassifier:
+        """A candidate, fitted without these people and without every recording in which one of them has a span."""
+        rows = np.flatnonzero(~np.isin(np.array(self.windows.subject_names)[self.windows.subject], list(left_out)))
         train = self.windows[rows]
         if name == "forest":
             return ForestClassifier(seed=self.seed).fit(train)
         others, around = None, None
         if self.unlabelled is not None:
-            left = np.delete(self.windows.recording, rows)
+            left = [number for number, mine in enumerate(self.people) if mine & set(left_out)]
             mine = np.flatnonzero(~np.isin(self.unlabelled.recording, left))
             others = self.unlabelled[mine] if len(mine) else None
             around = None if self.around is None or others is None else torch.from_numpy(self.around[mine])
@@ -135,11 +147,18 @@ class _Maker:
         return model.predict(self.windows[rows], features=torch.from_numpy(self.table[rows]))
 
 
+def _labelled_people(windows: Windows) -> list[frozenset[str]]:
+    """Who has a window in each recording, by its number."""
+    count = int(windows.recording.max()) + 1
+    names = np.array(windows.subject_names)
+    return [frozenset(names[windows.subject[windows.recording == number]].tolist()) for number in range(count)]
+
+
 def _left_out(make: _Maker, split: Split, name: str, threads: int | None) -> tuple[Split, str, np.ndarray]:
     """The labels that a candidate, fitted on the training people, gives to the windows of those left out."""
     if threads is not None:
         torch.set_num_threads(threads)
-    fitted = make.fitted(name, make.windows.rows_for_subjects(split.train))
+    fitted = make.fitted(name, split.test)
     return split, name, make.predicted(fitted, make.windows.rows_for_subjects(split.test))
 
 
@@ -161,7 +180,7 @@ def adapt_recordings(
     labels: Path,
     out: Path,
     *,
-    columns: table.Columns,
+    options: ReadOptions = DEFAULTS,
     recipe: Path | None = None,
     seed: int = 0,
     jobs: int = 1,
@@ -173,7 +192,7 @@ def adapt_recordings(
         recordings: folder of the recordings.
         labels: the labels file; see `adapt.gather`.
         out: folder of the files.
-        columns: what is known of the recordings.
+        options: of the reader.
         recipe: its settings for the mode finetune, or for the first arm of its protocol that has a pretrained encoder where
             finetune is not among them, replace the few-shot method.
         seed: of everything.
@@ -190,6 +209,16 @@ def adapt_recordings(
         arms = [arm for arm, kind in kinds.items() if kind in ("frozen", "finetune")]
         settings = made.classifier_arguments(arms[0] if arms and "finetune" not in kinds else "finetune")
     kind = loaded.about.get("encoder", "")
-    material = spans.gather(recordings, labels, loaded.signal, columns=columns, encoder=kind, seed=seed)
-    fits = adapt(loaded, material.windows, out, unlabelled=material.unlabelled, transfer=settings, seed=seed, jobs=jobs)
+    material = spans.gather(recordings, labels, loaded.signal, options=options, encoder=kind, seed=seed)
+    fits = adapt(
+        loaded,
+        material.windows,
+        out,
+        unlabelled=material.unlabelled,
+        people=material.people,
+        recorded_in=material.units,
+        transfer=settings,
+        seed=seed,
+        jobs=jobs,
+    )
     return material, fits

@@ -98,9 +98,7 @@ def _splits(windows: Windows, seed: int) -> list[Split]:
 
 def _impossible(windows: Windows, splits: Sequence[Split]) -> str:
     """Why leaving people out is impossible; empty where it is possible."""
-    taken = (
-        "so nobody knows how well a model does on others. The adapted encoder is taken as it is, without an estimate"
-    )
+    taken = "so it cannot be tested on other people. The adapted encoder is taken as it is, without an estimate"
     if not splits:
         only = windows.subject_names[windows.subject[0]]
         return (
