@@ -14,6 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from forging import save_forged
 from otolith.checkpoints import checkpoint, provenance
 from otolith.data.windows import SignalSpec
 from otolith.encoders import CPC, ENCODERS, Encoder, Strided
@@ -40,7 +41,7 @@ def rewrite(path: Path, header: dict[str, Any] | str | None = None, **tensors: t
     kept = {name: value for name, value in {**kept, **tensors}.items() if value is not None}
     if header is not None:
         text = header if isinstance(header, str) else json.dumps(header)
-    save_file(kept, path, metadata={"otolith": text})
+    save_forged(kept, path, text)
 
 
 def header(path: Path) -> dict[str, Any]:

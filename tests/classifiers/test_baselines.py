@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
+from forging import save_forged
 from otolith.apps.label import label_recordings
 from otolith.checkpoints import checkpoint
 from otolith.classifiers.baselines import CLASSICAL, ForestClassifier, SVMClassifier, load_classifier, simple_features
@@ -202,7 +202,7 @@ def rewrite(path: Path, change: dict[str, Any], **tensors: torch.Tensor | None) 
             inner = inner[parent]
         inner[key] = value
     kept = {name: value for name, value in {**kept, **tensors}.items() if value is not None}
-    save_file(kept, path, metadata={"otolith": json.dumps(header)})
+    save_forged(kept, path, json.dumps(header))
 
 
 def test_a_forest_comes_back_with_the_same_predictions(path: Path, windows: Windows) -> None:

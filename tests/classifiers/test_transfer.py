@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
@@ -18,6 +17,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from small_models import HEADS, MLP, PLAIN_HEAD, Normalised, bits, encoder, finetuned, same, small, whitened
 
+from forging import save_forged
 from otolith.checkpoints import checkpoint
 from otolith.classifiers.features import embed
 from otolith.classifiers.heads import Head, LogisticHead, MLPHead, TextHead
@@ -318,7 +318,7 @@ def test_a_classifier_that_does_not_fit_its_header_is_refused(
         del table[name]
     else:
         table[name] = value
-    save_file(tensors, path, metadata={"otolith": json.dumps(header)})
+    save_forged(tensors, path, json.dumps(header))
     with pytest.raises(ValueError, match=message):
         TransferClassifier.load(path)
 

@@ -86,7 +86,21 @@ def test_an_encoder_that_saw_test_people_cannot_be_evaluated_on_them(here: Path,
     for fold in Path("runs/small/encoders").glob("*fold?-*"):
         shutil.copy(everyone, fold)
     ran = otolith("evaluate", "small.toml", "--jobs", "1")
-    assert ran.status == 1 and "was pretrained on test subjects (synthetic:" in ran.err
+    assert ran.status == 1 and "holds another encoder than its name says" in ran.err
+    ran = otolith("evaluate", "small.toml", "--jobs", "1", "--allow-seen", "--set", "protocol.shots=[2]")
+    assert ran.status == 0
+    ran = otolith("report", "small.toml", "--set", "protocol.shots=[2]", "--json")
+    assert pd.read_csv("runs/small/rows.csv").query("mode == 'frozen'")["test_seen_in_pretraining"].all()
+
+
+@pytest.mark.parametrize("more", [[], ["--everyone"]])
+def test_an_altered_store_is_never_pretrained_on(here: Path, otolith: Callable[..., Ran], more: list[str]) -> None:
+    path = Path("data/synthetic/signal.f32")
+    content = bytearray(path.read_bytes())
+    content[12_345] ^= 1
+    path.write_bytes(content)
+    ran = otolith("pretrain", "small.toml", "--out", "runs/altered", *more)
+    assert ran.status == 1 and "signal.f32' was altered" in ran.err and not Path("runs/altered/encoders").exists()
 
 
 def test_the_seed_changes_folds_and_the_recipe(here: Path, otolith: Callable[..., Ran]) -> None:

@@ -508,6 +508,37 @@ def test_a_damaged_row_is_named(text: str, some: Windows, folder: Path, tmp_path
         collect_rows(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"macro_f1": 7.5}, "does not have its hash"),
+        ({"macro_f1": float("nan")}, "does not have its hash|JSON"),
+        ({"fold": 77}, "does not have its hash"),
+        ({"fold": "77"}, "fold: .*integer"),
+        ({"shots": "two"}, "shots: .*integer"),
+        ({"accuracy": "high"}, "accuracy: .*number"),
+        ({"sha256": None}, "does not have its hash"),
+    ],
+)
+def test_an_altered_row_is_refused(
+    change: dict[str, Any], message: str, some: Windows, folder: Path, tmp_path: Path
+) -> None:
+    planned = plan(some, folder, seeds=(0,), shots=(2,), modes=("forest",))[:1]
+    (row,) = protocol.evaluate(some, planned, folder=tmp_path)
+    file = tmp_path / f"{row.fingerprint}.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
+    with pytest.raises(ValueError, match=rf"{row.fingerprint}.json' is damaged: .*({message})"):
+        list(protocol.evaluate(some, planned, folder=tmp_path))
+
+
+def test_a_row_copied_over_another_is_refused(some: Windows, folder: Path, tmp_path: Path) -> None:
+    planned = plan(some, folder, seeds=(0,), shots=(2,), modes=("forest",))[:2]
+    one, other = (tmp_path / f"{row.fingerprint}.json" for row in protocol.evaluate(some, planned, folder=tmp_path))
+    other.write_bytes(one.read_bytes())
+    with pytest.raises(ValueError, match=rf"'.*{other.name}' is damaged: it is the row {one.stem}"):
+        collect_rows(tmp_path)
+
+
 def test_several_processes_give_the_same_rows(
     whole: tuple[list[PlannedRow], list[Row]], some: Windows, tmp_path: Path
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 from counting import Counting, run
 from safetensors.numpy import load_file, save_file
 
+from forging import save_forged
 from otolith.data.store import Store
 from otolith.paired import PairedEmbeddings, load
 
@@ -103,9 +104,9 @@ def alter(path: Path, how: str) -> None:
     elif how == "doubles":
         tensors["vectors"] = tensors["vectors"].astype(np.float64)
     elif how == "deep":
-        save_file(tensors, path, {"otolith": "[" * 100_000})
+        save_forged(tensors, path, "[" * 100_000)
         return
-    save_file(tensors, path, {"otolith": json.dumps(header)})
+    save_forged(tensors, path, json.dumps(header))
 
 
 @pytest.mark.parametrize(

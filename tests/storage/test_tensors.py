@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from forging import save_forged
 from otolith.storage import tensors
 
 
@@ -44,7 +45,10 @@ def test_what_shares_memory_lies_apart_and_all_else_comes_back_to_the_bit(tmp_pa
 )
 def test_a_header_that_is_none_is_refused(text: str | None, message: str, tmp_path: Path) -> None:
     path = tmp_path / "t.safetensors"
-    save_file({"x": torch.zeros(2)}, path, None if text is None else {"otolith": text})
+    if text is None:
+        save_file({"x": torch.zeros(2)}, path)
+    else:
+        save_forged({"x": torch.zeros(2)}, path, text)
     with pytest.raises(ValueError, match=message):
         tensors.read(path)
 
@@ -74,3 +78,28 @@ def test_what_json_cannot_hold_leaves_the_older_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         tensors.write(path, {"x": torch.zeros(2)}, {"loss": float("nan")})
     assert tensors.read(path)[0] == {"loss": 1.0} and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_one_altered_bit_is_refused(seed: int, tmp_path: Path) -> None:
+    path = tmp_path / "t.safetensors"
+    state = {"w": torch.arange(6, dtype=torch.float32), "n": torch.tensor(3), "b": torch.ones(2, dtype=torch.bfloat16)}
+    tensors.write(path, {**state, "none": torch.zeros(0)}, {"about": "x"})
+    assert tensors.read(path)[0] == {"about": "x"}
+    content = bytearray(path.read_bytes())
+    start = len(content) - 64 if seed % 2 else 8  # the values, or the header
+    at = int(np.random.default_rng(seed).integers(start, len(content)))
+    content[at] ^= 1 << seed % 8
+    path.write_bytes(content)
+    try:
+        header, found = tensors.read(path)
+    except ValueError as error:
+        assert "t.safetensors" in str(error)
+    else:  # a bit outside of everything that is read, such as padding of the header
+        assert header == {"about": "x"} and all(torch.equal(found[name], state[name]) for name in state)
+
+
+def test_another_name_type_or_shape_is_another_content(tmp_path: Path) -> None:
+    x = torch.zeros(4)
+    contents = [{"x": x}, {"y": x}, {"x": x.reshape(2, 2)}, {"x": x.to(torch.int32)}, {"x": x, "z": torch.zeros(0)}]
+    assert len({tensors.digest({}, content) for content in contents} | {tensors.digest({"a": 1}, {"x": x})}) == 6

@@ -116,13 +116,25 @@ class Store:
         return cut(self, **options)
 
 
+_hashes: dict[tuple[Path, int, int], str] = {}
+
+
+def _sha256_of(path: Path) -> str:
+    """The hash of a file, computed once per process while its time and size stay."""
+    found = path.stat()
+    key = (path.resolve(), found.st_mtime_ns, found.st_size)
+    if key not in _hashes:
+        _hashes[key] = sha256(path)
+    return _hashes[key]
+
+
 def open_store(folder: str | Path, *, verify: bool = True) -> Store:
     """Open a prepared corpus.
 
     Args:
         folder: the folder that `prepare` wrote.
-        verify: also compare the hashes of signal and moments, which takes about one second per gigabyte; sizes and the
-            manifest are always checked.
+        verify: also compare the hashes of signal and moments, which takes about one second per gigabyte, once per process
+            while the files keep their size and time; sizes and the manifest are always checked.
 
     Raises:
         FileNotFoundError: there is no store at `folder`.
@@ -164,7 +176,7 @@ def open_store(folder: str | Path, *, verify: bool = True) -> Store:
         found = path.stat().st_size if path.is_file() else 0
         if found != size:
             raise ValueError(f"'{path}' has {found:,} bytes; its manifest says {size:,}; {again}")
-        if verify and sha256(path) != digest:
+        if verify and _sha256_of(path) != digest:
             raise ValueError(f"'{path}' was altered: its SHA-256 does not match its manifest; {again}")
     return Store(
         folder=folder,

@@ -29,8 +29,8 @@ from otolith.data.splits import draw_shots
 from otolith.data.windows import Windows
 from otolith.evaluation.plan import PRETRAINED, PlannedRow
 from otolith.evaluation.rows import Row
-from otolith.storage.files import fingerprint, write_text
-from otolith.storage.records import read_record
+from otolith.storage.files import fingerprint
+from otolith.storage.records import read_record, write_record
 
 
 def evaluate(windows: Windows, planned: Sequence[PlannedRow], *, folder: Path, jobs: int = 1) -> Iterator[Row]:
@@ -117,7 +117,7 @@ def _row(windows: Windows, planned: PlannedRow, folder: Path, threads: int | Non
         machine=made_by["machine"],
         fingerprint=planned.fingerprint,
     )
-    write_text(file, json.dumps(dataclasses.asdict(row), indent=1))
+    write_record(file, row)
     return row
 
 

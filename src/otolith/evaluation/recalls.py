@@ -16,8 +16,8 @@ from otolith.classifiers.features import embed
 from otolith.data.windows import Windows
 from otolith.evaluation import retrieval
 from otolith.evaluation.plan import FoldSeed
-from otolith.storage.files import fingerprint, write_text
-from otolith.storage.records import read_record
+from otolith.storage.files import fingerprint
+from otolith.storage.records import read_record, write_record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +125,7 @@ def recalls(
             file = folder / f"{fingerprint(name)[:24]}.json"
             if not file.exists() and not existing_only:
                 recall = _recall(windows, unit, encoder, modality, head, bool(seen), file.stem)
-                write_text(file, json.dumps(dataclasses.asdict(recall), indent=1))
+                write_record(file, recall)
             if file.exists():
                 yield read_record(file, Recall)
 

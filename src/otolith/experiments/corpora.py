@@ -10,20 +10,19 @@ from otolith.data.store import MANIFEST, Store, open_store
 from otolith.datasets import DATASETS, Dataset, find_dataset
 
 
-def open_corpus(data: Path, name: str, *, verify: bool = True) -> Store:
+def open_corpus(data: Path, name: str) -> Store:
     """Open a prepared corpus by its name.
 
     Args:
         data: folder of the prepared corpora.
         name: of the corpus's folder in it. It need not be one of `DATASETS`.
-        verify: see `open_store`.
 
     Raises:
         FileNotFoundError: there is no such corpus; the error says how to prepare it, or names the nearest one.
         ValueError: see `open_store`.
     """
     try:
-        return open_store(data / name, verify=verify)
+        return open_store(data / name)
     except FileNotFoundError as error:
         known = plugins.names(DATASETS, "dataset")
         if name in known:

@@ -118,7 +118,7 @@ class Run:
                 )
         found = {}
         for corpus in self.recipe.pretrain_on:
-            store = open_corpus(self.data, corpus, verify=False)
+            store = open_corpus(self.data, corpus)
             windows = cut(store, **self.recipe.unlabelled)
             if embeddings := pairs_of(self.data, corpus, self._modalities, store):
                 options = {key: value for key, value in self.recipe.paired.items() if key != "modalities"}
@@ -208,7 +208,6 @@ class Run:
             state.unlink(missing_ok=True)
 
     def _save(self, job: Pretraining, objective: Objective, history: Sequence[Any]) -> None:
-        held_out = [] if job.validation is None else job.validation.people
         checkpoint.save(
             job.path,
             objective.encoder,
@@ -218,7 +217,7 @@ class Run:
                 "objective_arguments": objective.arguments(),
                 "encoder": self.recipe.encoder["name"],
                 "pretrained_on": "+".join(self.recipe.pretrain_on),
-                "subjects": sorted(job.train.people + held_out),
+                "subjects": job.subjects,
                 "windows": len(job.train),
                 "settings": given_settings(self.recipe, job.seed),
                 "paired": self._paired_by(),
@@ -233,18 +232,25 @@ class Run:
         """Return the metadata of each modality's embeddings, from the first corpus that has them."""
         facts: dict[str, Any] = {}
         for corpus in self.recipe.pretrain_on if self._modalities else ():
-            store = open_corpus(self.data, corpus, verify=False)
+            store = open_corpus(self.data, corpus)
             for name, embeddings in pairs_of(self.data, corpus, self._modalities, store).items():
                 facts.setdefault(name, embeddings.about)
         return facts
 
-    def _require_encoders(self, plan: Sequence[FoldSeed]) -> None:
-        missing = {path for unit in plan if not (path := self.encoder_path(unit)).exists()}
-        if missing:
+    def _require_encoders(self, plan: Sequence[FoldSeed | None], *, allow_others: bool = False) -> None:
+        jobs = {job.path: job for job in map(self.pretraining, plan)}
+        if missing := {path for path in jobs if not path.exists()}:
             raise FileNotFoundError(
                 f"no encoder at '{min(missing)}' ({len(missing)} missing); run first: otolith pretrain with the same "
                 "recipe and the same --out"
             )
+        for path, job in () if allow_others else jobs.items():
+            about = checkpoint.load(path).about
+            if (about.get("made_from"), about.get("subjects")) != (job.made_from, job.subjects):
+                raise ValueError(
+                    f"'{path}' holds another encoder than its name says: it was made from other settings, data or people; "
+                    "remove it and pretrain again"
+                )
 
     def planned_rows(self, windows: Windows, *, allow_seen: bool = False) -> list[PlannedRow]:
         """Return the planned rows of the protocol.
@@ -253,7 +259,7 @@ class Run:
             FileNotFoundError: an encoder is not pretrained yet.
         """
         plan = self.plan(windows)
-        self._require_encoders(plan)
+        self._require_encoders(plan, allow_others=allow_seen)
         names = inspect.signature(planned_rows).parameters
         settings = {key: value for key, value in self.recipe.protocol.items() if key in names}
         return planned_rows(
@@ -299,7 +305,7 @@ class Run:
                 "retrieve other modalities; choose one that takes pairs (primus) and a section [paired]"
             )
         windows = self.subject_windows()
-        store = open_corpus(self.data, dataset, verify=False)
+        store = open_corpus(self.data, dataset)
         embeddings = pairs_of(self.data, dataset, names, store)
         if not embeddings:
             raise FileNotFoundError(
@@ -310,7 +316,7 @@ class Run:
         folds_missing = any(not self.encoder_path(unit).exists() for unit in plan)
         only_everyone = allow_seen and folds_missing and everyone.exists()
         if not existing_only and not only_everyone:
-            self._require_encoders(plan)
+            self._require_encoders(plan, allow_others=allow_seen)
         yield from recalls(
             attach(windows, store, embeddings),
             plan,
@@ -367,7 +373,7 @@ class Run:
         unit = self.plan(windows)[0]
         loaded = checkpoint.load(self.encoder_path(unit))
         unseen = windows.for_subjects(unit.split.test)
-        facts = card(self.recipe.dataset, open_corpus(self.data, self.recipe.dataset, verify=False))
+        facts = card(self.recipe.dataset, open_corpus(self.data, self.recipe.dataset))
         out = self.folder / "report.html"
         page.write(
             out,

@@ -30,6 +30,11 @@ class Pretraining(NamedTuple):
     seed: int
     made_from: str
 
+    @property
+    def subjects(self) -> list[str]:
+        """All people whose windows the encoder sees, as `corpus:subject`."""
+        return sorted(self.train.people + ([] if self.validation is None else self.validation.people))
+
 
 def encoder_label(recipe: Recipe, unit: FoldSeed | None) -> tuple[str, int]:
     """Return the part of an encoder's file name that identifies its subjects, and its seed.

@@ -1,22 +1,25 @@
 """Write and read tensors with metadata: one safetensors file with a JSON header. Nothing is unpickled.
 
-Tensors and metadata are in one file, because two files cannot be replaced in one step.
+Tensors and metadata are in one file, because two files cannot be replaced in one step. The header holds a hash of both, and
+no altered file is used.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import safetensors
+import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
 from otolith.storage.files import replacing
 
-_KEY = "otolith"
+_KEY, _HASH = "otolith", "sha256"
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
@@ -25,7 +28,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) 
     Raises:
         ValueError: the header has a value that JSON cannot represent, such as NaN.
     """
-    text = json.dumps(header, allow_nan=False)
+    json.dumps(header, allow_nan=False)  # before tensors are copied
     apart, storages = dict[str, Tensor](), set[int]()
     for name, value in tensors.items():
         value = value.detach().cpu().contiguous()
@@ -33,14 +36,27 @@ def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) 
         apart[name] = value.clone() if storage in storages else value  # the format cannot share memory between tensors
         storages.add(storage)
     with replacing(path) as part:
+        text = json.dumps(
+            {**header, _HASH: digest(header, apart)}
+        )  # one key: the format does not keep the order of several
         save_file(apart, part, metadata={_KEY: text})
+
+
+def digest(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """Return the hash of a header and of the name, type, shape and values of each tensor, in hexadecimal."""
+    sha256 = hashlib.sha256(json.dumps(header).encode())
+    for name in sorted(tensors):
+        value = tensors[name]
+        sha256.update(f"\n{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        sha256.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return sha256.hexdigest()
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Read the header and the tensors. The caller checks names, shapes and values.
 
     Raises:
-        ValueError: the file is truncated, damaged or of another kind, or another program wrote it.
+        ValueError: the file is truncated, damaged, altered or of another kind, or another program wrote it.
     """
     try:
         with safetensors.safe_open(path, framework="pt") as file:
@@ -56,4 +72,8 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             raise ValueError(f"it is a {type(header).__name__}; expected an object")
     except (ValueError, RecursionError) as error:
         raise ValueError(f"the header of '{path}' cannot be used: {error}") from error
+    if header.pop(_HASH, None) != digest(header, tensors):
+        raise ValueError(
+            f"'{path}' was altered after it was written: its content does not have its hash; make it again"
+        )
     return header, tensors
