@@ -15,4 +15,4 @@ _FILES = {ENCODER: "encoder.safetensors"}
 def locate(path: str | Path) -> Path:
     """Return the path of a checkpoint that is given as a path or as a shipped name. A file at the path comes first."""
     name = Path(path).as_posix()
-    return WEIGHTS / _FILES[name] if name in _FILES and not Path(path).exists() else Path(path)
+    return WEIGHTS / _FILES[name] if name in _FILES and not Path(path).is_file() else Path(path)

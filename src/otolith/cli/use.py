@@ -65,10 +65,10 @@ def adapt(
         str,
         typer.Argument(
             metavar="[ENCODER]",
-            help="A checkpoint of `otolith pretrain`; shipped: the encoder in the package; own: one that is pretrained on "
-            "the recordings first.",
+            help="own: one that is pretrained on the recordings first; shipped: the one in the package, which takes seconds "
+            "and is slightly worse; or a checkpoint of `otolith pretrain`.",
         ),
-    ] = "shipped",
+    ] = "own",
     folder: Annotated[Path, typer.Option("--out", help="Folder for model, estimate and picture.")] = Path(
         "runs/adapted"
     ),

@@ -245,7 +245,7 @@ def adapt_recordings(
     Returns:
         What was read, and the models as they get fitted; when the last is out, the files are there.
     """
-    loaded = None if str(encoder) == OWN and not Path(encoder).exists() else checkpoint.load(encoder)
+    loaded = None if str(encoder) == OWN and not Path(encoder).is_file() else checkpoint.load(encoder)
     settings: Mapping[str, Any] = {}
     if recipe is not None:
         made = load(recipe)
