@@ -271,7 +271,7 @@ def test_without_validation_or_patience_it_runs_to_the_end(sides: tuple[Windows,
         (1, 9, {}, "at least 2 windows, got 1"),
         (0, 9, {}, "at least 2 windows, got 0"),
         (9, 1, {}, "validation needs at least 2 windows, got 1"),
-        (9, 9, {"batch_size": 1}, "batch_size is 1 over 1 devices; expected at least 2"),
+        (9, 9, {"batch_size": 1}, "batch_size is 1; expected a whole number of at least 2"),
         (9, 9, {"patience": 0}, "patience is 0; expected at least 1 epoch"),
     ],
 )

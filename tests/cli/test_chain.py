@@ -110,6 +110,23 @@ def test_the_seed_changes_folds_and_the_recipe(here: Path, otolith: Callable[...
     assert "seed = 5" in Path("runs/other/recipe.toml").read_text()
 
 
+def test_a_row_is_made_again(here: Path, otolith: Callable[..., Ran]) -> None:
+    assert otolith("evaluate", "small.toml", "--jobs", "1").status == 0
+    assert otolith("report", "small.toml").status == 0
+    table = pd.read_csv("runs/small/rows.csv", dtype=str, keep_default_na=False)
+    name = table["fingerprint"][table["mode"] == "frozen"].iloc[0]
+    ran = otolith("rerun", f"runs/small/rows.csv#{name[:10]}")
+    assert ran.status == 0 and "made again, it is the same to the bit" in ran.out
+    table.assign(accuracy="0.5", machine="another").to_csv("changed.csv", index=False)
+    ran = otolith("rerun", "changed.csv", "1")
+    assert ran.status == 1 and "accuracy: 0.5, again 0." in ran.out and "differs in accuracy" in ran.out
+    assert "machine: another, now" in ran.err
+    table.drop(columns="recipe").to_csv("old.csv", index=False)
+    assert "holds no recipe" in otolith("rerun", "old.csv", "1").err
+    assert otolith("rerun", "old.csv", "1", "--recipe", "small.toml").status == 0
+    assert "change the recipe that --recipe names" in otolith("rerun", "old.csv", "1", "--variant", "x").err
+
+
 def test_a_study_runs_every_variant_and_writes_its_page(here: Path, otolith: Callable[..., Ran]) -> None:
     text = RECIPE.replace("folds = 3", "folds = 2").replace("[0, 1]", "[0]").replace('name = "small"', "")
     Path("base.toml").write_text(text)

@@ -125,6 +125,30 @@ def test_a_gap_and_a_clock_that_was_set_back_begin_new_recordings(official: Path
     assert third.spans == (Span(0.0, 0.5, "sleep"),)
 
 
+@pytest.mark.parametrize("end", ["Z", "+00:00", "+0100", "-05:30", " UTC", "+0100 [Europe/London]"])
+@pytest.mark.parametrize("join", [" ", "T"])
+@pytest.mark.parametrize("digits", ["milliseconds", "microseconds"])
+def test_stamps_with_a_zone_are_read(official: Path, end: str, join: str, digits: str) -> None:
+    rows = [
+        f"{stamp.isoformat(join, digits)}{end},{x!r},{y!r},{z!r}"
+        for stamp, (x, y, z) in zip(stamps().tolist(), values(1).tolist(), strict=True)
+    ]
+    write(official / "capture24" / "P001.csv.gz", "\n".join(["time,x,y,z", *rows]) + "\n")
+    recording = next(DATASET.read(official))
+    np.testing.assert_allclose(recording.signal, values(1), atol=1e-6)
+    assert recording.seconds == pytest.approx(STEPS / 100)
+
+
+def test_an_offset_that_changes_is_no_gap(official: Path) -> None:
+    before, after = (np.datetime64(f"2016-10-30T0{hour}:59:58.75", "us") for hour in (1, 0))  # the same instant
+    when = [f"{t}+01:00" for t in (before + 10_000 * np.arange(125)).tolist()]
+    when += [f"{t}+00:00" for t in (after + 10_000 * np.arange(125, 250)).tolist()]
+    rows = [f"{stamp},{x!r},{y!r},{z!r}" for stamp, (x, y, z) in zip(when, values(1).tolist(), strict=True)]
+    write(official / "capture24" / "P001.csv.gz", "\n".join(["time,x,y,z", *rows]) + "\n")
+    recordings = [one for one in DATASET.read(official) if one.subject == "P001"]
+    assert len(recordings) == 1 and len(recordings[0].signal) == STEPS
+
+
 def test_a_zip_file_and_a_folder_that_holds_it_are_read_alike(official: Path) -> None:
     expected = [recording.signal for recording in DATASET.read(official)]
     made = Path(shutil.make_archive(str(official.parent / "zipped" / "capture24"), "zip", official))

@@ -1,4 +1,4 @@
-"""The protocol: whole and honest plans, rows that are computed once, and statistics with known answers."""
+"""The protocol: whole and honest plans, and rows that are computed once."""
 
 import dataclasses
 import functools
@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from sklearn.metrics import confusion_matrix, f1_score
@@ -29,7 +28,6 @@ from otolith.evaluation.arms import MODES as ALL_MODES
 from otolith.evaluation.plan import FoldSeed, PlannedRow, fold_seeds, planned_rows
 from otolith.evaluation.protocol import collect_rows
 from otolith.evaluation.rows import Row
-from otolith.evaluation.statistics import gains, summary
 
 MODES = tuple(mode for mode in ALL_MODES if mode != "zero-shot")  # which needs words: test_prompts.py
 SEEDS, FOLDS, SHOTS = (0, 1), 3, (2, None)
@@ -170,6 +168,8 @@ def test_rows_say_how_they_were_made(whole: tuple[list[PlannedRow], list[Row]], 
         assert (row.objective == "none") == (row.pretrained_on == "synthetic") == pretrained
         sha = checkpoint.load(cell.encoder).sha256
         assert row.checkpoint == (sha[:16] if pretrained else "-")
+        weights = checkpoint.load(cell.encoder).weights_sha256()
+        assert row.weights == (weights[:16] if pretrained else "-") and row.recipe == ""
         classical = row.mode in CLASSICAL
         assert row.encoder == ("-" if classical else "strided")
         how = json.loads(row.transfer)
@@ -612,83 +612,3 @@ def test_gather_gives_one_sorted_line_a_row(
         collect_rows(tmp_path, part)
     with pytest.raises(FileNotFoundError, match=r"no result rows in .*; run: otolith evaluate RECIPE"):
         collect_rows(tmp_path)
-
-
-def table(scores: list[tuple[str, int | None, int, int, float]], people: str = "fold {fold}") -> pd.DataFrame:
-    """Rows by hand, of (mode, shots, seed, fold, macro F1)."""
-    rows = [
-        {
-            "dataset": "d",
-            "objective": "o",
-            "mode": mode,
-            "shots": shots,
-            "seed": seed,
-            "fold": fold,
-            "macro_f1": score,
-            "accuracy": score + 0.1,
-            "f1_by_subject": json.dumps({"a": score - 0.2, "b": score}),
-            "test_subjects": people.format(fold=fold, seed=seed),
-        }
-        for mode, shots, seed, fold, score in scores
-    ]
-    return pd.DataFrame(rows).astype({"shots": "Int64"})
-
-
-def test_summary_is_the_mean_over_folds_then_the_interval_over_seeds() -> None:
-    means = [0.5, 0.6, 0.7]
-    scores = [
-        ("frozen", 2, seed, fold, mean + shift)
-        for seed, mean in enumerate(means)
-        for fold, shift in ((0, -0.1), (1, 0.1))
-    ]
-    scores += [("frozen", None, 0, fold, 0.8) for fold in range(3)] + [("forest", 2, 0, 0, 0.4)]
-    found = {
-        (line.mode, None if pd.isna(line.shots) else line.shots): line for line in summary(table(scores)).itertuples()
-    }
-    assert found.keys() == {("frozen", 2), ("frozen", None), ("forest", 2)}
-    line = found["frozen", 2]
-    half = 4.302653 * 0.1 / np.sqrt(3)  # t(0.975, 2 degrees of freedom); standard deviation of the seeds' means 0.1
-    assert (line.macro_f1, line.low, line.high) == pytest.approx((0.6, 0.6 - half, 0.6 + half), abs=1e-6)
-    assert line.accuracy == pytest.approx(0.7) and (line.seeds, line.folds) == (3, 2)
-    assert line.worst_subject == pytest.approx(np.mean([mean - 0.1 - 0.2 for mean in means]))
-    line = found["frozen", None]
-    assert line.macro_f1 == pytest.approx(0.8) and (line.seeds, line.folds) == (1, 3)
-    assert np.isnan(line.low) and np.isnan(line.high)
-
-
-def test_gains_pair_rows_of_the_same_people_seed_and_shots() -> None:
-    # fine-tuned is better by 0.01 ... 0.06; the frozen scores differ by far more, and stand in another order
-    differences = [0.01, 0.02, 0.03, 0.04, 0.05, 0.06]
-    frozen = [("frozen", 5, k // 3, k % 3, 0.1 * k) for k in range(6)]
-    better = [("finetune", 5, k // 3, k % 3, 0.1 * k + differences[k]) for k in range(6)]
-    alone = [("finetune", 10, 0, 0, 0.9), ("frozen", None, 0, 0, 0.3)]  # no partner
-    (gain,) = gains(table(better[::-1] + frozen + alone, people="fold {fold} of {seed}"), "finetune", "frozen")
-    assert (gain.mode, gain.over, gain.shots, gain.pairs) == ("finetune", "frozen", 5, 6)
-    assert gain.gain == pytest.approx(0.035)
-    assert gain.p == pytest.approx(2 / 2**6)  # all six pairs on one side
-    assert 0.01 < gain.low < 0.035 < gain.high < 0.06
-    (loss,) = gains(table(better + frozen, people="fold {fold} of {seed}"), "frozen", "finetune")
-    assert (loss.gain, loss.low, loss.high) == pytest.approx((-gain.gain, -gain.high, -gain.low), abs=2e-3)
-
-
-def test_seeds_that_tested_the_same_people_are_no_independent_evidence() -> None:
-    scores = []
-    for fold, gain in ((0, 0.1), (1, 0.3)):
-        for seed in range(5):
-            scores += [("frozen", None, seed, fold, 0.2), ("finetune", None, seed, fold, 0.2 + gain)]
-    (found,) = gains(table(scores), "finetune", "frozen")
-    # two groups of people: a draw is one of them twice (a quarter each) or both, so the interval is all there is
-    assert (found.gain, found.low, found.high) == pytest.approx((0.2, 0.1, 0.3))
-    assert found.shots is None and found.pairs == 10
-    (apart,) = gains(table(scores, people="fold {fold} of {seed}"), "finetune", "frozen")
-    assert found.low < apart.low < 0.2 < apart.high < found.high
-
-
-def test_a_gain_without_evidence_has_no_interval() -> None:
-    equal = [(mode, 2, seed, fold, 0.5) for mode in ("finetune", "frozen") for seed in range(3) for fold in range(3)]
-    (found,) = gains(table(equal), "finetune", "frozen")
-    assert found.gain == 0 and found.pairs == 9 and np.isnan([found.low, found.high, found.p]).all()
-    few = [("frozen", 2, 0, 0, 0.5), ("finetune", 2, 0, 0, 0.7)]
-    (found,) = gains(table(few), "finetune", "frozen")
-    assert found.gain == pytest.approx(0.2) and np.isnan([found.low, found.high, found.p]).all()
-    assert gains(table(few), "finetune", "scratch") == []

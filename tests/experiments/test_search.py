@@ -461,8 +461,8 @@ def test_training_that_breaks_down_is_a_finished_trial(data: Path, tmp_path: Pat
 
 
 def test_a_mistake_that_shows_in_training_ends_the_search(data: Path, tmp_path: Path) -> None:
-    job = run(data, tmp_path, "search={pretrain.batch_size=[1]}")
-    with pytest.raises(ValueError, match=r"trial 0 \(pretrain.batch_size 1\): batch_size is 1"):
+    job = run(data, tmp_path, 'search={pretrain.runtime.precision=["odd"]}')
+    with pytest.raises(ValueError, match=r"trial 0 \(pretrain.runtime.precision odd\): .*odd"):
         list(searched(job, trials=2))
     assert [trial.state.name for trial in the_study(job).trials] == ["FAIL"]
 

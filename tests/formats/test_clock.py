@@ -75,6 +75,49 @@ def test_rows_of_a_packet_share_a_stamp(tmp_path, packet, rate) -> None:
     assert total(sessions) == pytest.approx(60, abs=0.5)
 
 
+@pytest.mark.parametrize("packet", [5, 10, 36])
+@pytest.mark.parametrize("form", ["seconds", "dates"])
+def test_rows_of_a_packet_may_have_no_stamp(tmp_path, packet, form) -> None:
+    time, acc, _ = motion(36)
+    column = np.array(stamps(time, "%Y-%m-%d %H:%M:%S.%f") if form == "dates" else [f"{t:.2f}" for t in time], object)
+    column[np.arange(len(time)) % packet > 0] = ""
+    sessions = read(save(tmp_path / "a.csv", table(column, acc)))
+    assert sessions[0].rate_hz == 50 and sessions[0].seconds == pytest.approx(36, abs=0.1)
+    assert said(sessions, "take that of the row before")
+    np.testing.assert_allclose(sessions[0].recordings[0].signal[:1500], acc[:1500], atol=1e-3)
+
+
+@pytest.mark.parametrize("pause", [3, 120, 4000])
+@pytest.mark.parametrize("at", [20.0, 33.5])
+def test_a_pause_does_not_change_the_rate_of_whole_seconds(tmp_path, pause, at) -> None:
+    time, acc, _ = motion(60)
+    clock = np.floor(time + np.where(time > at, pause, 0))
+    sessions = read(save(tmp_path / "a.csv", table(stamps(clock, "%Y-%m-%d %H:%M:%S"), acc)))
+    assert sessions[0].rate_hz == 50 and len(sessions[0].recordings) == 2
+
+
+def test_a_short_stretch_between_two_pauses_stays_where_it_is(tmp_path) -> None:
+    time, acc, _ = motion(60)
+    clock = np.floor(time + np.where(time >= 20.5, 100, 0) + np.where(time >= 20.8, 100, 0))
+    sessions = read(save(tmp_path / "a.csv", table(stamps(clock, "%Y-%m-%d %H:%M:%S"), acc)))
+    assert [r.start_s for r in sessions[0].recordings] == pytest.approx([0, 120, 220], abs=1.1)
+
+
+@pytest.mark.parametrize("step", [60.0, 3.0])
+def test_rows_that_are_too_far_apart_are_no_motion(tmp_path, step) -> None:
+    time, acc, _ = motion(30)
+    column = stamps(np.arange(len(time)) * step, "%Y-%m-%d %H:%M:%S")
+    with pytest.raises(ValueError, match=r"'a.csv': by the time stamps in time, rows come at .* Hz; expected 0.5"):
+        read(save(tmp_path / "a.csv", table(column, acc)))
+
+
+def test_milliseconds_of_the_day(tmp_path) -> None:
+    time, acc, _ = motion(30)
+    frame = table(np.round((time + 86_385) % 86_400 * 1000), acc, names="ms_of_day,x,y,z")
+    sessions = read(save(tmp_path / "a.csv", frame), time="ms_of_day")
+    assert len(sessions) == 1 and sessions[0].rate_hz == 50 and sessions[0].seconds == pytest.approx(30)
+
+
 @pytest.mark.parametrize(("size", "within"), [(10, 0.001), (10, 0.005), (25, 0.0005), (100, 0.0001)])
 def test_bursts_are_spread(tmp_path, size, within) -> None:
     time, acc, _ = motion(40)
@@ -122,6 +165,43 @@ def test_a_clock_that_contradicts_the_rate_is_refused(tmp_path, given, form) -> 
         read(save(tmp_path / "a.csv", table(column, acc)), rate_hz=given)
 
 
+@pytest.mark.parametrize(
+    ("since", "rows"),
+    [(0.0, slice(700, 701)), (0.0, slice(700, 703)), (1.7e9, slice(0, 1)), (1.7e9, slice(1999, 2000))],
+)
+@pytest.mark.parametrize("stamp", [-1.0, 0.0, 1e9, 1e-3, 5.0])
+def test_single_stamps_that_are_far_off_cost_their_rows_alone(tmp_path, stamp, rows, since) -> None:
+    time, acc, _ = motion(40)
+    clock = since + time
+    clock[rows] = stamp
+    sessions = read(save(tmp_path / "a.csv", table(clock, acc), float_format="%.3f"))
+    assert len(sessions) == 1 and said(sessions, f"far from those around them: {rows.stop - rows.start}")
+    assert sessions[0].seconds == pytest.approx(40, abs=0.1) and len(sessions[0].recordings) == 1
+    first = 1 if rows.start == 0 else 0
+    np.testing.assert_allclose(sessions[0].recordings[0].signal[:600], acc[first : 600 + first], atol=1e-3)
+
+
+def test_a_clock_that_is_set_to_the_date_begins_a_session(tmp_path) -> None:
+    time, acc, _ = motion(60)
+    when = stamps(time, "%Y-%m-%d %H:%M:%S.%f", "1970-01-01 00:00:03")[:500]
+    when += stamps(time, "%Y-%m-%d %H:%M:%S.%f", "2024-05-14 10:00:00")[500:]
+    sessions = read(save(tmp_path / "a.csv", table(when, acc)))
+    assert [s.seconds for s in sessions] == [pytest.approx(10), pytest.approx(50)] and said(sessions, "jumps ahead")
+    assert sessions[1].start == datetime.datetime(2024, 5, 14, 10, 0, 10)
+
+
+@pytest.mark.parametrize("form", ["seconds", "%Y-%m-%d %H:%M:%S.%f", "%d/%m/%Y %H:%M:%S.%f", "two columns"])
+def test_the_newest_row_may_come_first(tmp_path, form) -> None:
+    time, acc, _ = motion(30)
+    column = {"seconds": time, "two columns": stamps(time, "%d.%m.%Y")}.get(form)
+    frame = table(stamps(time, form) if column is None else column, acc, names="Date,x,y,z")
+    if form == "two columns":
+        frame["Time"] = stamps(time, "%H:%M:%S.%f")
+    sessions = read(save(tmp_path / "a.csv", frame[::-1]))
+    assert len(sessions) == 1 and said(sessions, "newest row comes first")
+    np.testing.assert_allclose(sessions[0].recordings[0].signal, acc, atol=1e-3)
+
+
 FORMS = [
     "%Y-%m-%d %H:%M:%S.%f",
     "%Y-%m-%dT%H:%M:%S.%fZ",
@@ -146,6 +226,8 @@ FORMS = [
     "%d.%m.%y %H:%M:%S.%3f",
     "%H:%M:%S.%f %d/%m/%Y",
     "%Y%m%d%H%M%S%3f",
+    "%Y-%m-%dt%H:%M:%S.%3fz",
+    "%a %b %d %Y %H:%M:%S.%3f GMT+0200 (Central European Summer Time)",
 ]
 
 
@@ -226,6 +308,7 @@ NUMBERS = {
     "unix ms": lambda t: np.round(1.7e12 + t * 1e3).astype(np.int64),
     "unix us": lambda t: np.round(1.7e15 + t * 1e6).astype(np.int64),
     "unix ns": lambda t: 1_700_000_000_000_000_000 + np.round(t * 1e9).astype(np.int64),
+    "timedelta": lambda t: [str(v) for v in pd.to_timedelta(np.round(t * 1e3 + 17), unit="ms")],
     ".NET ticks": lambda t: 638_355_968_000_000_000 + np.round(t * 1e7).astype(np.int64),
     "Windows": lambda t: 133_444_736_000_000_000 + np.round(t * 1e7).astype(np.int64),
     "spreadsheet": lambda t: np.round(45244.925925926 + t / 86400, 10),
@@ -242,14 +325,21 @@ def test_numbers_in_any_unit(tmp_path, kind) -> None:
     sessions = read(save(tmp_path / "a.csv", frame, float_format=None))
     assert sessions[0].rate_hz == pytest.approx(50, rel=0.01), sessions[0].facts
     assert total(sessions) == pytest.approx(60, abs=1.0)
-    if kind not in ("s", "ms", "us", "ns"):
+    if kind not in ("s", "ms", "us", "ns", "timedelta"):
         start = sessions[0].start.replace(tzinfo=None)
         assert abs((start - datetime.datetime(2023, 11, 14, 22, 13, 20)).total_seconds()) < 1
 
 
 @pytest.mark.parametrize(
     ("name", "per_s"),
-    [("SampleTimeFine", 1e4), ("SampleTimeFine", 1e6), ("t (us)", 1e6), ("time_ms", 1e3), ("timestampNs", 1e9)],
+    [
+        ("Ticks", 1e7),
+        ("SampleTimeFine", 1e4),
+        ("SampleTimeFine", 1e6),
+        ("t (us)", 1e6),
+        ("time_ms", 1e3),
+        ("timestampNs", 1e9),
+    ],
 )
 def test_the_name_says_the_unit(tmp_path, name, per_s) -> None:
     time, acc, _ = motion(30)

@@ -238,3 +238,28 @@ def test_a_table_without_an_accelerometer_lists_what_it_has(tmp_path) -> None:
             read_sessions([save(tmp_path / "a.csv", table(time, acc, names=names))])
     with pytest.raises(ValueError, match=r"no accelerometer: its columns gyro_x, gyro_y, gyro_z are a gyroscope's"):
         read_sessions([save(tmp_path / "b.csv", table(time, gyro, names="time,gyro_x,gyro_y,gyro_z"))])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"time": "x"}, r"'a.csv': --time names x, which is an axis of x, y, z"),
+        ({"time": "x", "acc": ("x", "y", "z")}, r"'a.csv': --time and --acc both name the column x"),
+        ({"acc": ("x", "y", "z"), "gyro": ("gx", "gy", "z")}, r"'a.csv': --acc and --gyro both name the column z"),
+        ({"acc": ("x", "y", "z"), "device_column": "2"}, r"'a.csv': --acc and --device-column both name the column y"),
+    ],
+)
+def test_a_column_has_one_meaning(tmp_path, options, message) -> None:
+    time, acc, gyro = motion(10)
+    with pytest.raises(ValueError, match=message):
+        read_sessions([save(tmp_path / "a.csv", table(time, acc, gyro))], ReadOptions(**options))
+
+
+@pytest.mark.parametrize("value", [1e300, -1e300, 1e21, 1e15])
+def test_absurd_values_cost_their_rows_and_no_warning(tmp_path, value) -> None:
+    time, acc, gyro = motion(30)
+    frame = table(time, acc, gyro)
+    frame.loc[[300, 301, 900], "y"] = value
+    (session,) = read_sessions([save(tmp_path / "a.csv", frame)])
+    np.testing.assert_allclose(session.recordings[0].signal[:300, :3], acc[:300], atol=1e-3)
+    assert len(session.recordings) == 1 and any("3 of 1,500 rows" in str(fact) for fact in session.facts)

@@ -150,3 +150,13 @@ def test_names_of_activities_are_no_sensors(tmp_path, name) -> None:
     for paths in ([tmp_path], [tmp_path / f"{name}.csv"]):
         (session,) = read_sessions(paths, gyro=True)
         assert session.name == name and len(session.channels) == 6
+
+
+@pytest.mark.parametrize("other", ["mag", "MAG", "magnetometer", "temperature", "heart rate", "bvp"])
+@pytest.mark.parametrize("name", ["p1_{}", "{} p1", "P1-{}-left"])
+def test_other_sensors_of_a_person_are_left_out(tmp_path, other, name) -> None:
+    time, acc, gyro = motion(20)
+    for kind, values in (("acc", acc), ("gyro", gyro), (other, 40 * gyro + 3)):
+        save(tmp_path / f"{name.format(kind)}.csv", table(time, values))
+    (session,) = read_sessions([tmp_path], gyro=True)
+    assert len(session.channels) == 6 and session.source.ignored == (f"{name.format(other)}.csv",)

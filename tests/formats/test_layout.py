@@ -5,6 +5,7 @@ import io
 import zipfile
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from motion import G, motion, save, stamps, table
@@ -159,8 +160,6 @@ def test_parquet(tmp_path, made) -> None:
     frame, acc = made
     frame.to_parquet(tmp_path / "a.parquet")
     check(tmp_path / "a.parquet", acc)
-    import pandas as pd
-
     when = pd.Timestamp("2024-05-01 10:00") + pd.to_timedelta(frame["time"], unit="s")
     frame.assign(time=when, who="x").to_parquet(tmp_path / "b.parquet")
     assert check(tmp_path / "b.parquet", acc).start == pd.Timestamp("2024-05-01 10:00")
@@ -183,6 +182,52 @@ def test_excel(tmp_path, made, before) -> None:
     book.create_sheet("Metadata").append(["device", "x"])
     book.save(tmp_path / "a.xlsx")
     check(tmp_path / "a.xlsx", acc)
+
+
+@pytest.mark.parametrize("named", ["when", None])
+@pytest.mark.parametrize("kind", ["dates", "zoned", "durations"])
+def test_parquet_with_the_clock_in_its_index(tmp_path, named, kind) -> None:
+    pytest.importorskip("pyarrow")
+    time, acc, _ = motion(30)
+    clock = {
+        "dates": pd.Timestamp("2024-05-14 10:00") + pd.to_timedelta(time, unit="s"),
+        "zoned": pd.Timestamp("2024-05-14 10:00", tz="Europe/London") + pd.to_timedelta(time, unit="s"),
+        "durations": pd.to_timedelta(time, unit="s"),
+    }[kind]
+    frame = table(time, acc).drop(columns="time").set_index(pd.Index(clock, name=named))
+    frame.to_parquet(tmp_path / "a.parquet")
+    if kind == "durations":
+        frame.rename_axis("time").to_parquet(tmp_path / "a.parquet")
+    check(tmp_path / "a.parquet", acc)
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0"])
+def test_a_clock_without_a_name_is_found(tmp_path, name) -> None:
+    time, acc, _ = motion(30)
+    check(save(tmp_path / "a.csv", table(time, acc).rename(columns={"time": name})), acc)
+
+
+@pytest.mark.parametrize(("sign", "decimal", "separator"), [(",", ".", ","), (",", ".", ";"), (".", ",", ";")])
+@pytest.mark.parametrize("digits", [0, 2])
+def test_groups_of_three_digits(tmp_path, sign, decimal, separator, digits) -> None:
+    time, acc, _ = motion(30)
+    swap = str.maketrans({",": sign, ".": decimal})
+    frame = table([f"{t * 1000 + 900_000:,.{digits}f}".translate(swap) for t in time], acc)
+    check(save(tmp_path / "a.csv", frame, sep=separator, decimal=decimal), acc)
+
+
+def test_a_minus_as_typesetters_write_it(tmp_path) -> None:
+    time, acc, _ = motion(30)
+    frame = table(time, acc).astype(str)
+    check(save(tmp_path / "a.csv", frame.apply(lambda c: c.str.replace("-", "\u2212"))), acc)
+
+
+def test_columns_of_text_are_no_numbers(tmp_path) -> None:
+    time, acc, _ = motion(30)
+    frame = table(time, acc)
+    frame["y"] = [f"{value:.3f} g" for value in frame["y"]]
+    with pytest.raises(ValueError, match=r"'a.csv': .* cells in y are no numbers, such as '.* g'"):
+        read_sessions([save(tmp_path / "a.csv", frame)], ReadOptions(acc=("x", "y", "z")))
 
 
 def test_options_where_guessing_fails(tmp_path, made) -> None:

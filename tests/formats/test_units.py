@@ -177,7 +177,7 @@ def test_files_of_one_layout_and_two_units_contradict(tmp_path) -> None:
     for number in range(3):
         save(tmp_path / f"a{number}.csv", table(time, acc))
     save(tmp_path / "b.csv", table(time, acc * G))
-    with pytest.raises(ValueError, match=r"'b.csv'.*gravity in m/s2; the files with the same columns.*--acc-unit"):
+    with pytest.raises(ValueError, match=r"'b.csv'.*gravity in m/s2; 'a0.csv' has the same columns.*--acc-unit"):
         read_sessions([tmp_path])
     (tmp_path / "b.csv").unlink()
     save(tmp_path / "c.csv", table(time, acc * G, names="t,acc_x,acc_y,acc_z"))

@@ -1,6 +1,7 @@
 """The report of a run: findings that follow from the rows, figures, and one self-contained page."""
 
 import base64
+import dataclasses
 import json
 import re
 
@@ -8,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from otolith.datasets import DATASETS
-from otolith.reports import figures, findings, page, style
+from otolith.evaluation.statistics import Gain
+from otolith.reports import figures, findings, page, study_tables, style
 
 CLASSES = ["slow", "medium", "fast"]
 
@@ -67,7 +69,7 @@ def test_the_table_has_a_line_a_mode_and_all_comes_last() -> None:
     assert list(text.columns) == ["2", "10", "all"]
     assert list(text.index) == ["fine-tuned", "frozen", "from scratch", "random forest"]
     assert text.loc["fine-tuned", "2"].startswith("0.6")
-    assert "±" in text.loc["frozen", "all"]
+    assert re.fullmatch(r"0\.9[45]\d \[0\.9\d, 0\.9\d\]", text.loc["frozen", "all"])
     lines = findings.markdown(GOOD).splitlines()
     assert "|  | 2 | 10 | all |" in lines
     assert sum(line.startswith("| fine-tuned over") for line in lines) == 3
@@ -149,7 +151,46 @@ def test_rows_of_people_seen_in_pretraining_are_announced(tmp_path) -> None:
 def test_one_seed_and_two_modes_are_enough_for_a_page(tmp_path) -> None:
     few = rows({"frozen": {5: 0.5}, "forest": {5: 0.6}}, seeds=1)
     page.write(tmp_path / "r.html", few, title="t", card=DATASETS["synthetic"], recipe="")
-    assert "±" not in findings.table(few).to_string()
+    two = few[few["fold"] < 2]  # groups are too few for an interval, and drawn as dots
+    page.write(tmp_path / "r.html", two, title="t", card=DATASETS["synthetic"], recipe="")
+    assert "[" in findings.table(few).to_string() and "[" not in findings.table(two).to_string()
+    dots = [line for line in figures.curve(two).axes[0].get_lines() if line.get_marker() == "."]
+    assert [len(line.get_ydata()) for line in dots] == [2, 2]
+    assert not any(line.get_marker() == "." for line in figures.curve(few).axes[0].get_lines())
+
+
+def test_scores_and_their_intervals_stay_between_0_and_1() -> None:
+    high = rows({"finetune": {2: 0.99, 10: 0.999}, "frozen": {2: 0.01, 10: 0.02}}, noise=0.02)
+    high = high.assign(macro_f1=high["macro_f1"].clip(0, 1))
+    low, top = figures.curve(high).axes[0].get_ylim()
+    assert 0 <= low < top <= 1
+    ends = re.findall(r"\[(-?\d\.\d+), (-?\d\.\d+)\]", findings.table(high).to_string())
+    assert len(ends) == 4 and all(0 <= float(a) < float(b) <= 1 for a, b in ends)
+
+
+def test_a_cell_of_fewer_folds_or_seeds_is_marked(tmp_path) -> None:
+    part = GOOD[~((GOOD["mode"] == "frozen") & (GOOD["shots"] == 10).fillna(False) & (GOOD["seed"] == 2))]
+    part = part[~((part["mode"] == "forest") & (part["fold"] == 4))]
+    text = findings.table(part)
+    assert {name for name, line in text.iterrows() if "\u2020" in line["10"]} == {"frozen", "random forest"}
+    assert {name for name, line in text.iterrows() if "\u2020" in line["2"]} == {"random forest"}
+    legend = "\u2020 rests on fewer folds or seeds than another cell of this table."
+    assert legend in findings.markdown(part) and legend not in findings.markdown(GOOD)
+    page.write(tmp_path / "r.html", part, title="t", card=DATASETS["synthetic"], recipe="")
+    assert legend in (tmp_path / "r.html").read_text()
+
+
+def test_whether_a_difference_is_clear_is_adjusted_for_the_number_of_comparisons() -> None:
+    def gain(p: float) -> Gain:
+        return Gain("a", "b", 2, 0.1, 0.0, 0.2, p, (0.1,) * 5, 5, 1, 5)
+
+    assert study_tables.clear([gain(0.03)]) == [True]
+    assert study_tables.clear([gain(0.03), gain(0.04), gain(0.01)]) == [False, False, True]
+    words = study_tables.verdict([gain(0.03), gain(0.04), gain(0.01), gain(np.nan)], "this")
+    assert words == "of 4 comparisons, this is clearly better in 1 and clearly worse in 0"
+    none = dataclasses.replace(gain(np.nan), low=np.nan, high=np.nan)
+    assert study_tables.verdict([none]) == "none of 1 comparisons has an interval"
+    assert study_tables.verdict([none, gain(0.5)]).endswith("clearly worse in 0; 1 have no interval")
 
 
 def test_confusion_is_drawn_as_shares_of_the_truth() -> None:

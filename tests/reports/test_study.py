@@ -87,12 +87,12 @@ def gain(text: str) -> tuple[float, float, float]:
 
 
 def test_every_question_is_answered_by_the_differences_that_were_put_in(rows: pd.DataFrame) -> None:
-    found = dict(dont_freeze.answers(rows))
+    found = {answer.question: answer.text for answer in dont_freeze.answers(rows)}
     freezing = found["Does fine-tuning score higher than freezing?"]
     assert gain(cell(freezing, "spar, simclr", 1))[0] == pytest.approx(20, abs=1)
     middle, low, high = gain(cell(freezing, "wharf, reconstruction", 1))
     assert middle == pytest.approx(-5, abs=1) and low < middle < high < 0
-    assert re.search(r"Of 12 comparisons, fine-tuning wins \d+ and loses 2;", freezing)
+    assert "Of 12 comparisons, fine-tuning is clearly better in 10 and clearly worse in 2." in freezing
     shrinks = found["Does the gain shrink with more labels?"]
     assert gain(cell(shrinks, "spar, simclr", 1))[0] == pytest.approx(15, abs=0.5)
     assert gain(cell(shrinks, "spar, reconstruction", 1))[0] == pytest.approx(-20, abs=0.5)
@@ -121,14 +121,34 @@ def test_every_question_is_answered_by_the_differences_that_were_put_in(rows: pd
     middle, low, high = gain(cell(forest, "spar: best pretrained arm over random forest", 2))
     assert cell(forest, "spar: best pretrained arm over random forest", 2).startswith("reconstruction, finetune")
     assert middle == pytest.approx(5, abs=1) and low > 0
-    assert "is clearly better than the random forest in 2 of 4 cases and clearly worse in 2." in forest
+    assert "of 4 comparisons, the best pretrained arm is clearly better in 2 and clearly worse in 2." in forest
     placement = found["What does pretraining add where the placement of the sensor changes, and where it stays?"]
     assert gain(cell(placement, "wharf: simclr over scratch", 2))[0] == pytest.approx(10, abs=1)
 
 
+def test_people_count_once_however_many_objectives_tested_them(rows: pd.DataFrame) -> None:
+    """The mean gain over two corpora rests on 5 groups of people each, not on 5 for each of the 4 objectives."""
+    (answer, *_) = dont_freeze.answers(rows)
+    pooled = answer.gains[-2:]
+    assert [len(gain.by_group) for gain in pooled] == [10, 10] and len(answer.gains) == 12 + 2
+    single = next(gain for gain in answer.gains if gain.shots == 2)
+    assert len(single.by_group) == 5
+
+
+def test_cells_of_fewer_seeds_are_marked_and_comparisons_are_counted(rows: pd.DataFrame, tmp_path: Path) -> None:
+    some = rows[~((rows["variant"] == "reconstruction") & (rows["seed"] > 0))]
+    study.write(some, {("spar", "simclr"): 1}, path=tmp_path / "page.md", title="t")
+    text = (tmp_path / "page.md").read_text()
+    assert cell(text, "reconstruction, finetune", 1).endswith("\u2020")
+    assert "\u2020" not in cell(text, "simclr, finetune", 1)
+    assert "\u2020 rests on fewer folds or seeds than another cell of this table." in text
+    count = sum(len(answer.gains) for answer in dont_freeze.answers(some))
+    assert f"The page makes {count} comparisons." in text and "Holm" in text
+
+
 def test_what_was_not_run_is_not_answered(rows: pd.DataFrame) -> None:
     some = rows[rows["variant"].isin(["simclr"]) & rows["mode"].isin(["finetune", "scratch"])]
-    questions = [question for question, _ in dont_freeze.answers(some)]
+    questions = [answer.question for answer in dont_freeze.answers(some)]
     assert (
         len(questions) == 2 and questions[0].startswith("Does pretraining score higher") and "placement" in questions[1]
     )
@@ -195,12 +215,12 @@ def primus_rows(settings: tuple[str, ...] = ("utd-mhad", "spar")) -> pd.DataFram
     random = np.random.default_rng(0)
     made = []
     blank = {field.name: "" for field in dataclasses.fields(Row)}
-    subjects = ["2", "4", "6", "8"]
+    subjects = ["2", "4", "6", "8", "10", "12"]
     for setting in settings:
-        jitter = random.normal(scale=0.03, size=(4, 3))
+        jitter = random.normal(scale=0.03, size=(6, 3))
         for variant, arms in ARMS.items():
             for mode, scores in arms.items():
-                wobble = random.normal(scale=0.003, size=4)
+                wobble = random.normal(scale=0.003, size=6)
                 pretrained = mode not in ("scratch", "random-frozen", "random-logistic", "forest")
                 for shots, score in zip((0,) if mode == "zero-shot" else (1, 20), scores, strict=True):
                     for seed in range(3):
@@ -242,7 +262,7 @@ def part(text: str, title: str) -> str:
 
 
 def test_the_questions_of_primus_are_answered_by_what_was_put_in() -> None:
-    found = dict(primus.answers(primus_rows()))
+    found = {answer.question: answer.text for answer in primus.answers(primus_rows())}
     adds = found["What does each term add?"]
     neighbours = part(adds, "Nearest neighbours added to both terms")
     middle, low, high = gain(cell(neighbours, "utd-mhad, frozen", 1))
@@ -255,7 +275,7 @@ def test_the_questions_of_primus_are_answered_by_what_was_put_in() -> None:
     simclr = found["Where does PRIMUS score higher than SimCLR with equal compute?"]
     assert gain(cell(simclr, "spar, frozen", 1))[0] == pytest.approx(10, abs=0.6)
     assert gain(cell(simclr, "spar, frozen, logistic head", 2))[0] == pytest.approx(4, abs=0.6)
-    assert re.search(r"of 12 comparisons, 12 are clearly better and 0 clearly worse", simclr)
+    assert re.search(r"of 12 comparisons, the first is clearly better in 12 and clearly worse in 0", simclr)
     tenth = found["Does a tenth of the pairs suffice?"]
     assert gain(cell(part(tenth, "All pairs over a tenth of the pairs"), "utd-mhad, frozen", 1))[0] == pytest.approx(
         6, abs=0.6
@@ -276,7 +296,7 @@ def test_the_questions_of_primus_are_answered_by_what_was_put_in() -> None:
     assert len(found) == 7
     few = primus_rows()
     few = few[few["variant"].isin(["primus", "simclr"])]
-    assert [question for question, _ in primus.answers(few)] == [
+    assert [answer.question for answer in primus.answers(few)] == [
         "What does each term add?",
         "Where does PRIMUS score higher than SimCLR with equal compute?",
         "Does pretraining score higher than a random forest?",
@@ -297,6 +317,7 @@ def test_the_page_of_primus(tmp_path: Path) -> None:
                 "modality": "video",
                 "n_windows": 200 + 2 * fold,
                 "n_keys": 100,
+                "test_subjects": f"{fold}",
                 **{
                     f"{way}{chance}_r{k}": value / k
                     for way in ("imu_to_paired", "paired_to_imu")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -44,6 +45,16 @@ class Checkpoint:
     about: dict[str, Any]
     heads: dict[str, dict[str, Tensor]]
     sha256: str
+
+    def weights_sha256(self) -> str:
+        """Return a hash of the weights of encoder and heads alone; `sha256` covers their provenance too."""
+        digest = hashlib.sha256()
+        states = {"encoder": self.encoder.state_dict(), **self.heads}
+        for part, state in sorted(states.items()):
+            for name, tensor in state.items():
+                digest.update(f"{part}.{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+                digest.update(tensor.cpu().numpy().tobytes())
+        return digest.hexdigest()
 
 
 def save(

@@ -22,6 +22,7 @@ from otolith.classifiers.inputs import Examples, accuracy, check_labels, check_w
 from otolith.classifiers.minirocket import MiniRocketClassifier
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data import features
+from otolith.data.conversion import check_number
 from otolith.data.windows import SignalSpec, Windows
 
 
@@ -59,6 +60,7 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             ValueError: windows or labels are invalid; see `check_windows` and `check_labels`.
         """
+        _check_trees(self.trees, self.seed)
         windows = check_windows(X)
         self.signal_: SignalSpec | None = windows.contract if isinstance(windows, Windows) else None
         self.shape_ = shape_of(windows)
@@ -166,9 +168,8 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
 
 
 def _check_trees(trees: Any, seed: Any) -> None:
-    for name, value, most in (("trees", trees, 10_000), ("seed", seed, 2**32 - 1)):
-        if type(value) is not int or not (name == "trees") <= value <= most:
-            raise ValueError(f"{name} is {value!r}; expected a whole number up to {most:,}")
+    check_number("trees", trees, least=1, most=10_000, whole=True)
+    check_number("seed", seed, least=0, most=2**32 - 1, whole=True)
 
 
 def load_classifier(path: str | Path) -> TransferClassifier | ForestClassifier:

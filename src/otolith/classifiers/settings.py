@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +10,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, clone
 
 from otolith.data.augment import check_transforms
+from otolith.data.conversion import check_number
 
 
 def arguments_of(settings: BaseEstimator) -> dict[str, Any]:
@@ -69,18 +69,13 @@ class FineTuning(BaseEstimator):
 
     def check(self) -> None:
         """Raise ValueError if a setting is invalid."""
-        if not 0 < self.layer_decay <= 1:
-            raise ValueError(f"layer_decay is {self.layer_decay}; expected 0 < layer_decay <= 1")
-        if self.trained_blocks is not None and self.trained_blocks < 1:
-            raise ValueError(
-                f"trained_blocks is {self.trained_blocks}; expected at least 1 (the mode frozen trains none)"
-            )
-        if self.probe_epochs < 0:
-            raise ValueError(f"probe_epochs is {self.probe_epochs}; expected at least 0")
-        if not 0 <= self.auxiliary_objective_weight < math.inf:
-            raise ValueError(
-                f"auxiliary_objective_weight is {self.auxiliary_objective_weight}; expected a number of at least 0"
-            )
+        if self.encoder_lr is not None:
+            check_number("encoder_lr", self.encoder_lr, least=0)
+        check_number("layer_decay", self.layer_decay, above=0, most=1)
+        if self.trained_blocks is not None:  # the mode frozen trains none
+            check_number("trained_blocks", self.trained_blocks, least=1, whole=True)
+        check_number("probe_epochs", self.probe_epochs, least=0, whole=True)
+        check_number("auxiliary_objective_weight", self.auxiliary_objective_weight, least=0)
 
 
 _FINE_TUNING = FineTuning()
@@ -164,6 +159,12 @@ class Training(BaseEstimator):
         check_choice("monitor", self.monitor, ("loss", "accuracy"))
         check_choice("precision", self.precision, ("32-true", "bf16-mixed"))
         check_transforms(self.augmentations)
-        if self.batch_size < 2:
-            raise ValueError(f"batch_size is {self.batch_size}; expected at least 2, as batch normalisation needs them")
+        check_number("lr", self.lr, above=0)
+        check_number("weight_decay", self.weight_decay, least=0)
+        check_number("epochs", self.epochs, least=0, whole=True)  # 0: the head as it starts, such as the logistic one
+        check_number("batch_size", self.batch_size, least=2, whole=True)  # batch normalisation needs two
+        if self.steps is not None:
+            check_number("steps", self.steps, least=0, whole=True)
+        if self.patience is not None:
+            check_number("patience", self.patience, least=1, whole=True)
         self.finetuning.check()

@@ -1,4 +1,4 @@
-"""Commands that evaluate: evaluate, report, study, retrieve."""
+"""Commands that evaluate: evaluate, report, study, retrieve, rerun."""
 
 from __future__ import annotations
 
@@ -126,6 +126,52 @@ def retrieve(options: RunOptions, allow_seen: AllowSeenOption = False) -> None:
     [bold]Example:[/] otolith retrieve primus/utd-mhad --variant primus
     """
     retrieve_run(options.open(), allow_seen)
+
+
+@command
+def rerun(
+    row: Annotated[
+        str, typer.Argument(metavar="ROW", help="TABLE.csv#FINGERPRINT, or the table alone and the row's number.")
+    ],
+    number: Annotated[int | None, typer.Argument(metavar="[NUMBER]", help="Of the row in the table, from 1.")] = None,
+    data: DataOption = Path("data"),
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the row's encoder, which is kept.")] = Path(
+        "runs/rerun"
+    ),
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", help="Recipe that made the row, for rows that do not hold it.")
+    ] = None,
+    variant: Annotated[str | None, typer.Option("--variant", help="Its variant; needs --recipe.")] = None,
+    change: ChangeOption = None,
+) -> None:
+    """Make a committed result row again from the row alone, and say whether it is the same to the bit.
+
+    The row holds its recipe; the corpora must be prepared. The encoder that it needs is pretrained first. Exit code 1 means
+    that the row differs. Other code, another version of torch or another machine can be the reason, and are named.
+
+    [bold]Example:[/] otolith rerun results/few-shot.csv#1f3a9c --data data
+    """
+    from otolith.experiments import recipe as recipes
+    from otolith.experiments import rerun as reruns
+
+    if recipe is None and (variant or change):
+        raise ValueError(
+            "--variant and --set change the recipe that --recipe names; the row's own recipe is used as it is"
+        )
+    committed = reruns.find_row(row, number)
+    given = None if recipe is None else recipes.load(recipe, change or (), variant=variant)
+    job = reruns.rerun(committed, data, folder, given)
+    pretrain_run(job.run, of=[job.unit])
+    again = job.again()
+    results, made_by = reruns.differences(committed, again)
+    for each in made_by:
+        notes.print(f"{each.column}: {each.committed}, now {each.again}", highlight=False, markup=False)
+    for each in results:
+        out.print(f"{each.column}: {each.committed}, again {each.again}", highlight=False, markup=False)
+    verdict = f"differs in {', '.join(each.column for each in results)}" if results else "is the same to the bit"
+    out.print(f"{committed}: macro F1 {again.macro_f1:.6f}; made again, it {verdict}", highlight=False, markup=False)
+    if results:
+        raise typer.Exit(1)
 
 
 def evaluate_run(job: Run, jobs: int, allow_seen: bool = False) -> None:

@@ -30,6 +30,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
     },
     "More": {
         "retrieve": evaluate.retrieve,
+        "rerun": evaluate.rerun,
         "import-primus": train.import_primus,
         "recipes": recipes,
         "demo": demo.demo,

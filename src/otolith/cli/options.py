@@ -172,4 +172,6 @@ def jobs_of(jobs: int) -> int:
     """Return the number of processes: `jobs`, or one for each core that this machine or container grants, at most 8."""
     from joblib import cpu_count
 
+    if jobs < 0:
+        raise ValueError(f"--jobs is {jobs}; expected a number of processes, or 0 for one per core")
     return jobs or min(8, int(cpu_count()))

@@ -14,6 +14,9 @@ from otolith.cli.options import RunOptions
 from otolith.cli.progress import progress
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from otolith.evaluation.plan import FoldSeed
     from otolith.experiments.run import Run
 
 
@@ -136,21 +139,21 @@ def import_primus(
     )
 
 
-def pretrain_run(job: Run, *, everyone: bool = False) -> None:
-    """Pretrain the encoders of a run that are missing, with a progress bar."""
+def pretrain_run(job: Run, *, everyone: bool = False, of: Sequence[FoldSeed] | None = None) -> None:
+    """Pretrain the encoders of a run that are missing, or those for some folds and seeds only, with a progress bar."""
     if int(os.environ.get("RANK", "0")):  # of several processes, the first one tells
-        for _ in job.pretrain(everyone=everyone):
+        for _ in job.pretrain(everyone=everyone, of=of):
             pass
         return
     with progress("pretraining") as bar:
         current, held = "", ""
-        for number, of, name, step in job.pretrain(everyone=everyone):
+        for number, count, name, step in job.pretrain(everyone=everyone, of=of):
             if name != current:
                 current, held = name, ""
             if step.validation is not None:
                 held = f", validation {step.validation:.3f}"
             loss = f"loss {sum(step.losses.values()):.3f}" if step.losses else ""
-            text = f"{name} ({number}/{of}) epoch {step.epoch} {loss}{held}, {step.windows_per_s:,.0f} windows/s"
+            text = f"{name} ({number}/{count}) epoch {step.epoch} {loss}{held}, {step.windows_per_s:,.0f} windows/s"
             if step.done:
                 bar.finish(f"{text}, {step.seconds:.0f} s", task=name)
             else:

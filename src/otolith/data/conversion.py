@@ -3,11 +3,45 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import numbers as numbers_module
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+
+def check_number(
+    name: str,
+    value: Any,
+    *,
+    least: float = -math.inf,
+    above: float = -math.inf,
+    most: float = math.inf,
+    below: float = math.inf,
+    whole: bool = False,
+) -> None:
+    """Raise ValueError unless a setting is a finite number in its range.
+
+    Args:
+        name: of the setting, for the error.
+        value: what was given; True and False are no numbers.
+        least: the smallest value.
+        above: a bound that the value exceeds.
+        most: the largest value.
+        below: a bound that exceeds the value.
+        whole: whether it must be an integer.
+    """
+    kind = numbers_module.Integral if whole else numbers_module.Real
+    usable = isinstance(value, kind) and not isinstance(value, bool | np.bool_) and math.isfinite(value)
+    if usable and least <= value <= most and above < value < below:
+        return
+    bounds = [f"at least {least:g}"] if least > -math.inf else [f"above {above:g}"] if above > -math.inf else []
+    bounds += [f"at most {most:g}"] if most < math.inf else [f"below {below:g}"] if below < math.inf else []
+    raise ValueError(
+        f"{name} is {value!r}; expected a {'whole ' if whole else ''}number{' of ' * bool(bounds)}{' and '.join(bounds)}"
+    )
 
 
 def numbers(value: Any, here: str) -> np.ndarray:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
+from otolith.data.conversion import check_number
 from otolith.data.recording import UNITS, Part, Recording
 from otolith.data.resample import resample
 from otolith.data.store import BLOCK_S, FORMAT, MANIFEST, MOMENTS, SIGNAL, Store, open_store
@@ -102,6 +103,7 @@ def prepare_iter(
     jobs: int,
 ) -> Iterator[PrepareProgress]:
     """Prepare a store as `prepare` does, and yield after every part; at the end of the generator the store is there."""
+    check_number("the rate of a store, in Hz,", rate_hz, above=0, most=100_000)
     if isinstance(parts, Sequence) and parts and isinstance(parts[0], Part):
         listed = list(cast(Sequence[Part], parts))
     else:
@@ -144,7 +146,7 @@ def reading_code() -> dict[str, str]:
             for name in ("units", "conversion", "recording", "resample", "prepare", "store")
         ),
     )
-    readers = (path for package in ("formats", "datasets") for path in sorted((root / package).glob("*.py")))
+    readers = (path for package in ("formats", "datasets") for path in sorted((root / package).rglob("*.py")))
     return {path.relative_to(root).as_posix(): sha256(path) for path in (*own, *readers)}
 
 

@@ -38,10 +38,12 @@ import pandas as pd
 from otolith.data.recording import ACCELEROMETER, Part, Recording
 from otolith.datasets.card import Dataset, Remote
 from otolith.datasets.official import find, stamped_recordings
+from otolith.formats.stamps import DAY_NS, NAT, parse
 from otolith.storage.files import Archive
 
 RATE_HZ = 100.0
 CHUNK_ROWS = 1_000_000
+_STAMP = "S64"
 SCHEMES = ("Walmsley2020", "Doherty2018", "Willetts2018")
 _MEMBER = re.compile(r"(?:^|/)(P\d{3})\.csv\.gz$")
 _DICTIONARY = re.compile(r"(?:^|/)annotation-label-dictionary\.csv$")
@@ -133,7 +135,7 @@ def read_rows(
 
 def _chunks(path: Path, member: str, *, annotated: bool) -> Iterator[pd.DataFrame]:
     """Yield tables of up to `CHUNK_ROWS` rows. The compressed member of a zip file is held in memory as a whole."""
-    columns: dict[str, object] = {"time": "S32", "x": np.float32, "y": np.float32, "z": np.float32}
+    columns: dict[str, object] = {"time": _STAMP, "x": np.float32, "y": np.float32, "z": np.float32}
     if annotated:
         columns["annotation"] = "category"
     source: Path | io.BytesIO = path / member
@@ -154,14 +156,21 @@ def _chunks(path: Path, member: str, *, annotated: bool) -> Iterator[pd.DataFram
 
 
 def _seconds(column: pd.Series, member: str) -> np.ndarray:
-    """Return seconds since the first time stamp. NumPy parses the bytes; pandas would convert them to strings first."""
-    try:
-        stamps = column.to_numpy().astype("S32").astype("datetime64[us]")
-    except ValueError as error:
-        raise ValueError(f"'{member}': {error}; expected times such as 2016-10-17 03:53:00.010000") from error
-    if np.isnat(stamps).any():
-        raise ValueError(f"'{member}': a row has no time; download it again")
-    return np.asarray((stamps - stamps[0]) / np.timedelta64(1, "s"))
+    """Return seconds since the first time stamp; an offset from UTC is taken into account where stamps have one."""
+    cells = column.to_numpy().astype(_STAMP)
+    stamps = parse(cells)
+    known = (stamps.clock != NAT) & (stamps.day != NAT)
+    if not known.all() or not (stamps.dated and stamps.timed) or stamps.day_month_first is not None:
+        row = int(np.argmin(known))
+        if not known[row] and cells[row] in (b"", b"nan"):
+            raise ValueError(f"'{member}': a row has no time; download it again")
+        shown = cells[row].decode("utf-8", "replace")
+        raise ValueError(f"'{member}': '{shown}' is no time; expected times such as 2016-10-17 03:53:00.010000")
+    instant = stamps.day * DAY_NS + stamps.clock
+    if stamps.offset is not None:
+        instant = instant - stamps.offset * 60_000_000_000
+    seconds: np.ndarray = (instant - instant[0]) / 1e9
+    return seconds
 
 
 def _codes(annotations: pd.Series, labels: Mapping[str, str | None], member: str) -> tuple[np.ndarray, dict[int, str]]:

@@ -45,6 +45,7 @@ from otolith.formats import ReadOptions, Session, Source, Survey, survey
 from otolith.formats.labels import LabelRow, LabelSpan, find_source, place_labels, read_labels
 from otolith.formats.narrations import NARRATION_SUFFIXES, narrations_of
 from otolith.formats.options import DEFAULTS
+from otolith.formats.source import is_result
 from otolith.formats.video import video_stream
 
 OFFSETS = "offsets.toml"
@@ -180,8 +181,12 @@ def _hidden(path: Path, folder: Path) -> bool:
 
 def _check_videos(videos: Sequence[Path], source: Path) -> None:
     for path in videos:
-        same = [other for other in path.parent.glob(f"{path.stem}.*") if other.suffix.lower() not in (".mp4", ".srt")]
-        if not [other for other in same if not other.name.lower().endswith(NARRATION_SUFFIXES)]:
+        same = [
+            other
+            for other in path.parent.glob(f"{path.stem}.*")
+            if other.suffix.lower() not in (".mp4", ".srt", ".png")
+        ]
+        if not [one for one in same if not one.name.lower().endswith(NARRATION_SUFFIXES) and not is_result(one)]:
             raise ValueError(
                 f"'{path.relative_to(source)}' has no recording of motion with its name, such as {path.stem}.csv; the file "
                 "of a GoPro, which contains its motion, is read as the corpus 'gopro'"

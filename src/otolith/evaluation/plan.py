@@ -14,6 +14,7 @@ from otolith.classifiers import prompts as zeroshot
 from otolith.classifiers.baselines import CLASSICAL
 from otolith.classifiers.settings import arguments_of
 from otolith.classifiers.transfer import TransferClassifier
+from otolith.data.conversion import check_number
 from otolith.data.splits import Split, by_subject, fixed
 from otolith.data.windows import Windows
 from otolith.evaluation.arms import MODES, arm_arguments, mode_of
@@ -55,6 +56,7 @@ def fold_seeds(
     Raises:
         ValueError: see `splits.by_subject` and `splits.fixed`.
     """
+    check_protocol(folds=folds, seeds=seeds, fold_seed=fold_seed, validation=validation)
     subjects = [windows.subject_names[number] for number in np.unique(windows.subject)]
     planned = []
     for seed in seeds:
@@ -65,6 +67,32 @@ def fold_seeds(
             splits = [fixed(subjects, test, validation=validation, seed=draw)]
         planned += [FoldSeed(split, seed, draw) for split in splits]
     return planned
+
+
+def check_protocol(
+    *,
+    folds: int = 2,
+    seeds: Sequence[int] = (0,),
+    fold_seed: int | None = None,
+    test: Sequence[str] | None = None,
+    validation: float = 0.0,
+    shots: Sequence[int | None] = (None,),
+    modes: Sequence[str] = ("frozen",),
+    validation_windows: int | None = None,
+) -> None:
+    """Raise ValueError, which names it, for an argument of a protocol that is out of its range."""
+    check_number("folds", folds, least=2, whole=True)
+    for name, values in (("seeds", seeds), ("modes", modes), ("shots", shots)):
+        if not len(values) or len(set(values)) < len(values):
+            raise ValueError(f"{name} is {list(values)}; expected at least one, and each once")
+    if test is not None and not len(test):
+        raise ValueError("test is empty; expected names of subjects, or none for folds")
+    for seed in (*seeds, *([] if fold_seed is None else [fold_seed])):
+        check_number("a seed", seed, least=0, whole=True)
+    for count in (*shots, validation_windows):
+        if count is not None:
+            check_number("a number of windows (shots, validation_windows)", count, least=1, whole=True)
+    check_number("validation", validation, least=0, below=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,6 +163,7 @@ def planned_rows(
     Source: the protocol of Fortes Rey et al. 2023 (arXiv 2307.01168): macro F1 over the corpus's classes, folds by subject,
     every subject tested once per seed.
     """
+    check_protocol(shots=shots, modes=modes, validation_windows=validation_windows)
     transfer, overrides = transfer or {}, overrides or {}
     if unknown := [name for name in modes if mode_of(name, overrides) not in MODES]:
         raise ValueError(

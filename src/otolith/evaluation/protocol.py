@@ -33,7 +33,9 @@ from otolith.storage.files import fingerprint
 from otolith.storage.records import read_record, write_record
 
 
-def evaluate(windows: Windows, planned: Sequence[PlannedRow], *, folder: Path, jobs: int = 1) -> Iterator[Row]:
+def evaluate(
+    windows: Windows, planned: Sequence[PlannedRow], *, folder: Path, jobs: int = 1, recipe: str = ""
+) -> Iterator[Row]:
     """Yield every planned row in the order they are ready, read from `folder` where it exists already.
 
     Args:
@@ -41,6 +43,7 @@ def evaluate(windows: Windows, planned: Sequence[PlannedRow], *, folder: Path, j
         planned: from `planned_rows`.
         folder: of the rows, one JSON file each.
         jobs: processes; each gets its share of the cores.
+        recipe: JSON of the recipe that planned the rows, which they record.
 
     Raises:
         ValueError: a row file in the folder is damaged.
@@ -48,13 +51,13 @@ def evaluate(windows: Windows, planned: Sequence[PlannedRow], *, folder: Path, j
     folder.mkdir(parents=True, exist_ok=True)
     if jobs == 1:
         for row in planned:
-            yield _row(windows, row, folder)
+            yield _row(windows, row, folder, recipe)
         return
     from joblib import Parallel, delayed
 
     threads = max(1, torch.get_num_threads() // jobs)
     yield from Parallel(n_jobs=jobs, return_as="generator_unordered")(
-        delayed(_row)(windows, row, folder, threads) for row in planned
+        delayed(_row)(windows, row, folder, recipe, threads) for row in planned
     )
 
 
@@ -71,7 +74,7 @@ def _features_of(encoder: checkpoint.Checkpoint, windows: Windows, statistics: b
     return _features[key]
 
 
-def _row(windows: Windows, planned: PlannedRow, folder: Path, threads: int | None = None) -> Row:
+def _row(windows: Windows, planned: PlannedRow, folder: Path, recipe: str, threads: int | None = None) -> Row:
     """Read a row, or compute and write it."""
     file = folder / f"{planned.fingerprint}.json"
     if file.exists():
@@ -116,6 +119,8 @@ def _row(windows: Windows, planned: PlannedRow, folder: Path, threads: int | Non
         torch=made_by["torch"],
         machine=made_by["machine"],
         fingerprint=planned.fingerprint,
+        weights=encoder.weights_sha256()[:16] if pretrained else "-",
+        recipe=recipe,
     )
     write_record(file, row)
     return row

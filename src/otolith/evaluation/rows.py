@@ -10,7 +10,10 @@ class Row:
     """One result of the protocol: one fold, seed, mode and number of shots. `docs/protocol.md` explains every column.
 
     `shots` None means all windows and 0 means zero-shot. `pretraining` and `transfer` are JSON: the settings of the
-    encoder's pretraining, and the classifier's arguments. `commit` ends in + if the code had uncommitted changes.
+    encoder's pretraining, and the classifier's arguments. `checkpoint` is a hash of the encoder's file, which holds its
+    provenance, and `weights` one of its weights alone. `commit` ends in + if the code had uncommitted changes. `recipe` is
+    the whole recipe as JSON, from which `experiments.rerun` makes the row again. `weights` and `recipe` are empty in rows of
+    older versions, and `recipe` in rows that no recipe made.
     """
 
     dataset: str
@@ -44,3 +47,5 @@ class Row:
     torch: str
     machine: str
     fingerprint: str
+    weights: str = ""
+    recipe: str = ""

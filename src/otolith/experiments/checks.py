@@ -75,11 +75,17 @@ def check_table(table: Mapping[str, Any], functions: Sequence[Function], what: s
             inner = [each.removeprefix(f"{name}.") for each in skip if each.startswith(f"{name}.")]
             checked[name] = check_table(value, [hints[name]], f"{what}.{name}", inner)
             continue
+        if "bool" not in str(hints[name]) and any(each is True or each is False for each in _scalars(value)):
+            raise ValueError(f"[{what}] {name} = {value!r}: true and false are no numbers")
         try:
             checked[name] = TypeAdapter(hints[name]).validate_python(value)
         except ValidationError as error:
             raise ValueError(f"[{what}] {name} = {value!r}: {error.errors()[0]['msg']}") from None
     return checked
+
+
+def _scalars(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list) else [value]
 
 
 def check_member(

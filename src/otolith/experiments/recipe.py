@@ -35,6 +35,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -42,11 +43,12 @@ from pathlib import Path
 from typing import Any
 
 from otolith.classifiers.prompts import check_prompts
+from otolith.data.conversion import check_number
 from otolith.data.cutting import cut
 from otolith.encoders import ENCODERS, find_encoder
 from otolith.evaluation.arms import arm_arguments
-from otolith.evaluation.plan import fold_seeds, planned_rows
-from otolith.experiments.checks import check_member, check_names, check_table
+from otolith.evaluation.plan import check_protocol, fold_seeds, planned_rows
+from otolith.experiments.checks import build_arguments, check_member, check_names, check_table
 from otolith.experiments.search_table import check_search, with_dotted_keys
 from otolith.experiments.shipped import find_shipped
 from otolith.experiments.toml import Table, apply_change, as_toml, merged, read_recipe, with_nones
@@ -54,6 +56,7 @@ from otolith.experiments.transfer_table import check_transfer
 from otolith.objectives import OBJECTIVES, find_objective
 from otolith.paired.attach import attach
 from otolith.pretraining import pretrain
+from otolith.pretraining.settings import check_settings
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -99,6 +102,11 @@ class Recipe:
         """Return the arguments of an arm's classifier, as `TransferClassifier.from_arguments` takes them."""
         return arm_arguments(arm, self.transfer, self.overrides, self.prompts)
 
+    def as_json(self) -> str:
+        """Return the recipe in one line, without its section [search]; `from_json` reads it."""
+        tree = {key: value for key, value in tomllib.loads(self.text).items() if key != "search"}
+        return json.dumps({**tree, "name": self.name}, ensure_ascii=False)
+
     @property
     def takes_pairs(self) -> bool:
         """Whether the objective takes paired embeddings; others are pretrained on the same windows without them."""
@@ -133,6 +141,8 @@ def load(path: str | Path, changes: Sequence[str] = (), seed: int | None = None,
         return _check(with_nones(tree), default_name=path.stem)
     except ValueError as error:
         raise ValueError(f"recipe '{path}': {error}") from error
+    except RecursionError:
+        raise ValueError(f"recipe '{path}': its tables are nested too deeply") from None
 
 
 def changed(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
@@ -153,6 +163,21 @@ def changed(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
             table = table.setdefault(part, {})
         table[name] = value
     return _check(with_nones(tree), recipe.name)
+
+
+def from_json(text: str) -> Recipe:
+    """Return the recipe of `Recipe.as_json`, checked as in a file.
+
+    Raises:
+        ValueError: the text is not JSON, or not such a recipe.
+    """
+    try:
+        tree = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"the recipe is not JSON: {error}") from error
+    if not isinstance(tree, dict):
+        raise ValueError(f"the recipe is JSON of another kind: {text[:40]}; expected an object with its sections")
+    return _check(with_nones(tree), default_name="recipe")
 
 
 def variants(path: str | Path) -> list[str]:
@@ -191,12 +216,23 @@ def _check(tree: Table, default_name: str) -> Recipe:
         prompts = check_prompts(tree["prompts"]) or None
     except ValueError as error:
         raise ValueError(f"[prompts] {error}") from None
+    name, seed = str(tree.get("name", default_name)), tree.get("seed", 0)
+    if not re.fullmatch(r"[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]{0,99}", name):
+        raise ValueError(
+            f"name is {name!r}; expected the name of a folder: at most 100 characters, no / or control character"
+        )
+    check_number("seed", seed, least=0, whole=True)
+    protocol = check_table(tree["protocol"], [fold_seeds, planned_rows], "protocol", skip=GIVEN_PROTOCOL)
+    pretraining = check_table(tree["pretrain"], [pretrain], "pretrain", skip=GIVEN["pretrain"])
+    check_protocol(**protocol)
+    settings = build_arguments(pretraining, pretrain)  # which builds, and so checks, sampling and runtime
+    check_settings(**{key: value for key, value in settings.items() if key not in ("sampling", "runtime")})
     return Recipe(
-        name=str(tree.get("name", default_name)),
+        name=name,
         setting=str(tree.get("setting", tree["dataset"])),
         dataset=tree["dataset"],
         pretrain_on=tuple(corpora),
-        seed=int(tree.get("seed", 0)),
+        seed=seed,
         windows=windows,
         unlabelled={
             **windows,
@@ -207,8 +243,8 @@ def _check(tree: Table, default_name: str) -> Recipe:
         prompts=prompts,
         encoder=check_member(tree["encoder"], find_encoder, ENCODERS, "encoder", GIVEN["encoder"]),
         objective=check_member(tree["objective"], find_objective, OBJECTIVES, "objective", GIVEN["objective"]),
-        pretrain=check_table(tree["pretrain"], [pretrain], "pretrain", skip=GIVEN["pretrain"]),
-        protocol=check_table(tree["protocol"], [fold_seeds, planned_rows], "protocol", skip=GIVEN_PROTOCOL),
+        pretrain=pretraining,
+        protocol=protocol,
         transfer=transfer,
         overrides=overrides,
         search=check_search(tree["search"], tree["encoder"]["name"], tree["objective"]["name"], GIVEN),

@@ -252,13 +252,15 @@ class Run:
                     "remove it and pretrain again"
                 )
 
-    def planned_rows(self, windows: Windows, *, allow_seen: bool = False) -> list[PlannedRow]:
-        """Return the planned rows of the protocol.
+    def planned_rows(
+        self, windows: Windows, *, allow_seen: bool = False, of: Sequence[FoldSeed] | None = None
+    ) -> list[PlannedRow]:
+        """Return the planned rows of the protocol, or those for some folds and seeds only.
 
         Raises:
             FileNotFoundError: an encoder is not pretrained yet.
         """
-        plan = self.plan(windows)
+        plan = self.plan(windows) if of is None else of
         self._require_encoders(plan, allow_others=allow_seen)
         names = inspect.signature(planned_rows).parameters
         settings = {key: value for key, value in self.recipe.protocol.items() if key in names}
@@ -278,7 +280,7 @@ class Run:
         windows = self.windows()
         planned = self.planned_rows(windows, allow_seen=allow_seen)
         self._keep_recipe()
-        return len(planned), evaluate(windows, planned, folder=self.rows, jobs=jobs)
+        return len(planned), evaluate(windows, planned, folder=self.rows, jobs=jobs, recipe=self.recipe.as_json())
 
     @property
     def can_retrieve(self) -> bool:

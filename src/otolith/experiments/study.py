@@ -29,7 +29,7 @@ def study(recipes: Sequence[Path], folder: Path, data: Path, changes: Sequence[s
 def study_rows(runs: Sequence[Run]) -> tuple[pd.DataFrame, dict[tuple[str, str], int]]:
     """Return the rows of a study that were computed so far, and the number of planned ones by setting and variant.
 
-    The column `dataset` holds a recipe's `setting`, as one corpus may be used in several settings.
+    The column `dataset` holds a recipe's `setting`, as one corpus may be used in several settings, and `corpus` the corpus.
 
     Raises:
         FileNotFoundError: there are no rows.
@@ -52,7 +52,8 @@ def study_rows(runs: Sequence[Run]) -> tuple[pd.DataFrame, dict[tuple[str, str],
         rows = folds * len(protocol["seeds"]) * (len(protocol["shots"]) * (len(kinds) - zero) + zero)
         counts[setting, variant] = rows
         if there:
-            parts.append(collect_rows(run.rows, there).assign(variant=variant, dataset=setting))
+            found = collect_rows(run.rows, there)
+            parts.append(found.assign(variant=variant, corpus=found["dataset"], dataset=setting))
     if not parts:
         raise FileNotFoundError("no result rows of this study yet; run: otolith study RECIPE")
     return pd.concat(parts, ignore_index=True), counts

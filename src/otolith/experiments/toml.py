@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,19 @@ else:
 Table = dict[str, Any]
 
 
-def read_recipe(path: Path) -> Table:
+def read_recipe(path: Path, extended_by: Sequence[Path] = ()) -> Table:
     """Return a recipe's tables, with the recipe that it extends and with its prompts read in.
 
     Raises:
         FileNotFoundError: there is no file.
-        ValueError: the file is not TOML, or extends itself.
+        ValueError: the file is not TOML, or extends itself, directly or through others.
     """
+    if path.resolve() in extended_by:
+        chain = " -> ".join(f"'{each.name}'" for each in (*extended_by, path))
+        raise ValueError(f"recipe '{path}' extends itself: {chain}")
     try:
         tree: Table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"'{path}' is not TOML: {error}") from error
     for part in (tree, *(tree.get("variants") or {}).values()):
         if isinstance(part, dict) and isinstance(part.get("prompts"), str):
@@ -37,9 +41,7 @@ def read_recipe(path: Path) -> Table:
             )  # the copy in the run's folder is then complete
     if base := tree.pop("extends", None):
         extended = find_shipped(str(base), path.parent)
-        if path.resolve() == extended.resolve():
-            raise ValueError(f"recipe '{path}' extends itself")
-        tree = merged(read_recipe(extended), tree)
+        tree = merged(read_recipe(extended, (*extended_by, path.resolve())), tree)
     return tree
 
 

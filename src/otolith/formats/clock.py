@@ -12,7 +12,7 @@ import numpy as np
 from otolith.formats.columns import Clock
 from otolith.formats.names import TIME_UNITS, is_counter
 from otolith.formats.options import DateOrder, Fact, ReadOptions
-from otolith.formats.pace import pace, rising_enough
+from otolith.formats.pace import carried, pace, rising_enough
 from otolith.formats.rows import Rows
 from otolith.formats.stamps import DAY_NS, NAT, Stamps, zone_of
 
@@ -240,7 +240,7 @@ def _numbers(values: np.ndarray, clock: Clock, options: ReadOptions, file: str) 
     if pace(values) is None:
         return Time(values, None, name, "", False, (), 1)
     rising_enough(values, file, name)
-    head = values[:_LOOK]
+    head = carried(values[:_LOOK])
     rates = {unit: speed.per_s for unit, size in TIME_UNITS.items() if (speed := pace(head * size)) is not None}
     unit = options.time_unit or clock.unit
     guessed = unit is None
@@ -283,7 +283,8 @@ def _unit(values: np.ndarray, rates: dict[str, float], clock: Clock, options: Re
         return min(dated, key=lambda u: not RATES_HZ[0] <= rates[u] <= RATES_HZ[1])
     usual = [u for u in ("s", "ms", "us", "ns") if RATES_HZ[0] <= rates[u] <= RATES_HZ[1]]
     steps = np.diff(values[np.isfinite(values)])
-    counts = bool(np.median(steps) == 1 and (steps == 1).mean() > 0.5) or is_counter(clock.name)
+    counts = bool(np.median(steps) == 1 and (steps == 1).mean() > 0.5)
+    counts |= is_counter(clock.name) and bool((steps == np.round(steps)).all())
     if options.rate_hz is not None:
         agree = [u for u, rate in rates.items() if abs(rate / options.rate_hz - 1) <= 0.1]
         if agree:

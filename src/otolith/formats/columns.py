@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from otolith.formats.layout import Layout, number
+from otolith.formats.mixed import mixing_column
 from otolith.formats.names import (
     Kind,
     Name,
@@ -104,6 +105,7 @@ def find_columns(
     gravity = _given(options.gravity, "gravity", place, layout)
     gyroscope = _given(options.gyro, "gyro", place, layout)
     subject, device, kinds = _groups(layout, options, place, taken)
+    _once(options, place)
     unused: list[str] = []
     guess = options.acc is None
     if acc is None and layout.named:
@@ -127,6 +129,17 @@ def find_columns(
     counter = (
         None if clocks else next((k for k, name in enumerate(layout.names) if layout.named and is_counter(name)), None)
     )
+    axes = {p for t in (acc, gyroscope, gravity) if t for p in t.places}
+    if options.time is not None and (both := [clock.name for clock in clocks if clock.place in axes]):
+        raise ValueError(
+            f"'{file}': --time names {both[0]}, which is an axis of {acc or gyroscope}; pass --acc X,Y,Z too"
+        )
+    clocks = [clock for clock in clocks if clock.place not in axes]
+    sensor = acc or gyroscope or gravity
+    if subject is None and device is None and kinds is None and sensor is not None:
+        used = axes | {clock.place for clock in clocks}
+        free = [k for k in range(len(layout.names)) if k not in used]
+        device = mixing_column(layout, [clock.place for clock in clocks], sensor.places, free)
     facts = _facts(clocks, acc, gyroscope, gravity, unused, guess)
     return Columns(tuple(clocks), counter, acc, gyroscope, gravity, subject, device, kinds, tuple(facts), tuple(unused))
 
@@ -166,6 +179,23 @@ class _Places:
         near = difflib.get_close_matches(wanted, self.names, 1)
         hint = f"; is it '{near[0]}'?" if near else ""
         raise ValueError(f"'{self.file}': no column '{name}'; the file has: {', '.join(self.names)}{hint}")
+
+
+def _once(options: ReadOptions, place: _Places) -> None:
+    """Check that no column is given two meanings."""
+    given = {
+        "--time": (options.time,) if options.time in place.names else tuple((options.time or "").split(",")),
+        "--acc": options.acc or (),
+        "--gyro": options.gyro or (),
+        "--gravity": options.gravity or (),
+        "--subject-column": (options.subject_column,),
+        "--device-column": (options.device_column,),
+    }
+    met: dict[int, str] = {}
+    for option, names in given.items():
+        for k in {place.of(name) for name in names if name}:
+            if (other := met.setdefault(k, option)) != option:
+                raise ValueError(f"'{place.file}': {other} and {option} both name the column {place.names[k]}")
 
 
 def _given(chosen: tuple[str, ...] | None, kind: Kind, place: _Places, layout: Layout) -> Triple | None:
@@ -303,7 +333,11 @@ def _clocks(layout: Layout, options: ReadOptions, place: _Places) -> list[Clock]
     if layout.named:
         chosen = [k for k, name in enumerate(layout.names) if is_time(name) and _may_be_clock(layout, k)]
         dated = [k for k in range(len(layout.names)) if k not in chosen and _share(layout, k, is_stamp) > 0.9]
-        return [_clock(layout, k) for k in (chosen or dated)]
+        without = [
+            k for k, name in enumerate(layout.names) if not name.lower().replace("unnamed:", "").strip(". 0123456789")
+        ]
+        rising = [k for k in without if not (chosen or dated) and rises(layout, k)]  # as pandas writes an index
+        return [_clock(layout, k) for k in (chosen or dated or rising)]
     stamped = [k for k in range(len(layout.names)) if _share(layout, k, is_stamp) > 0.9]
     if stamped:
         return [_clock(layout, k) for k in stamped[:2]]

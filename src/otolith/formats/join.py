@@ -67,6 +67,8 @@ def join_on_clock(stream: _Stream, others: Sequence[_Stream], max_gap_s: float, 
         turned = interpolated(mine, theirs, other.signal, max_gap_s)
         return stream._replace(signal=np.concatenate([stream.signal, turned], axis=1))
     within = (theirs >= mine[0]) & (theirs <= mine[-1])
+    if not within.any():
+        raise ValueError(f"'{name}': no row of the gyroscope lies within the {np.ptp(mine):.3g} s of the accelerometer")
     at = theirs[within]
     moved = interpolated(at, mine, stream.signal, max_gap_s)
     stretch = Stretch(other.stretch.rows[within], at, other.stretch.rate_hz)

@@ -103,7 +103,7 @@ def find_source(row: LabelRow, sources: Sequence[Source], folder: Path, labels: 
     said = row.recording.replace("\\", "/").removeprefix("./")
     names = {source.name: [source.name, *source.aliases] for source in sources}
     exact = [source for source in sources if said in names[source.name]]
-    bare = [source for source in sources if said in [stem(name) for name in names[source.name]]]
+    bare = [source for source in sources if said in [stem(name) for name in source.aliases]]
     parts = [source for source in sources if said.startswith(f"{source.name}-")]
     found = exact or bare or parts
     if len(found) > 1 and not exact:
@@ -141,17 +141,24 @@ def place_labels(
     """
     placed: dict[str, list[LabelSpan]] = {}
     for row in rows:
-        found = _candidates(row, sessions[row.recording])
+        found = _candidates(row, sessions[row.recording], labels)
         session, start_s, end_s = _place(row, found, labels, date_order)
         person = row.person or session.subject or session.name
         placed.setdefault(session.name, []).append(LabelSpan(start_s, end_s, row.label, person, row.line))
     return {name: _apart(spans, name, labels) for name, spans in placed.items()}
 
 
-def _candidates(row: LabelRow, sessions: Sequence[Session]) -> Sequence[Session]:
+def _candidates(row: LabelRow, sessions: Sequence[Session], labels: Path) -> Sequence[Session]:
     """The sessions that a line may mean: the one that it names, or those of its person."""
-    named = [session for session in sessions if session.name == row.recording]
-    if named and len(sessions) > 1 and row.recording != sessions[0].source.name:
+    said = row.recording.replace("\\", "/").removeprefix("./")
+    source = sessions[0].source
+    if said not in (source.name, *source.aliases, *map(stem, source.aliases)):
+        named = [session for session in sessions if session.name == said]
+        if not named:
+            raise ValueError(
+                f"'{labels.name}', line {row.line}: no recording '{row.recording}'; '{source.name}' has the sessions "
+                f"{', '.join(session.name for session in sessions)}"
+            )
         return named
     mine = [session for session in sessions if row.person and session.subject == row.person]
     return mine or sessions

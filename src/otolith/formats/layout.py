@@ -20,6 +20,10 @@ _SAMPLE_BYTES = 1 << 18
 _MOST_LINES = 3000
 _SEPARATORS = (";", "\t", ",", "|", r"\s+")
 _NUMBER = re.compile(r"^[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d+)?$")
+_GROUPED = {
+    sign: re.compile(rf"^[+-]?\d{{1,3}}(?:{re.escape(sign)}\d{{3}})+(?:{re.escape(point)}\d*)?$")
+    for sign, point in ((",", "."), (".", ","))
+}
 _NOTHING = frozenset(("", "nan", "na", "n/a", "null", "none", "-", "inf", "-inf", "+inf", "nat", "#n/a"))
 _COMMENT = re.compile(r"^\s*(?:#|%|//|\*)+\s?")
 _SEP_LINE = re.compile(r'^\s*"?sep=(\\t|.)"?\s*$')
@@ -43,6 +47,7 @@ class Layout:
         start_and_rate: seconds since 1970 and rate in Hz, where the two first rows state them (Empatica E4).
         facts: what was decided.
         old_lines: whether lines end with a carriage return alone.
+        thousands: a sign between groups of three digits; None without one.
     """
 
     encoding: str
@@ -58,13 +63,16 @@ class Layout:
     start_and_rate: tuple[float, float] | None = None
     facts: tuple[Fact, ...] = ()
     old_lines: bool = False
+    thousands: str | None = None
 
 
 def number(cell: str) -> float | None:
-    """Return a cell's number, with a decimal point or comma; None if it is none."""
-    if not _NUMBER.match(cell):
-        return None
-    return float(cell.replace(",", "."))
+    """Return a cell's number, with a decimal point or comma, and groups of three digits; None if it is none."""
+    if _NUMBER.match(cell):
+        return float(cell.replace(",", "."))
+    if _GROUPED[","].match(cell):
+        return float(cell.replace(",", ""))
+    return float(cell.replace(".", "").replace(",", ".")) if _GROUPED["."].match(cell) else None
 
 
 def find_layout(table: Table, options: ReadOptions) -> Layout:
@@ -118,6 +126,7 @@ def find_layout(table: Table, options: ReadOptions) -> Layout:
         start_and_rate,
         tuple(facts),
         "\n" not in text,
+        rows_of.thousands,
     )
 
 
@@ -182,6 +191,7 @@ def _decoded(head: bytes, name: str) -> tuple[str, str]:
 
 
 def _split(line: str, separator: str) -> list[str]:
+    line = line.replace("\r", " ")
     if separator == r"\s+":
         if '"' in line:
             return [cell.strip() for cell in next(csv.reader([" ".join(line.split())], delimiter=" "))]
@@ -192,7 +202,7 @@ def _split(line: str, separator: str) -> list[str]:
 
 
 def _data(cell: str) -> bool:
-    return cell.lower() in _NOTHING or bool(_NUMBER.match(cell)) or is_stamp(cell)
+    return cell.lower() in _NOTHING or number(cell) is not None or is_stamp(cell)
 
 
 class _Lines:
@@ -222,6 +232,16 @@ class _Lines:
         commas = sum("," in cell and bool(_NUMBER.match(cell)) for cell in values)
         points = sum("." in cell and bool(_NUMBER.match(cell)) for cell in values)
         self.decimal = "," if commas > points and (self.separator != "," or commas > 0) else "."
+        self.thousands = self._thousands(values, "." if self.decimal == "," else ",")
+
+    def _thousands(self, values: Sequence[str], sign: str) -> str | None:
+        """The sign between groups of three digits, where all cells that hold it are such numbers."""
+        with_sign = [cell for cell in values if sign in cell and not is_stamp(cell)]
+        grouped = all(_GROUPED[sign].match(cell) for cell in with_sign)
+        certain = (
+            sign == "," or any(self.decimal in cell for cell in with_sign) or any(c.count(".") > 1 for c in with_sign)
+        )
+        return sign if with_sign and grouped and certain else None
 
     def _cells(self, line: str) -> list[str]:
         return _split(line.rstrip().rstrip(";") if self.comment else line, self.separator)

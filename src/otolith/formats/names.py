@@ -348,7 +348,7 @@ def understand(name: str) -> Name:
 _TIME = re.compile(
     r"^(t|time.*|timestamp.*|.*timestamps?|datetime.*|date.*|epoch.*|seconds.*|elapsed.*|.*[_ ]time|.*time|zeit.*|datum|"
     r"uhrzeit|temps|tiempo|fecha|hora|heure|tempo|utc.*|unix.*|clock.*|sampletimefine.*|ms|millis|micros|msec|sec|ts|"
-    r"stamp|local.*time)$"
+    r"stamp|ticks?|local.*time)$"
 )
 _COUNTER = re.compile(
     r"^(|index|idx|id|no|nr|n|row|sample|samples|counter|packet|packetcounter|count|frame|seq|sequence)$"
@@ -369,6 +369,7 @@ def is_time(name: str) -> bool:
 
 def time_unit_of(name: str) -> str | None:
     """Return the unit that the name of a time column states, such as `ms` for `epoch (ms)`, `t_ms` or `millis`."""
+    name = re.sub(r"[ _-]?of[ _-]?(?:the[ _-]?)?day\b", "", name, flags=re.IGNORECASE)
     if bracket := unit_word(understand(name).unit, "time"):
         return bracket
     words = [word for word in tokens(re.sub(r"[(\[].*?[)\]]", "", name)) if word in _TIMES and word != "s"]

@@ -3,19 +3,19 @@ found."""
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 from otolith.formats.options import Fact
+from otolith.formats.restarts import cuts, strays
 
-_FAR_S = 2.0  # a clock that goes back further has been set back or restarted
-_MOST_SESSIONS = 1000
 _PAUSE_S = 0.5
 _BURST_HZ = 400.0  # steps this short, between long pauses, are those of a transmission and not of a sensor
 _SHORT = 0.5  # of a time step: rows that come closer than this belong to one burst
 _CONTRADICTION = 0.10
+_LONG_S = 30 * 86_400.0  # a clock that jumps ahead further was set, or another recording follows
+_LEAST_HZ, _MOST_HZ = 0.5, 20_000.0
 
 
 class Pace(NamedTuple):
@@ -64,6 +64,8 @@ def pace(clock: np.ndarray) -> Pace | None:
         steps = np.where(paused, middle, steps)
         rising = steps[steps > 0]
     blocks = _over_blocks(steps, middle)
+    if np.mean(steps == 0) > 0.5 and (found := _over_packets(steps)) is not None:
+        return Pace(found, False)
     distinct = np.unique(np.round(rising[:100_000] / middle, 3))
     apart = np.diff(distinct)
     grain = float(apart[apart > 0.01].min(initial=1.0)) if len(distinct) < 50 else 0.0  # of the stamps, in steps
@@ -98,57 +100,30 @@ def _over_blocks(steps: np.ndarray, middle: float) -> float:
     return block / float(lasting[usual].mean())
 
 
+def _over_packets(steps: np.ndarray) -> float | None:
+    """Rows over time of rows that share stamps, from those stamps that have a usual number of rows and a usual step to the
+    next; None if these are few."""
+    starts = np.append(0, np.flatnonzero(steps > 0) + 1)
+    if len(starts) < 6:
+        return None
+    sizes, lasting = np.diff(starts)[1:], steps[starts[1:] - 1][1:]
+    usual = (np.abs(sizes / np.median(sizes) - 1) < 0.2) & (np.abs(lasting / np.median(lasting) - 1) < 0.5)
+    return float(sizes[usual].sum() / lasting[usual].sum()) if usual.mean() > 0.7 else None
+
+
 def rounded(rate_hz: float) -> float:
     """Return a rate as the next whole number, where that is within 0.3 % of it."""
     near = abs(rate_hz - round(rate_hz)) < 0.003 * rate_hz and rate_hz > 10
     return float(round(rate_hz)) if near else round(rate_hz, 2)
 
 
-def cuts(seconds: np.ndarray, rate_hz: float) -> tuple[np.ndarray, int, float]:
-    """Return the rows before which a clock goes back to what it had shown already, and how many rows are out of order else.
-
-    A row that comes late to its place fills a hole that earlier rows left; a clock that was set back runs over time that
-    earlier rows hold already.
-
-    Args:
-        seconds: (rows,) finite.
-        rate_hz: of the rows.
-
-    Returns:
-        Places of the first rows after each restart; rows out of order; the largest such step back in seconds.
-    """
-    back = np.flatnonzero(np.diff(seconds) < 0) + 1
-    if len(back) == 0:
-        return back, 0, 0.0
-    far = back[np.maximum.accumulate(seconds)[back - 1] - seconds[back] > _FAR_S]
-    far = far[_deep(seconds, far)]
-    restarts, late, largest = [far], 0, 0.0
-    edges = [0, *far.tolist(), len(seconds)] if len(far) <= _MOST_SESSIONS else [0, len(seconds)]
-    for start, stop in pairwise(edges):
-        mine = back[(back > start) & (back < stop)] - start
-        if len(mine) == 0:
-            continue
-        part = seconds[start:stop]
-        highest = np.maximum.accumulate(part)[mine - 1]
-        depth = highest - part[mine]
-        in_order = np.sort(part)
-        held = np.searchsorted(in_order, highest, "right") - np.searchsorted(in_order, part[mine], "left")
-        restart = held > 1.6 * depth * rate_hz + 3
-        restarts.append(mine[restart] + start)
-        late += int((~restart).sum())
-        largest = max(largest, float(depth[~restart].max(initial=0.0)))
-    return np.sort(np.concatenate(restarts)), late, largest
-
-
-def _deep(seconds: np.ndarray, back: np.ndarray) -> np.ndarray:
-    """Which of the places where the clock goes back far start a new session: those below all that the last one reached."""
-    found = np.zeros(len(back), bool)
-    start = 0
-    for number, at in enumerate(back[: _MOST_SESSIONS + 1]):
-        found[number] = seconds[at] < seconds[start:at].max() - _FAR_S
-        start = at if found[number] else start
-    found[_MOST_SESSIONS + 1 :] = True
-    return found
+def carried(seconds: np.ndarray) -> np.ndarray:
+    """Return seconds, (rows,), of which each row without a stamp has that of the last row with one, where many have none."""
+    known = np.isfinite(seconds)
+    if not known.any() or (~known).mean() <= 0.3:
+        return seconds
+    last = np.maximum.accumulate(np.where(known, np.arange(len(seconds)), 0))
+    return seconds[last]
 
 
 def stretches(seconds: np.ndarray, rate_hz: float | None, file: str, name: str) -> tuple[list[Stretch], list[Fact]]:
@@ -163,11 +138,8 @@ def stretches(seconds: np.ndarray, rate_hz: float | None, file: str, name: str) 
     Raises:
         ValueError: the clock never moves, or contradicts the given rate.
     """
-    stamped = np.flatnonzero(np.isfinite(seconds))
-    facts = []
-    if missing := len(seconds) - len(stamped):
-        facts.append(Fact("clock", f"clock: {missing:,} of {len(seconds):,} rows have no time stamp and are left out"))
-    clock = seconds[stamped]
+    stamped, facts = _with_stamps(seconds)
+    clock = carried(seconds)[stamped]
     rising_enough(clock, file, name)
     first = pace(clock)
     if first is None:
@@ -181,17 +153,24 @@ def stretches(seconds: np.ndarray, rate_hz: float | None, file: str, name: str) 
                 True,
             )
         )
-    parts = np.split(np.arange(len(clock)), starts)
+    ahead = np.setdiff1d(np.flatnonzero(np.diff(clock) > _LONG_S) + 1, starts)
+    parts = np.split(np.arange(len(clock)), np.union1d(starts, ahead))
     paces = [pace(np.sort(clock[part])) for part in parts]
     typical = _typical(parts, paces, first)
     if len(starts):
         facts.append(_restarts(clock, stamped, starts))
+    facts += _ahead(clock, stamped, ahead)
     found, spread = [], np.zeros(2, np.int64)
     measured = []
     for part, mine in zip(parts, paces, strict=True):
         rate = mine if mine is not None and len(part) >= 200 and abs(mine.per_s / typical - 1) > 0.03 else None
         per_second = rate.per_s if rate else typical
         _agree(per_second, rate_hz, file, name)
+        if not _LEAST_HZ <= per_second <= _MOST_HZ:
+            raise ValueError(
+                f"'{file}': by the time stamps in {name}, rows come at {per_second:.3g} Hz; expected {_LEAST_HZ:g} to "
+                f"{_MOST_HZ:,.0f} Hz; pass --time with another column, or --time-unit"
+            )
         measured.append(per_second)
         rows = part if (np.diff(clock[part]) >= 0).all() else part[np.argsort(clock[part], kind="stable")]
         times, counts = _spread(clock[rows], rate_hz or per_second)
@@ -220,6 +199,48 @@ def stretches(seconds: np.ndarray, rate_hz: float | None, file: str, name: str) 
             )
         )
     return found, facts
+
+
+def _ahead(clock: np.ndarray, stamped: np.ndarray, ahead: np.ndarray) -> list[Fact]:
+    """What is said of a clock that jumps ahead."""
+    if len(ahead) == 0:
+        return []
+    days = (clock[ahead[0]] - clock[ahead[0] - 1]) / 86_400
+    return [
+        Fact(
+            "sessions",
+            f"sessions: the clock jumps ahead by {days:,.0f} days at row {stamped[ahead[0]] + 1:,}"
+            f"{f' and {len(ahead) - 1} more' if len(ahead) > 1 else ''}; the rows were cut there",
+            True,
+        )
+    ]
+
+
+def _with_stamps(seconds: np.ndarray) -> tuple[np.ndarray, list[Fact]]:
+    """Places of the rows that have a time stamp which can be right, and what was said of the others."""
+    stamped = np.flatnonzero(np.isfinite(seconds))
+    facts = []
+    missing = len(seconds) - len(stamped)
+    seconds = carried(seconds)
+    if len(stamped) < np.isfinite(seconds).sum():
+        text = f"clock: {missing:,} of {len(seconds):,} rows have no time stamp and take that of the row before"
+        facts.append(Fact("clock", text, True, "--rate, --time"))
+        stamped = np.flatnonzero(np.isfinite(seconds))
+    elif missing:
+        facts.append(Fact("clock", f"clock: {missing:,} of {len(seconds):,} rows have no time stamp and are left out"))
+    clock = seconds[stamped]
+    if (wrong := strays(clock)).any():
+        one = int(np.argmax(wrong))
+        facts.append(
+            Fact(
+                "clock",
+                f"clock: rows left out because their time stamps are far from those around them: {wrong.sum():,}; the "
+                f"first is row {stamped[one] + 1:,}",
+                True,
+            )
+        )
+        stamped, clock = stamped[~wrong], clock[~wrong]
+    return stamped, facts
 
 
 def rising_enough(clock: np.ndarray, file: str, name: str) -> None:
@@ -289,11 +310,13 @@ def _spread(seconds: np.ndarray, rate_hz: float) -> tuple[np.ndarray, np.ndarray
     needed = sizes / rate_hz
     usual = np.median(sizes)
     # A pause after a burst is a gap: rows keep the long run's rate before it. One or two lost rows are not told from it.
-    lasting = np.where(room > 1.5 * needed + 1 / rate_hz, np.minimum(room, np.maximum(needed, 0)), room)
+    paused = room > 1.5 * needed + 1 / rate_hz
+    lasting = np.where(paused, needed, room)
+    # After a pause, rows may begin within what their first stamp stands for, such as a second.
+    late = np.append(True, paused[:-1]) & (sizes < 0.9 * usual) & (room > 1.2 * needed) & (room < 1.5 * usual / rate_hz)
+    lasting, begins = np.where(late, needed, lasting), np.where(late, begins + room - needed, begins)
     within = np.arange(len(seconds)) - np.repeat(starts, sizes)
     times = np.repeat(begins, sizes) + within * np.repeat(lasting / sizes, sizes)
-    if len(starts) > 1 and sizes[0] < 0.9 * usual and room[0] > 1.2 * needed[0]:
-        times[: sizes[0]] = begins[1] - (sizes[0] - np.arange(sizes[0])) / rate_hz  # it began within its first stamp
     count = int(shared.sum())
     return times, np.array([count, int(close.sum()) - count if bursts else 0])
 

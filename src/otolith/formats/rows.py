@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import warnings
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -16,6 +17,7 @@ from otolith.formats.source import Table
 from otolith.formats.stamps import NAT, Stamps
 
 _CHUNK = 400_000
+_LARGEST = 1e12  # in any unit; what is beyond is no motion
 _WIDTH = 64  # bytes of the longest stamp
 
 
@@ -38,13 +40,20 @@ class Rows:
     headers: int = 0
 
     def signal(self, columns: Collection[int]) -> np.ndarray:
-        """Return (rows, columns) float32; the columns are taken out of `numbers`, to save memory."""
+        """Return (rows, columns) float32, NaN for absurd values; the columns are taken out of `numbers`, to save memory."""
         out = np.empty((self.count, len(columns)), np.float32)
         for place, column in enumerate(columns):
             out[:, place] = self.numbers[column]
         for column in columns:
             self.numbers.pop(column, None)
+        out[np.abs(out) > _LARGEST] = np.nan
         return out
+
+    def turn_round(self) -> None:
+        """Put the last row first."""
+        self.numbers = {column: values[::-1] for column, values in self.numbers.items()}
+        self.stamps = {column: found.turned_round() for column, found in self.stamps.items()}
+        self.words = {column: (codes[::-1], names) for column, (codes, names) in self.words.items()}
 
 
 class _Collected:
@@ -55,7 +64,17 @@ class _Collected:
         self.stamps: dict[int, list[Stamps]] = {}
         self.codes: dict[int, list[np.ndarray]] = {}
         self.known: dict[int, dict[str, int]] = {}
+        self.texts: dict[int, tuple[int, str]] = {}
         self.count = self.headers = 0
+
+    def count_text(self, column: int, cells: pd.Series, values: pd.Series) -> None:
+        """Count cells of a column of numbers that hold something else, and keep one."""
+        if cells is values:
+            return
+        wrong = cells[values.isna() & cells.notna()]
+        before, example = self.texts.get(column, (0, ""))
+        if len(wrong):
+            self.texts[column] = (before + len(wrong), example or str(wrong.iloc[0]))
 
     def word(self, column: int, values: pd.Series) -> None:
         found = values.astype("category")
@@ -137,6 +156,7 @@ def _text(
                 text_of(stream, layout),
                 sep=layout.separator,
                 decimal=layout.decimal,
+                thousands=layout.thousands,
                 comment=layout.comment,
                 header=None,
                 names=range(len(layout.names)),
@@ -161,6 +181,12 @@ def _text(
         raise ValueError(f"'{table}' cannot be read as a table: {str(error).strip()}") from error
     if found.count == 0:
         raise ValueError(f"'{table}' has no rows of data")
+    for column, (count, example) in found.texts.items():
+        if count > 0.5 * found.count:
+            raise ValueError(
+                f"'{table}': {count:,} of {found.count:,} cells in {layout.names[column]} are no numbers, such as "
+                f"'{example[:40]}'; choose other columns with --time, --acc or --gyro, or write them as numbers"
+            )
     return found.rows()
 
 
@@ -176,15 +202,13 @@ def _collect(
     found.headers += headers
     found.count += len(chunk)
     for column in axes:
-        values = pd.to_numeric(chunk[column], errors="coerce") if chunk[column].dtype == object else chunk[column]
-        if not pd.api.types.is_numeric_dtype(values):
-            values = pd.to_numeric(values, errors="coerce")
+        values = _numeric(chunk[column])
+        found.count_text(column, chunk[column], values)
         found.numbers.setdefault(column, []).append(values.to_numpy(np.float32, na_value=np.nan))
     for column, is_number in clocks.items():
         if is_number:
-            values = chunk[column]
-            if not pd.api.types.is_numeric_dtype(values):
-                values = pd.to_numeric(values, errors="coerce")
+            values = _numeric(chunk[column])
+            found.count_text(column, chunk[column], values)
             found.numbers.setdefault(column, []).append(values.to_numpy(np.float64, na_value=np.nan))
         else:
             cells = chunk[column].to_numpy()
@@ -193,6 +217,14 @@ def _collect(
             found.stamps.setdefault(column, []).append(stamps.parse(cells))
     for column in words:
         found.word(column, chunk[column])
+
+
+def _numeric(column: pd.Series) -> pd.Series:
+    """A column's numbers; NaN for other cells. A minus may be written as typesetters do."""
+    if pd.api.types.is_numeric_dtype(column):
+        return column
+    text = column.astype(str).str.replace("[\u2212\u2013]", "-", regex=True)
+    return pd.to_numeric(text, errors="coerce")
 
 
 def _without_headers(chunk: pd.DataFrame, layout: Layout, axes: Collection[int]) -> tuple[pd.DataFrame, int]:
@@ -239,6 +271,8 @@ def parquet_layout(table: Table) -> Layout:
 
 
 def _cell(value: Any) -> str:
+    if isinstance(value, datetime.timedelta):
+        return str(value.total_seconds())
     return "" if value is None else value.isoformat(sep=" ") if hasattr(value, "isoformat") else str(value)
 
 
@@ -256,8 +290,10 @@ def _parquet(
     place = {name: number for number, name in enumerate(layout.names)}
     try:
         for batch in file.iter_batches(batch_size=_CHUNK, columns=wanted):
-            chunk = batch.to_pandas()
+            chunk = batch.to_pandas(ignore_metadata=True)
             chunk.columns = [place[str(name)] for name in chunk.columns]
+            for column in chunk.columns[chunk.dtypes.map(pd.api.types.is_timedelta64_dtype)]:
+                chunk[column] = chunk[column].dt.total_seconds()
             for column in clocks:
                 if pd.api.types.is_datetime64_any_dtype(chunk[column]):
                     found.stamps.setdefault(column, []).append(_instants(chunk[column]))

@@ -160,6 +160,22 @@ def may_be_table(name: str) -> bool:
     )
 
 
+_RESULTS = {
+    ".timeline.csv": b"start_s,end_s,label",
+    ".summary.csv": b"label,seconds,share",
+    "estimate.csv": b"fold,candidate,people",
+}
+
+
+def is_result(path: Path) -> bool:
+    """Return whether a file is a timeline, a summary or an estimate that Otolith wrote, by its name and first line."""
+    first = next((first for end, first in _RESULTS.items() if path.name.lower().endswith(end)), None)
+    if first is None or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(first)) == first
+
+
 def _workbook(path: Path):  # type: ignore[no-untyped-def]  # openpyxl has no types
     try:
         import openpyxl
@@ -243,6 +259,11 @@ def role(name: str) -> tuple[Kind, str, tuple[str, ...]]:
         return "", "", tuple(words)
     left = tuple(word for word in words if word not in _ACC | _GYRO | _QUALIFIERS | {"gravity"})
     return kind, quality, left
+
+
+def without_others(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a name's words without those of sensors that are not read: `p1` for `p1 mag`."""
+    return tuple(word for word in words if word not in _OTHER)
 
 
 def _unglue(word: str) -> list[str]:

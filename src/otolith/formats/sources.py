@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
 
 from otolith.formats.names import Kind
-from otolith.formats.source import Table, may_be_table, role, stem, tables_in
+from otolith.formats.source import Table, is_result, may_be_table, role, stem, tables_in, without_others
 
 VIDEO = ".mp4"
 """Ending of videos whose camera wrote its motion into them (GoPro)."""
@@ -124,6 +124,12 @@ def _explicit(paths: Sequence[Path], gyro: bool | None) -> tuple[list[Source], l
     sources: list[Source] = []
     skipped: list[Skipped] = []
     for path in paths:
+        if is_result(path):
+            reason = f"'{path.name}' is a result of Otolith and no recording; give the recording that it was made of"
+            if len(paths) == 1:
+                raise ValueError(reason)
+            skipped.append(Skipped(path, reason))
+            continue
         if path.is_file() and (recorded := _recorder(path, path.name)) is not None:
             sources.append(dataclasses.replace(recorded, explicit=True))
             continue
@@ -142,6 +148,8 @@ def _explicit(paths: Sequence[Path], gyro: bool | None) -> tuple[list[Source], l
         for source in _grouped(mine, whole="").sources:
             joined = _with_neighbour(source, folder) if gyro else source
             sources.append(dataclasses.replace(joined, explicit=True))
+    if not sources and skipped:
+        raise ValueError(skipped[0].reason)
     order = {path: number for number, path in enumerate(paths)}
     return sorted(sources, key=lambda source: order.get(source.path, len(order))), skipped
 
@@ -196,6 +204,7 @@ def _in_folder(folder: Path, exclude: Collection[Path]) -> tuple[list[Source], l
         if (
             not path.is_file()
             or path.resolve() in exclude
+            or is_result(path)
             or any(p.startswith(".") for p in PurePosixPath(relative).parts)
         ):
             continue
@@ -233,6 +242,12 @@ def _grouped(files: Sequence[_File], *, whole: str) -> _Grouped:
     for file in files:
         key = file.words if file.kind else ("", file.relative)
         groups.setdefault((file.folder, key), []).append(file)
+    for file in [one for one in files if one.kind == ""]:  # p1_mag.csv next to p1_acc.csv
+        bare = without_others(file.words)
+        partners = groups.get((file.folder, bare), []) if bare != file.words else []
+        if any(other.kind in ("acc", "linear") for other in partners):
+            partners.append(file._replace(kind="other"))
+            del groups[file.folder, ("", file.relative)]
     sources: list[Source] = []
     skipped: list[Skipped] = []
     for (folder, words), mine in groups.items():

@@ -63,9 +63,10 @@ _TIMES = (
     r"(?P<h>00)(?P<mi>00)(?P<s>00)(?:[.,:]?(?P<f>0{1,12}))?",
 )
 _DAY = r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*[., ]+)?"
-_ZONE = r"(?:\s*(?P<zone>[A-Za-z]{1,5}))?(?:\s*(?P<sign>[+-])(?P<oh>00):?(?P<om>00)?(?::?00)?)?(?:\s*\[(?P<place>[^\]]+)\])?"
-_JOIN = r"(?:T|[ _,]+|\s*-\s*|:|\s+at\s+)"
-_ELAPSED = r"(?P<h>0{1,3}):(?P<mi>00):(?P<s>00)(?:[.,:](?P<f>0{1,12}))?"
+_ZONE = r"(?:\s*(?P<zone>[A-Za-z]{1,5}))?(?:\s*(?P<sign>[+-])(?P<oh>00):?(?P<om>00)?(?::?00)?)?"
+_ZONE += r"(?:\s*\[(?P<place>[^\]]+)\]|\s*\([^)]*\)?)?"
+_JOIN = r"(?:[Tt]|[ _,]+|\s*-\s*|:|\s+at\s+)"
+_ELAPSED = r"(?:(?P<dd>0{1,4}) days? \+?)?(?P<h>0{1,3}):(?P<mi>00):(?P<s>00)(?:[.,:](?P<f>0{1,12}))?"
 _MINUTES = r"(?P<mi>0{1,3}):(?P<s>00)(?:[.,](?P<f>0{1,12}))"
 
 
@@ -162,6 +163,11 @@ class Stamps:
 
     def __len__(self) -> int:
         return len(self.clock)
+
+    def turned_round(self) -> Stamps:
+        """Return the same with the last row first."""
+        arrays = {name: getattr(self, name) for name in ("day", "day_month_first", "clock", "offset")}
+        return dataclasses.replace(self, **{name: a[::-1] for name, a in arrays.items() if a is not None})
 
 
 def parse(cells: np.ndarray) -> Stamps:
@@ -278,7 +284,8 @@ def _clock_ns(text: np.ndarray, shape: _Shape) -> np.ndarray:
     if shape.afternoon:
         real &= (hour >= 1) & (hour <= 12)
         hour = hour % 12 + (12 if shape.afternoon == "p" else 0)
-    value = (hour * 3600 + minute * 60 + second) * 1_000_000_000
+    days = _number(text, shape.fields.get("dd"))
+    value = (days * 86400 + hour * 3600 + minute * 60 + second) * 1_000_000_000
     if "f" in shape.fields:
         start, length = shape.fields["f"]
         value = value + _number(text, (start, min(length, 9))) * 10 ** (9 - min(length, 9))

@@ -11,8 +11,10 @@ import numpy as np
 
 from otolith.formats.clock import Time, read_clock
 from otolith.formats.columns import Clock, Columns, find_columns
+from otolith.formats.groups import filled, people_of, sensors_of, turned_round
 from otolith.formats.layout import Layout, find_layout
-from otolith.formats.names import Kind, kind_of, tokens
+from otolith.formats.mixed import check_unmixed
+from otolith.formats.names import Kind
 from otolith.formats.options import Fact, ReadOptions
 from otolith.formats.pace import Stretch, stretches, without_repeats
 from otolith.formats.preamble import Preamble, read_preamble
@@ -105,6 +107,10 @@ def open_source(source: Source, options: ReadOptions, *, gyro: bool | None) -> l
             continue
         wanted = None if gyro and apart and member.part != "gyro" else gyro
         opened.append(open_table(member, options, gyro=wanted))
+    if not opened:
+        raise ValueError(
+            f"'{source.name}' has no accelerometer, and its gyroscope is not read; give the accelerometer's file"
+        )
     if opened[0].columns.acc is None and not opened[0].columns.gravity:
         found = opened[0].columns.gyro
         raise ValueError(
@@ -189,6 +195,7 @@ def _streams(
         max_rows=max_rows,
     )
     whole = max_rows is None or rows.count < max_rows
+    turned_round(rows, facts)
     if rows.headers:
         facts.append(Fact("layout", f"layout: {rows.headers} lines that repeat the header were left out"))
     signal = {
@@ -198,85 +205,14 @@ def _streams(
     }
     if "acc" in signal and "gravity" in signal:
         signal["acc"] += signal.pop("gravity")
-    keep = _filled(list(signal.values()), rows, facts)
+    keep = filled(list(signal.values()), rows, facts)
     time = _time(rows, opened, options, file, facts)
-    for group, mine in _people(rows, columns, keep):
-        for part, chosen, used in _sensors(rows, columns, signal, mine):
+    for group, mine in people_of(rows, columns, keep):
+        for part, chosen, used in sensors_of(rows, columns, signal, mine):
             facts_here: list[Fact] = []
             streams = _cut(used, chosen, time, options, opened, file, facts_here)
             facts += facts_here
             yield group, part, streams, whole
-
-
-def _filled(signals: Sequence[np.ndarray], rows: Rows, facts: list[Fact]) -> np.ndarray:
-    """Rows that hold any number; others, such as a footer, are left out."""
-    some = np.zeros(rows.count, bool)
-    for signal in signals:
-        some |= np.isfinite(signal).any(axis=1)
-    left = np.flatnonzero(~some)
-    tail = len(left) and left[-1] == rows.count - 1
-    if not some.any():
-        return some
-    last = int(np.flatnonzero(some)[-1])
-    if tail:
-        count = rows.count - 1 - last
-        facts.append(
-            Fact(
-                "layout",
-                f"layout: the last {count} line{'s hold' if count > 1 else ' holds'} no values and "
-                f"{'were' if count > 1 else 'was'} left out",
-            )
-        )
-    keep = np.ones(rows.count, bool)
-    keep[last + 1 :] = False
-    return keep
-
-
-def _people(rows: Rows, columns: Columns, keep: np.ndarray) -> Iterator[tuple[tuple[str, str], np.ndarray]]:
-    """Rows of each person and device, in the order in which they come."""
-    known = [(rows.words[p] if p is not None else None) for p in (columns.subject, columns.device)]
-    places = np.flatnonzero(keep)
-    coded = [k for k in known if k is not None]
-    if not coded:
-        yield ("", ""), places
-        return
-    width = [len(names) + 1 for _, names in coded]
-    code = np.zeros(len(places), np.int64)
-    for (codes, _), size in zip(coded, width, strict=True):
-        code = code * size + codes[places] + 1
-    found, first = np.unique(code, return_index=True)
-    for value in found[np.argsort(first)]:
-        mine = places[code == value]
-        names = [("" if k is None or k[0][mine[0]] < 0 else k[1][k[0][mine[0]]]) for k in known]
-        yield (names[0], names[1]), mine
-
-
-def _sensors(
-    rows: Rows, columns: Columns, signal: dict[str, np.ndarray], mine: np.ndarray
-) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Each sensor's rows, and their values; all sensors together where their rows are the same."""
-    if columns.kinds is not None:
-        codes, names = rows.words[columns.kinds]
-        kinds = [kind_of(tokens(name)) for name in names]
-        whole = next(iter(signal.values()))
-        for part in ("acc", "gyro"):
-            numbers = [n for n, kind in enumerate(kinds) if kind == part]
-            chosen = mine[np.isin(codes[mine], numbers)]
-            if len(chosen):
-                yield part, chosen, whole[chosen]
-        return
-    acc, gyro = signal.get("acc"), signal.get("gyro")
-    if acc is None or gyro is None:
-        for part, values in signal.items():
-            yield part, mine, values[mine]
-        return
-    has_acc, has_gyro = (np.isfinite(v[mine]).all(axis=1) for v in (acc, gyro))
-    both = (has_acc & has_gyro).sum()
-    if both < 0.1 * min(has_acc.sum(), has_gyro.sum()):  # a row per sensor
-        yield "acc", mine[has_acc], acc[mine[has_acc]]
-        yield "gyro", mine[has_gyro], gyro[mine[has_gyro]]
-        return
-    yield "acc+gyro", mine, np.concatenate([acc[mine], gyro[mine]], axis=1)
 
 
 def _time(rows: Rows, opened: Opened, options: ReadOptions, file: str, facts: list[Fact]) -> Time | float:
@@ -334,6 +270,7 @@ def _cut(
         facts.append(
             Fact("clock", f"clock: {dropped:,} rows repeat the row before, time stamp and values, and were left out")
         )
+    check_unmixed(seconds, values, file)
     found, said = stretches(seconds, options.rate_hz, file, time.name)
     facts += said
     rates = sorted({one.rate_hz for one in found})

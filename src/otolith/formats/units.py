@@ -197,6 +197,7 @@ def _acc_unit(
     unit = _nearest(middle)
     factor = acc_factor(unit) or 1.0
     here = _listed(files)
+    _alike(measures)
     if not 0.6 < middle.mean / factor < 1.5 and not (options.has_gravity and 0.3 < middle.size / factor < 3):
         if middle.ratio < 0.6 or middle.size < 0.3:
             raise ValueError(_no_gravity(here, middle))
@@ -211,21 +212,26 @@ def _acc_unit(
             "(9.8), mg "
             f"(1000).{as_counts} Pass --acc-unit, and check that gravity was not removed"
         )
-    for name, one in measures:
-        other = _nearest(one)
-        if (
-            other != unit
-            and _near(one, other)
-            and one.still < 0.5
-            and 0.8 < one.mean / (acc_factor(other) or 1.0) < 1.25
-        ):
-            raise ValueError(
-                f"'{name}' has a median acceleration of {one.size:.3g}, which is gravity in {other}; the files with "
-                "the same "
-                f"columns have {middle.size:.3g}, which is gravity in {unit}: read them separately, each with its "
-                "--acc-unit"
-            )
     return unit
+
+
+def _alike(measures: Sequence[tuple[str, Measures]]) -> None:
+    """Check that all files whose unit is certain have the same.
+
+    Raises:
+        ValueError: they differ; the message names two of them.
+    """
+    first: dict[str, tuple[str, Measures]] = {}
+    for name, one in measures:
+        unit = _nearest(one)
+        if one.still < 0.5 and 0.8 < one.mean / (acc_factor(unit) or 1.0) < 1.25:
+            first.setdefault(unit, (name, one))
+    if len(first) > 1:
+        (unit, (name, one)), (other, (another, two)) = list(first.items())[:2]
+        raise ValueError(
+            f"'{another}' has a median acceleration of {two.size:.3g}, which is gravity in {other}; '{name}' has the same "
+            f"columns and {one.size:.3g}, which is gravity in {unit}: read them separately, each with its --acc-unit"
+        )
 
 
 def _gravity(

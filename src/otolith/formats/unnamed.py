@@ -10,6 +10,7 @@ from otolith.formats.layout import Layout, number
 from otolith.formats.names import Kind
 
 _FEW = 2000  # rows of the sample
+_LARGEST = 1e30
 
 
 class Triple(NamedTuple):
@@ -36,7 +37,13 @@ class Triple(NamedTuple):
 def column_numbers(layout: Layout, k: int) -> np.ndarray:
     """Return a column's values in the first rows; NaN where a cell holds no number."""
     cells = [number(row[k]) if k < len(row) else None for row in layout.sample[:_FEW]]
-    return np.array([np.nan if cell is None else cell for cell in cells])
+    values = np.array([np.nan if cell is None else cell for cell in cells])
+    return np.where(np.abs(values) > _LARGEST, np.nan, values)
+
+
+def _varies(values: np.ndarray) -> bool:
+    real = values[np.isfinite(values)]
+    return len(real) > 0 and bool(real.min() < real.max())
 
 
 def rises(layout: Layout, k: int) -> bool:
@@ -64,10 +71,7 @@ def unnamed(layout: Layout, file: str, taken: set[int]) -> tuple[Triple | None, 
     free = [
         k
         for k in range(values.shape[1])
-        if k not in taken
-        and np.isfinite(values[:, k]).mean() > 0.5
-        and np.nanstd(values[:, k]) > 0
-        and not rises(layout, k)
+        if k not in taken and np.isfinite(values[:, k]).mean() > 0.5 and _varies(values[:, k]) and not rises(layout, k)
     ]
     runs = [k for k in free if k + 1 in free and k + 2 in free]
     accelerometers: list[int] = []
@@ -98,9 +102,7 @@ def unnamed(layout: Layout, file: str, taken: set[int]) -> tuple[Triple | None, 
 def unnamed_axes(layout: Layout, kind: Kind, taken: set[int]) -> Triple | None:
     """Return the first three columns that vary, of a table without a header whose file name says the sensor."""
     values = np.stack([column_numbers(layout, k) for k in range(len(layout.names))], axis=1)
-    free = [
-        k for k in range(values.shape[1]) if k not in taken and np.nanstd(values[:, k]) > 0 and not rises(layout, k)
-    ]
+    free = [k for k in range(values.shape[1]) if k not in taken and _varies(values[:, k]) and not rises(layout, k)]
     first = next((k for k in free if k + 1 in free and k + 2 in free), None)
     return None if first is None else _numbered(layout, first, kind)
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from otolith.data.sampling import Batch, batches, draw_windows, weights
 from otolith.data.windows import Windows
 from otolith.objectives import Objective
-from otolith.pretraining.settings import Runtime, Sampling
+from otolith.pretraining.settings import Runtime, Sampling, check_settings
 from otolith.pretraining.state import TrainingState, mixed_seed
 from otolith.storage.files import fingerprint
 
@@ -104,7 +104,16 @@ def pretrain(
         "epochs": epochs, "batch_size": batch_size, "lr": lr, "weight_decay": weight_decay, "schedule": schedule,
         "patience": patience, "sampling": sampling, "seed": seed, "runtime": runtime,
     }  # fmt: skip
-    _check(train, validation, schedule, patience)
+    _check_windows(train, validation)
+    check_settings(
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        weight_decay=weight_decay,
+        schedule=schedule,
+        patience=patience,
+        seed=seed,
+    )
     fabric = _launched(runtime)
     train = _placed(train, fabric.device)
     validation = None if validation is None else _placed(validation, fabric.device)
@@ -259,7 +268,7 @@ class _Loop:
         return Step(state.index, of, epoch, losses, validation, state.current_lr, speed, seconds, done, history)
 
 
-def _check(train: Windows, validation: Windows | None, schedule: str, patience: int | None) -> None:
+def _check_windows(train: Windows, validation: Windows | None) -> None:
     for name, windows in (("train", train), ("validation", validation)):
         if windows is not None and not isinstance(windows, Windows):
             shape = f" of shape {tuple(windows.shape)}" if hasattr(windows, "shape") else ""
@@ -267,10 +276,6 @@ def _check(train: Windows, validation: Windows | None, schedule: str, patience: 
                 f"{name} is a {type(windows).__name__}{shape}; expected Windows, which know their rate, channels and "
                 "subjects: Windows.from_arrays(x, rate_hz=..., channels=..., subjects=...)"
             )
-    if schedule not in ("constant", "warmup-cosine"):
-        raise ValueError(f"schedule is '{schedule}'; expected constant or warmup-cosine")
-    if patience is not None and patience < 1:
-        raise ValueError(f"patience is {patience}; expected at least 1 epoch, or none to never stop early")
     if len(train) < 2:
         raise ValueError(f"pretraining needs at least 2 windows, got {len(train)}")
     if validation is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
@@ -12,17 +12,22 @@ from matplotlib.figure import Figure
 from otolith.classifiers.baselines import CLASSICAL
 from otolith.evaluation.statistics import Gain, paired_difference, summary
 from otolith.reports.study_tables import (
-    MULTIPLE_COMPARISONS,
-    count_clear,
+    NO_INTERVAL,
+    Answer,
+    Cell,
+    clear,
+    comparisons_note,
     gain_cell,
     gain_cells,
-    interval,
+    gain_text,
     provenance,
     run_table,
+    score_cell,
     sorted_by_shots,
     text_table,
+    verdict,
 )
-from otolith.reports.style import STYLE, by_shots, points, same_shots, shots_text
+from otolith.reports.style import STYLE, by_shots, group_dots, same_shots, score_axis, shots_text
 
 COLOURS = {
     "simclr": "#d55e00",
@@ -69,8 +74,11 @@ def curves(rows: pd.DataFrame) -> Figure:
                 if style == "-o":
                     low, high = found["low"].to_numpy(float), found["high"].to_numpy(float)
                     axes.fill_between(range(len(shots)), low, high, color=colour, alpha=0.12, linewidth=0)
+                    few = found["low"].isna() & found["macro_f1"].notna()
+                    group_dots(axes, np.flatnonzero(few).astype(float), found.loc[few, "by_group"], colour)
             axes.set_xticks(range(len(shots)), [shots_text(n) for n in shots])
             axes.set(title=target, xlabel="labelled windows per class", ylabel="macro F1, held-out subjects")
+            score_axis(axes)
             if number == 0:
                 handles = axes.get_legend_handles_labels()
         figure.legend(*handles, loc="outside lower center", ncols=3, fontsize=8)
@@ -86,43 +94,48 @@ def page(rows: pd.DataFrame, planned: Mapping[tuple[str, str], int], *, title: s
         title: heading of the page.
         figure: address of the figure, relative to the page.
     """
-    folds, seeds = rows["fold"].nunique(), rows["seed"].nunique()
+    folds, seeds, found = rows["fold"].nunique(), rows["seed"].nunique(), answers(rows)
     parts = [
         f"# {title}",
         provenance(rows),
         f"![Macro F1 against labelled windows per class]({figure})",
-        "Solid lines: fine-tuned, with 95 % intervals over seeds. Dashed lines: the same encoder, frozen. Dotted lines: no "
-        "pretraining.",
+        "Solid lines: fine-tuned, with 95 % intervals over groups of test subjects, or the groups as dots where they are "
+        "fewer than 5. Dashed lines: the same encoder, frozen. Dotted lines: no pretraining.",
         "## Scores",
+        f"Mean and 95 % interval (Student's t) over groups of test subjects. {NO_INTERVAL}",
         *_scores(rows),
         "## Answers",
-        "Differences are in points of macro F1, paired on fold, seed and labelled windows, with 95 % bootstrap intervals "
-        f"over groups of test subjects. There are {folds} folds by subject and {seeds} seeds. {MULTIPLE_COMPARISONS}",
-        *[f"### {question}\n\n{text}" for question, text in answers(rows)],
+        "Differences are in points of macro F1, paired on fold, seed and labelled windows, with 95 % intervals (Student's "
+        f"t) over groups of test subjects. There are {folds} folds by subject and {seeds} seeds. {NO_INTERVAL} "
+        f"{comparisons_note(sum(len(answer.gains) for answer in found))}",
+        *[f"### {answer.question}\n\n{answer.text}" for answer in found],
         "## What was run",
         run_table(rows, planned),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def answers(rows: pd.DataFrame) -> list[tuple[str, str]]:
+def answers(rows: pd.DataFrame) -> list[Answer]:
     """Return the paper's questions with their answers; a question whose arms have no rows is left out."""
     found = [
-        ("Does fine-tuning score higher than freezing?", _freezing(rows)),
-        ("Does the gain shrink with more labels?", _shrinks(rows)),
-        (
+        Answer("Does fine-tuning score higher than freezing?", *_freezing(rows)),
+        Answer("Does the gain shrink with more labels?", *_shrinks(rows)),
+        Answer(
             "Does external pretraining with variance sampling score higher than pretraining on the target corpus?",
-            _variants(rows, "target"),
+            *_variants(rows, "target"),
         ),
-        ("Does variance sampling score higher than uniform sampling?", _variants(rows, "uniform")),
-        ("Do frozen features score higher than those of a random encoder?", _random(rows)),
-        ("Which objective scores highest?", _best(rows)),
-        ("Does pretraining on several corpora help?", _variants(rows, "corpora", "one-corpus")),
-        ("Does partial fine-tuning help, or keeping the pretraining loss?", _practices(rows)),
-        ("Does pretraining score higher than a random forest, or than augmentation alone?", _controls(rows)),
-        ("What does pretraining add where the placement of the sensor changes, and where it stays?", _placement(rows)),
+        Answer("Does variance sampling score higher than uniform sampling?", *_variants(rows, "uniform")),
+        Answer("Do frozen features score higher than those of a random encoder?", *_random(rows)),
+        Answer("Which objective scores highest?", *_best(rows)),
+        Answer("Does pretraining on several corpora help?", *_variants(rows, "corpora", "one-corpus")),
+        Answer("Does partial fine-tuning help, or keeping the pretraining loss?", *_practices(rows)),
+        Answer("Does pretraining score higher than a random forest, or than augmentation alone?", *_controls(rows)),
+        Answer(
+            "What does pretraining add where the placement of the sensor changes, and where it stays?",
+            *_over_control(rows, "finetune", "scratch"),
+        ),
     ]
-    return [(question, text) for question, text in found if text]
+    return [answer for answer in found if answer.text]
 
 
 def score_lines(here: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -142,14 +155,13 @@ def _scores(rows: pd.DataFrame) -> list[str]:
     parts = []
     for target, here in rows.groupby("dataset", sort=False):
         shots = sorted(here["shots"].unique(), key=by_shots)
-        lines: dict[str, dict[str, str]] = {}
+        lines: dict[str, dict[str, str | Cell]] = {}
         for name, part in score_lines(here):
             found = summary(part).set_index("shots").reindex(shots)
-            lines[name] = {}
-            for n, line in zip(shots, found.itertuples(), strict=True):
-                half = "" if np.isnan(line.low) else f" \u00b1 {line.high - line.macro_f1:.3f}"
-                cell = f"{line.macro_f1:.3f}{half} ({line.worst_subject:.2f})"
-                lines[name][shots_text(n)] = "-" if np.isnan(line.macro_f1) else cell
+            lines[name] = {
+                shots_text(n): score_cell(line, f" ({line.worst_subject:.2f})")
+                for n, line in zip(shots, found.itertuples(), strict=True)
+            }
         parts += [f"**{target}** (in brackets: the score of the worst subject)", text_table(lines)]
     return parts
 
@@ -159,63 +171,65 @@ def _control(here: pd.DataFrame, mode: str) -> pd.DataFrame:
     return here[(here["mode"] == mode) & (here["variant"] == "simclr")]
 
 
-def _freezing(rows: pd.DataFrame) -> str:
-    lines: dict[str, dict[str, str]] = {}
-    every: list[Gain] = []
-    for (target, variant), here in rows.groupby(["dataset", "variant"], sort=False):
-        gains = paired_difference(
+_Found = tuple[str, list[Gain]]
+"""The text of an answer and the comparisons that it makes."""
+
+
+def _table_of(lines: Mapping[str, Sequence[Gain]]) -> _Found:
+    """Return a table with one line of gains per name, and all of them."""
+    cells = {name: gain_cells(gains) for name, gains in lines.items() if gains}
+    return text_table(cells) if cells else "", [gain for gains in lines.values() for gain in gains]
+
+
+def _freezing(rows: pd.DataFrame) -> _Found:
+    tuned, frozen = (rows[rows["mode"] == mode] for mode in ("finetune", "frozen"))
+    lines = {
+        f"{target}, {variant}": paired_difference(
             here[here["mode"] == "finetune"], here[here["mode"] == "frozen"], "fine-tuned", "frozen"
         )
-        if gains:
-            lines[f"{target}, {variant}"] = gain_cells(gains)
-            every += gains
+        for (target, variant), here in rows.groupby(["dataset", "variant"], sort=False)
+    }
+    table, every = _table_of(lines)
     if not every:
-        return ""
-    pooled = _within_variants(rows[rows["mode"] == "finetune"], rows[rows["mode"] == "frozen"])
-    mean = ", ".join(
-        f"{points(gain.gain)} {interval(gain)} at {shots_text(gain.shots)}" for gain in sorted_by_shots(pooled)
-    )
-    better, worse = count_clear(every)
+        return "", []
+    pooled = paired_difference(tuned, frozen, "fine-tuned", "frozen", within=["variant"])
+    mean = ", ".join(f"{gain_text(gain)} at {shots_text(gain.shots)}" for gain in sorted_by_shots(pooled))
+    words = verdict(every, "fine-tuning")
     return (
-        f"Mean gain over all corpora and objectives, by windows per class: {mean}. Of {len(every)} comparisons, fine-tuning "
-        f"wins {better} and loses {worse}; the other intervals contain zero.\n\n{text_table(lines)}"
-    )
+        f"Mean gain over all corpora and objectives, by windows per class: {mean}; all objectives that tested the same "
+        f"subjects count as one group. {words[0].upper()}{words[1:]}.\n\n{table}"
+    ), [*every, *pooled]
 
 
-def _within_variants(one: pd.DataFrame, two: pd.DataFrame) -> list[Gain]:
-    """Return the gains of one over two by shots, with pairs within each variant and all variants together."""
-    first, second = (part.assign(dataset=part["dataset"] + part["variant"]) for part in (one, two))
-    return paired_difference(first, second, "", "")
-
-
-def _shrinks(rows: pd.DataFrame) -> str:
+def _shrinks(rows: pd.DataFrame) -> _Found:
     keys = ["dataset", "variant", "shots", "seed", "fold", "test_subjects"]
     one, two = (rows[rows["mode"] == mode].set_index(keys)["macro_f1"] for mode in ("finetune", "frozen"))
     gain = (one - two).dropna().reset_index()
     shots = sorted(gain["shots"].unique(), key=by_shots)
     if len(shots) < 2:
-        return ""
+        return "", []
     few, many = shots[0], shots[-1]
     first, last = (gain[same_shots(gain["shots"], n)].assign(shots=0) for n in (few, many))
     both = set(zip(first["dataset"], first["variant"], strict=True)) & set(
         zip(last["dataset"], last["variant"], strict=True)
     )
-    lines, found = {}, []
+    lines: dict[str, dict[str, str | Cell]] = {}
+    found = []
     for target, variant in sorted(both):
         one, two = (x[(x["dataset"] == target) & (x["variant"] == variant)] for x in (first, last))
         change = paired_difference(one, two, "few", "many", pool=True)
         found += change
         lines[f"{target}, {variant}"] = {"decrease of the gain": gain_cell(change[0])}
     if not found:
-        return ""
-    less, more = count_clear(found)
+        return "", []
+    sure = [gain.gain > 0 for gain, certain in zip(found, clear(found), strict=True) if certain]
     return (
-        f"From {shots_text(few)} to {shots_text(many)} windows per class, the gain clearly shrinks in {less} of "
-        f"{len(found)} cases and clearly grows in {more}.\n\n{text_table(lines)}"
-    )
+        f"From {shots_text(few)} to {shots_text(many)} windows per class, the gain clearly shrinks in {sum(sure)} of "
+        f"{len(found)} cases and clearly grows in {len(sure) - sum(sure)}.\n\n{text_table(lines)}"
+    ), found
 
 
-def _variants(rows: pd.DataFrame, *suffixes: str) -> str:
+def _variants(rows: pd.DataFrame, *suffixes: str) -> _Found:
     """Compare plain objectives with their variants whose names end in one of the suffixes, frozen and fine-tuned."""
     lines = {}
     for target, here in rows.groupby("dataset", sort=False):
@@ -225,32 +239,30 @@ def _variants(rows: pd.DataFrame, *suffixes: str) -> str:
                 continue
             for mode in ("finetune", "frozen"):
                 one, two = (here[(here["variant"] == v) & (here["mode"] == mode)] for v in (base, name))
-                gains = paired_difference(one, two, base, name)
-                if gains:
-                    lines[f"{target}: {base} over {name}, {mode}"] = gain_cells(gains)
-    return text_table(lines) if lines else ""
+                lines[f"{target}: {base} over {name}, {mode}"] = paired_difference(one, two, base, name)
+    return _table_of(lines)
 
 
-def _random(rows: pd.DataFrame) -> str:
+def _random(rows: pd.DataFrame) -> _Found:
     """Compare with a random encoder under the paper's head, and under a logistic regression, which is always fitted until
     convergence."""
-    parts = [_over_control(rows, "frozen", "random-frozen"), _over_control(rows, "frozen-logistic", "random-logistic")]
-    if parts[1]:
-        parts.insert(
-            1,
-            "The next table has the same comparison with a logistic regression on standardised features, which is fairer. "
-            "The paper's head ends in batch normalisation. Its running averages need more steps than few labels give if the "
-            "features are as small as those of a random encoder.",
-        )
-    return "\n\n".join(part for part in parts if part)
+    mlp, gains = _over_control(rows, "frozen", "random-frozen")
+    logistic, more = _over_control(rows, "frozen-logistic", "random-logistic")
+    note = (
+        "The next table has the same comparison with a logistic regression on standardised features, which is fairer. "
+        "The paper's head ends in batch normalisation. Its running averages need more steps than few labels give if the "
+        "features are as small as those of a random encoder."
+    )
+    return "\n\n".join(part for part in (mlp, note if logistic else "", logistic) if part), [*gains, *more]
 
 
-def _best(rows: pd.DataFrame) -> str:
+def _best(rows: pd.DataFrame) -> _Found:
     plain = rows[rows["variant"].isin(list(COLOURS)) & (rows["mode"] == "finetune")]
     if plain["variant"].nunique() < 2:
-        return ""
-    lines: dict[str, dict[str, str]] = {}
+        return "", []
+    lines: dict[str, dict[str, str | Cell]] = {}
     wins: dict[str, int] = {}
+    found = []
     for (target, shots), here in plain.groupby(["dataset", "shots"], sort=False, dropna=False):
         scores = here.groupby("variant")["macro_f1"].mean().sort_values(ascending=False)
         if len(scores) < 2:
@@ -258,60 +270,56 @@ def _best(rows: pd.DataFrame) -> str:
         first, second = scores.index[:2]
         wins[first] = wins.get(first, 0) + 1
         gain = paired_difference(here[here["variant"] == first], here[here["variant"] == second], first, second)[0]
-        lines.setdefault(str(target), {})[shots_text(shots)] = f"{first}, over {second} {gain_cell(gain)}"
+        found.append(gain)
+        lines.setdefault(str(target), {})[shots_text(shots)] = gain_cell(gain, f"{first}, over {second} ")
     order = ", ".join(f"{name} ({count})" for name, count in sorted(wins.items(), key=lambda item: -item[1]))
     return (
         "Objectives with the highest mean after fine-tuning, of those that were run, and how often: "
         f"{order}.\n\n{text_table(lines)}"
-    )
+    ), found
 
 
-def _practices(rows: pd.DataFrame) -> str:
+def _practices(rows: pd.DataFrame) -> _Found:
     here = rows[rows["variant"] == "practices"]
     lines = {}
     for target, part in here.groupby("dataset", sort=False):
         plain = part[part["mode"] == "finetune"]
         for arm in [mode for mode in dict.fromkeys(part["mode"]) if mode != "finetune"]:
             gains = paired_difference(part[part["mode"] == arm], plain, arm, "finetune")
-            if gains:
-                lines[f"{target}: {arm} over plain fine-tuning"] = gain_cells(gains)
-    return text_table(lines) if lines else ""
+            lines[f"{target}: {arm} over plain fine-tuning"] = gains
+    return _table_of(lines)
 
 
-def _controls(rows: pd.DataFrame) -> str:
-    lines, over_forest = {}, []
+def _controls(rows: pd.DataFrame) -> _Found:
+    lines: dict[str, dict[str, str | Cell]] = {}
+    over_forest, found = [], []
     for target, here in rows.groupby("dataset", sort=False):
         pretrained = (here["objective"] != "-") & ~((here["variant"] == "practices") & (here["mode"] == "finetune"))
         arms = here[pretrained]
         for mode in ("forest", "supervised", "scratch"):
             other = _control(here, mode)
-            cells = {}
+            cells: dict[str, str | Cell] = {}
             for shots in sorted(arms["shots"].unique(), key=by_shots):
                 part = arms[same_shots(arms["shots"], shots)]
                 means = part.groupby(["variant", "mode"])["macro_f1"].mean()
                 variant, arm = means.idxmax()
                 best = part[(part["variant"] == variant) & (part["mode"] == arm)]
                 if gains := paired_difference(best, other, variant, mode):
-                    cells[shots_text(shots)] = f"{variant}, {arm}: {gain_cell(gains[0])}"
+                    cells[shots_text(shots)] = gain_cell(gains[0], f"{variant}, {arm}: ")
+                    found += gains
                     if mode == "forest":
-                        over_forest.append(gains[0])
+                        over_forest += gains
             if cells:
                 lines[f"{target}: best pretrained arm over {CONTROLS[mode][0]}"] = cells
     if not lines:
-        return ""
-    better, worse = count_clear(over_forest)
+        return "", []
     return (
-        f"The best pretrained arm is clearly better than the random forest in {better} of {len(over_forest)} cases and "
-        f"clearly worse in {worse}. The arm was selected by its test scores, so this comparison is optimistic."
-        f"\n\n{text_table(lines)}"
-    )
+        f"With the random forest, {verdict(over_forest, 'the best pretrained arm')}. The arm was selected by its test "
+        f"scores, so this comparison is optimistic.\n\n{text_table(lines)}"
+    ), found
 
 
-def _placement(rows: pd.DataFrame) -> str:
-    return _over_control(rows, "finetune", "scratch")
-
-
-def _over_control(rows: pd.DataFrame, mode: str, control: str) -> str:
+def _over_control(rows: pd.DataFrame, mode: str, control: str) -> _Found:
     """Compare each plain objective with the same network without pretraining."""
     lines = {}
     for target, here in rows.groupby("dataset", sort=False):
@@ -319,6 +327,5 @@ def _over_control(rows: pd.DataFrame, mode: str, control: str) -> str:
             arm = here[(here["variant"] == variant) & (here["mode"] == mode)]
             same_encoder = here["encoder"].isin(set(arm["encoder"]))
             other = here[(here["mode"] == control) & same_encoder].drop_duplicates("fingerprint")
-            if gains := paired_difference(arm, other, variant, control):
-                lines[f"{target}: {variant} over {control}"] = gain_cells(gains)
-    return text_table(lines) if lines else ""
+            lines[f"{target}: {variant} over {control}"] = paired_difference(arm, other, variant, control)
+    return _table_of(lines)

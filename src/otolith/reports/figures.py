@@ -27,8 +27,10 @@ from otolith.reports.style import (
     TITLES,
     arms_in_order,
     by_shots,
+    group_dots,
     mode_title,
     same_shots,
+    score_axis,
     shots_text,
 )
 
@@ -65,7 +67,10 @@ class Embedding:
 
 
 def curve(rows: pd.DataFrame) -> Figure:
-    """Draw macro F1 against labelled windows per class, with 95 % intervals over seeds; one line per mode."""
+    """Draw macro F1 against labelled windows per class, with 95 % intervals over groups of test subjects; one line per mode.
+
+    Dots are the groups, where they are too few for an interval.
+    """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 4.0), layout="constrained")
         axes = figure.add_subplot()
@@ -76,30 +81,37 @@ def curve(rows: pd.DataFrame) -> Figure:
             line = found[found["mode"] == mode].set_index("shots").reindex(shots)
             x = np.arange(len(shots)) + 0.04 * (number - (len(arms) - 1) / 2)
             middle = line["macro_f1"].to_numpy(float)
-            spread = np.nan_to_num(line["high"].to_numpy(float) - middle)
+            ends = [middle - line["low"].to_numpy(float), line["high"].to_numpy(float) - middle]
             style = "--s" if mode in CLASSICAL else "-o"
+            colour = COLOURS.get(mode) or next(colours)
             axes.errorbar(
                 x,
                 middle,
-                yerr=spread,
+                yerr=np.nan_to_num(ends),
                 fmt=style,
-                color=COLOURS.get(mode) or next(colours),
+                color=colour,
                 capsize=3,
                 label=mode_title(mode),
                 markersize=5,
             )
+            few = line["low"].isna() & line["macro_f1"].notna()
+            group_dots(axes, x[few], line.loc[few, "by_group"], colour)
         axes.set_xticks(range(len(shots)), [shots_text(n) for n in shots])
         axes.set(
             xlabel="labelled windows per class",
             ylabel="macro F1, held-out subjects",
             title="Macro F1 by number of labels",
         )
+        score_axis(axes)
         axes.legend()
         return figure
 
 
 def gain_figure(rows: pd.DataFrame) -> Figure | None:
-    """Draw the paired gain of fine-tuning over each control, with bootstrap intervals; None without fine-tuned rows."""
+    """Draw the paired gain of fine-tuning over each control, with 95 % intervals; None without fine-tuned rows.
+
+    Dots are the groups of test subjects, where they are too few for an interval.
+    """
     pairs = [("finetune", over) for over in ("frozen", "scratch", *CLASSICAL) if over in set(rows["mode"])]
     if not pairs or "finetune" not in set(rows["mode"]):
         return None
@@ -114,6 +126,9 @@ def gain_figure(rows: pd.DataFrame) -> Figure | None:
             middle = np.array([100 * gain.gain for gain in found])
             ends = np.nan_to_num([[100 * (g.gain - g.low) for g in found], [100 * (g.high - g.gain) for g in found]])
             axes.errorbar(x, middle, yerr=ends, fmt="o", color=COLOURS[over], capsize=4, label=f"over {TITLES[over]}")
+            for place, gain in zip(x, found, strict=True):
+                if np.isnan(gain.low):
+                    group_dots(axes, [place], [[100 * value for value in gain.by_group]], COLOURS[over])
         axes.axhline(0, color="#333333", linewidth=0.8)
         axes.set_xticks(range(len(names)), names)
         axes.set(

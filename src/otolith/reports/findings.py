@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from otolith.classifiers.baselines import CLASSICAL
 from otolith.evaluation.statistics import Gain, gains, summary
-from otolith.reports.study_tables import gain_cell, interval, sorted_by_shots
+from otolith.reports.study_tables import (
+    NO_INTERVAL,
+    Cell,
+    clear,
+    gain_cell,
+    gain_interval,
+    gain_text,
+    legend,
+    marked,
+    score_cell,
+    sorted_by_shots,
+)
 from otolith.reports.style import (
     TITLES,
     arms_in_order,
@@ -23,17 +33,23 @@ from otolith.reports.style import (
     shots_text,
 )
 
+COMPARISONS = (
+    "p is of Student's t test and, like the interval, of one comparison alone. In the findings, a difference is not clear "
+    "unless p < .05 after Holm's adjustment for all comparisons of the same sentence."
+)
+"""What a report says about its several comparisons."""
+
 
 def table(rows: pd.DataFrame) -> pd.DataFrame:
     """Return macro F1 with its interval as text, with one line per mode and one column per number of shots."""
     found = summary(rows)
     shots = sorted(found["shots"].unique(), key=by_shots)
-    lines = {}
+    lines: dict[str, dict[str, str | Cell]] = {}
     for mode in arms_in_order(found):
         of_mode = found[found["mode"] == mode]
-        lines[mode_title(mode)] = {shots_text(n): _cell(of_mode[same_shots(of_mode["shots"], n)]) for n in shots}
-    result: pd.DataFrame = pd.DataFrame.from_dict(lines, orient="index")
-    return result
+        here = {shots_text(n): of_mode[same_shots(of_mode["shots"], n)] for n in shots}
+        lines[mode_title(mode)] = {n: score_cell(line.iloc[0]) if len(line) else "-" for n, line in here.items()}
+    return marked(lines)
 
 
 def markdown(rows: pd.DataFrame) -> str:
@@ -41,12 +57,12 @@ def markdown(rows: pd.DataFrame) -> str:
     first = rows.iloc[0]
     parts = [
         f"Macro F1 on held-out subjects by labelled windows per class; {rows['fold'].nunique()} folds by subject, "
-        f"{rows['seed'].nunique()} seeds; mean \u00b1 half of the 95 % interval over seeds.",
-        markdown_table(table(rows)),
+        f"{rows['seed'].nunique()} seeds; mean and 95 % interval (Student's t) over groups of test subjects. {NO_INTERVAL}",
+        *_with_legend(table(rows)),
     ]
     if "finetune" in set(rows["mode"]):
-        parts += ["Paired gains in points, with 95 % bootstrap intervals over groups of test subjects:"]
-        parts += [markdown_table(gain_table(rows))]
+        parts += [f"Paired gains in points, with 95 % intervals over groups of test subjects. {COMPARISONS}"]
+        parts += _with_legend(gain_table(rows))
     parts += [
         "\n".join(f"- {text}" for text in findings(rows)),
         f"Made by otolith code {first['code']}, commit {first['commit']}, torch {first['torch']}, {first['machine']}.",
@@ -55,12 +71,12 @@ def markdown(rows: pd.DataFrame) -> str:
 
 
 def findings(rows: pd.DataFrame) -> list[str]:
-    """Return what the rows show, in sentences; a difference whose interval contains zero is called not clear."""
+    """Return what the rows show, in sentences; a difference is called not clear unless `study_tables.clear` says it is."""
     modes, found = set(rows["mode"]), summary(rows)
     sentences = []
     for over, title in (("frozen", "freezing"), ("scratch", "training the same network from scratch")):
         if {"finetune", over} <= modes:
-            differences = "; ".join(map(_gain_text, gains(rows, "finetune", over)))
+            differences = "; ".join(_gain_texts(gains(rows, "finetune", over)))
             sentences.append(f"Fine-tuning compared with {title}: {differences}.")
     sentences += _against_classical(rows, found)
     if "zero-shot" in modes:
@@ -89,27 +105,28 @@ def best_arm(found: pd.DataFrame, modes: Sequence[str], shots: Any) -> list[str]
 
 def gain_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the paired gains of fine-tuning over each control, with intervals and p values, as text."""
-    lines = {}
+    lines: dict[str, dict[str, str | Cell]] = {}
     for over in ("frozen", "scratch", *CLASSICAL):
         if over in set(rows["mode"]):
             lines[f"fine-tuned over {TITLES[over]}"] = {
-                shots_text(gain.shots): f"{gain_cell(gain)}, p {p_value(gain.p)}"
+                shots_text(gain.shots): gain_cell(gain)._replace(text=f"{gain_text(gain)}, p {p_value(gain.p)}")
                 for gain in sorted_by_shots(gains(rows, "finetune", over))
             }
-    result: pd.DataFrame = pd.DataFrame.from_dict(lines, orient="index")
-    return result
+    return marked(lines)
 
 
 def _against_classical(rows: pd.DataFrame, found: pd.DataFrame) -> list[str]:
     """Compare the best pretrained arm with each classical method, in one sentence per method."""
     arms, sentences = pretrained_arms(rows), []
     for classical in [name for name in CLASSICAL if name in set(rows["mode"]) and arms]:
-        parts, worse = [], False
+        best_arms, found_gains = [], []
         for n in sorted(found.loc[found["mode"].isin(arms), "shots"].unique(), key=by_shots):
             (best,) = best_arm(found, arms, n)
-            gain = next(g for g in gains(rows, best, classical) if by_shots(g.shots) == by_shots(n))
-            parts.append(f"{_gain_text(gain)} ({mode_title(best)})")
-            worse = worse or gain.high < 0
+            best_arms.append(best)
+            found_gains.append(next(g for g in gains(rows, best, classical) if by_shots(g.shots) == by_shots(n)))
+        texts = zip(_gain_texts(found_gains), best_arms, strict=True)
+        parts = [f"{text} ({mode_title(best)})" for text, best in texts]
+        worse = any(gain.gain < 0 for gain, sure in zip(found_gains, clear(found_gains), strict=True) if sure)
         sentences.append(f"The best pretrained arm compared with {TITLES[classical]}: " + "; ".join(parts) + ".")
         if classical == "forest" and worse:
             sentences.append(
@@ -119,14 +136,14 @@ def _against_classical(rows: pd.DataFrame, found: pd.DataFrame) -> list[str]:
     return sentences
 
 
-def _gain_text(gain: Gain) -> str:
-    unclear = "" if gain.low > 0 or gain.high < 0 else ", not clear"
-    return f"{points(gain.gain)} points {interval(gain)} with {shots_text(gain.shots)} windows per class{unclear}"
+def _gain_texts(found: Sequence[Gain]) -> list[str]:
+    """Return each gain in words; whether it is clear is adjusted for the number of them."""
+    return [
+        f"{points(gain.gain)} points{gain_interval(gain)} with {shots_text(gain.shots)} windows per class"
+        f"{'' if sure else ', not clear'}"
+        for gain, sure in zip(found, clear(found), strict=True)
+    ]
 
 
-def _cell(lines: pd.DataFrame) -> str:
-    if len(lines) == 0:
-        return "-"
-    line = lines.iloc[0]
-    half = "" if np.isnan(line["low"]) else f" \u00b1 {line['high'] - line['macro_f1']:.3f}"
-    return f"{line['macro_f1']:.3f}{half}"
+def _with_legend(text: pd.DataFrame) -> list[str]:
+    return [part for part in (markdown_table(text), legend(text)) if part]

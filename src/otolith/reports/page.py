@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 from otolith.datasets import Dataset
 from otolith.evaluation.statistics import summary
 from otolith.reports.figures import Embedding, confusion_figure, curve, embedding_figure, gain_figure, history_figure
-from otolith.reports.findings import best_arm, findings, gain_table, pretrained_arms, table
+from otolith.reports.findings import COMPARISONS, best_arm, findings, gain_table, pretrained_arms, table
+from otolith.reports.study_tables import NO_INTERVAL, legend
 from otolith.reports.style import by_shots, svg
 from otolith.storage.files import write_text
 
@@ -73,18 +74,26 @@ def _findings(rows: pd.DataFrame) -> list[str]:
 
 
 def _scores(rows: pd.DataFrame) -> list[str]:
+    scores = table(rows)
     parts = [
-        "<h2>Scores</h2>" + _html_table(table(rows)),
-        "<p class=note>Mean over folds for each seed, then mean over seeds &plusmn; half of the 95 % interval (Student's t "
-        "over seeds). Columns: labelled windows per class.</p>",
-        _figure(curve(rows), "Macro F1 against labelled windows per class. Bars: 95 % intervals over seeds."),
+        "<h2>Scores</h2>" + _html_table(scores),
+        f"<p class=note>Mean and 95 % interval (Student's t) over groups of test subjects. Columns: labelled windows per "
+        f"class. {NO_INTERVAL} {legend(scores)}</p>",
+        _figure(
+            curve(rows),
+            "Macro F1 against labelled windows per class. Bars: 95 % intervals over groups of test subjects; dots: the "
+            "groups, where they are too few for an interval.",
+        ),
     ]
     if (figure := gain_figure(rows)) is not None:
+        differences = gain_table(rows)
         caption = (
-            "Paired on the same fold, seed and labelled windows. Bars: 95 % bootstrap intervals over groups of test "
-            "subjects. If a bar crosses zero, the difference is not clear."
+            "Paired on the same fold, seed and labelled windows. Bars: 95 % intervals over groups of test subjects; dots: "
+            "the groups, where they are too few for an interval. A bar that crosses zero is no clear difference."
         )
-        parts += [_figure(figure, caption), _html_table(gain_table(rows))]
+        count = int((differences != "-").to_numpy().sum())
+        note = f"<p class=note>{count} comparisons. {_e(COMPARISONS)} {legend(differences)}</p>"
+        parts += [_figure(figure, caption), _html_table(differences), note]
     return parts
 
 

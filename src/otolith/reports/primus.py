@@ -12,16 +12,20 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from otolith.evaluation.retrieval import RECALL_AT
-from otolith.evaluation.statistics import Gain, paired_difference, summary
+from otolith.evaluation.statistics import Gain, mean_interval, paired_difference, summary
 from otolith.reports.study_tables import (
-    MULTIPLE_COMPARISONS,
-    count_clear,
+    NO_INTERVAL,
+    Answer,
+    Cell,
+    comparisons_note,
     gain_cells,
     provenance,
     run_table,
+    score_cell,
     text_table,
+    verdict,
 )
-from otolith.reports.style import STYLE, by_shots, points, same_shots, shots_text
+from otolith.reports.style import STYLE, by_shots, group_dots, points, same_shots, score_axis, shots_text
 
 ARMS = {
     "simclr": ("SimCLR", "#d55e00"),
@@ -71,6 +75,7 @@ def curves(rows: pd.DataFrame) -> Figure:
                         axes.plot(shots.index(0), zero["macro_f1"].mean(), "D", color=colour, markersize=6)
                 axes.set_xticks(range(len(shots)), [shots_text(n) for n in shots])
                 axes.set(title=f"{setting}, {_TRAINED[mode]}", xlabel="labelled windows per class")
+                score_axis(axes)
             line[0].set_ylabel("macro F1, held-out subjects")
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, fontsize=8)
         return figure
@@ -81,6 +86,8 @@ def _curve(axes: Any, part: pd.DataFrame, shots: Sequence[Any], style: str, colo
     middle = found["macro_f1"].to_numpy(float)
     low, high = found["low"].to_numpy(float), found["high"].to_numpy(float)
     axes.fill_between(range(len(shots)), low, high, color=colour, alpha=0.1, linewidth=0)
+    few = found["low"].isna() & found["macro_f1"].notna()
+    group_dots(axes, np.flatnonzero(few).astype(float), found.loc[few, "by_group"], colour)
     return axes.plot(range(len(shots)), middle, style, color=colour, markersize=3.5, linewidth=1.3)[0]
 
 
@@ -101,14 +108,17 @@ def page(
         figure: address of the figure, relative to the page.
         recalls: cross-modal recalls, with columns `setting` and `variant`.
     """
+    found = answers(rows)
     arms = [f"`{name}`: {words}" for name, (words, _) in ARMS.items() if name in set(rows["variant"])]
     parts = [
         f"# {title}",
         provenance(rows),
         f"![Macro F1 against labelled windows per class]({figure})",
-        "Shaded areas: 95 % intervals over seeds. Diamonds: zero-shot. All arms have the same encoder, number of epochs and "
+        "Shaded areas: 95 % intervals over groups of test subjects; dots: the groups, or the subjects of a single group, "
+        "where fewer than 5 groups were tested. Diamonds: zero-shot. All arms have the same encoder, number of epochs and "
         f"encoder passes per window. {'; '.join(arms)}.",
         "## Scores",
+        f"Mean and 95 % interval (Student's t) over groups of test subjects. {NO_INTERVAL}",
         *_scores(rows),
     ]
     if zero_shot := _zero_shot(rows):
@@ -118,16 +128,17 @@ def page(
     parts += [
         "## Answers",
         "Differences are in points of the macro F1 of each test subject over the classes that the subject performed. They "
-        "are paired on subject, seed and labelled windows, with 95 % bootstrap intervals over subjects. Such intervals are "
-        f"too narrow if there are few subjects. {MULTIPLE_COMPARISONS}",
-        *[f"### {question}\n\n{text}" for question, text in answers(rows)],
+        "are paired on subject, seed and labelled windows, with 95 % intervals (Student's t) over groups of test subjects, "
+        f"or over subjects where all are tested together. {NO_INTERVAL} "
+        f"{comparisons_note(sum(len(answer.gains) for answer in found))}",
+        *[f"### {answer.question}\n\n{answer.text}" for answer in found],
         "## What was run",
         run_table(rows, planned),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def answers(rows: pd.DataFrame) -> list[tuple[str, str]]:
+def answers(rows: pd.DataFrame) -> list[Answer]:
     """Return the paper's questions with their answers; a question whose arms have no rows is left out."""
     terms = {
         "the self-supervised term over no pretraining": ("ssl", None),
@@ -142,36 +153,45 @@ def answers(rows: pd.DataFrame) -> list[tuple[str, str]]:
         "a tenth of the pairs over no pairs (the self-supervised term only)": ("primus-tenth", "ssl"),
     }
     found = [
-        ("What does each term add?", _comparisons(rows, terms)),
-        (
+        Answer("What does each term add?", *_comparisons(rows, terms)),
+        Answer(
             "Where does PRIMUS score higher than SimCLR with equal compute?",
-            _comparisons(rows, {"PRIMUS over SimCLR": ("primus", "simclr")}),
+            *_comparisons(rows, {"PRIMUS over SimCLR": ("primus", "simclr")}),
         ),
-        ("Does a tenth of the pairs suffice?", _comparisons(rows, tenth)),
-        (
+        Answer("Does a tenth of the pairs suffice?", *_comparisons(rows, tenth)),
+        Answer(
             "What does text add to video and skeletons?",
-            _comparisons(rows, {"all modalities over all but text": ("primus", "primus-wordless")}),
+            *_comparisons(rows, {"all modalities over all but text": ("primus", "primus-wordless")}),
         ),
-        ("Does fine-tuning change the order of the arms?", _order(rows)),
-        ("How sensitive is PRIMUS to its settings?", _sensitivity(rows)),
-        ("Does pretraining score higher than a random forest?", _over_forest(rows)),
+        Answer("Does fine-tuning change the order of the arms?", *_order(rows)),
+        Answer("How sensitive is PRIMUS to its settings?", *_sensitivity(rows)),
+        Answer("Does pretraining score higher than a random forest?", *_over_forest(rows)),
     ]
-    return [(question, text) for question, text in found if text]
+    return [answer for answer in found if answer.text]
+
+
+_Found = tuple[str, list[Gain]]
+"""The text of an answer and the comparisons that it makes."""
 
 
 def _by_subject(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per test subject instead of each row, with the subject's macro F1."""
+    """Return one row per test subject instead of each row, with the subject's macro F1.
+
+    The column `group` has the subjects that a fold tests together, or the subject alone if all folds test the same ones.
+    """
     scores = [list(json.loads(text).items()) for text in rows["f1_by_subject"]]
     every = rows.loc[rows.index.repeat([len(subjects) for subjects in scores])]
     flat = [pair for subjects in scores for pair in subjects]
-    return every.assign(test_subjects=[name for name, _ in flat], macro_f1=[score for _, score in flat])
+    subjects = [name for name, _ in flat]
+    together = every["test_subjects"] if rows["test_subjects"].nunique() > 1 else subjects
+    return every.assign(group=together, test_subjects=subjects, macro_f1=[score for _, score in flat])
 
 
 def _compare(one: pd.DataFrame, two: pd.DataFrame) -> list[Gain]:
-    """Return the gains of one over two by shots, with intervals over subjects."""
+    """Return the gains of one over two by shots, with intervals over groups of test subjects."""
     if not len(one) or not len(two):
         return []
-    return paired_difference(_by_subject(one), _by_subject(two), "", "", tested=False)
+    return paired_difference(_by_subject(one), _by_subject(two), "", "", group="group")
 
 
 def _without_pretraining(here: pd.DataFrame, mode: str) -> pd.DataFrame:
@@ -179,14 +199,15 @@ def _without_pretraining(here: pd.DataFrame, mode: str) -> pd.DataFrame:
     return here[here["mode"] == mode].drop_duplicates("fingerprint")
 
 
-def _comparisons(rows: pd.DataFrame, pairs: Mapping[str, tuple[str, str | None]]) -> str:
+def _comparisons(rows: pd.DataFrame, pairs: Mapping[str, tuple[str, str | None]]) -> _Found:
     """Return one table per pair of arms, with a line per setting and mode.
 
     The first arm of a pair is compared with the second, or, if that is None, with the same network without pretraining.
     """
-    parts = []
+    parts, found = [], list[Gain]()
     for title, (variant, other) in pairs.items():
-        lines, every = {}, list[Gain]()
+        lines: dict[str, dict[str, str | Cell]] = {}
+        every = list[Gain]()
         for setting, here in rows.groupby("dataset", sort=False):
             for mode, mode_title in _TRAINED.items():
                 one = here[(here["variant"] == variant) & (here["mode"] == mode)]
@@ -197,21 +218,19 @@ def _comparisons(rows: pd.DataFrame, pairs: Mapping[str, tuple[str, str | None]]
                     every += gains
         if lines:
             parts += [f"**{title[0].upper()}{title[1:]}**: {_verdict(every)}", text_table(lines)]
-    return "\n\n".join(parts)
+            found += every
+    return "\n\n".join(parts), found
 
 
-def _verdict(gains: Sequence[Gain]) -> str:
-    better, worse = count_clear(gains)
-    mean = float(np.mean([g.gain for g in gains]))
-    return (
-        f"{points(mean)} points on average; of {len(gains)} comparisons, {better} are clearly better and {worse} clearly "
-        "worse."
-    )
+def _verdict(gains: Sequence[Gain], subject: str = "the first") -> str:
+    return f"{points(float(np.mean([g.gain for g in gains])))} points on average; {verdict(gains, subject)}."
 
 
-def _order(rows: pd.DataFrame) -> str:
+def _order(rows: pd.DataFrame) -> _Found:
     """Return the order of the arms, frozen and fine-tuned, the agreement of both orders, and the gains of fine-tuning."""
-    lines, gained, agreements = {}, {}, []
+    lines: dict[str, dict[str, str | Cell]] = {}
+    gained: dict[str, dict[str, str | Cell]] = {}
+    agreements, found = [], list[Gain]()
     for setting, here in rows[rows["variant"].isin(list(ARMS))].groupby("dataset", sort=False):
         for shots in sorted(here["shots"].unique(), key=by_shots):
             part = here[same_shots(here["shots"], shots)]
@@ -221,51 +240,57 @@ def _order(rows: pd.DataFrame) -> str:
                 continue
             agreement = float(table["frozen"].rank().corr(table["finetune"].rank()))
             agreements.append(agreement)
+            orders = {mode: " > ".join(table[mode].sort_values(ascending=False).index) for mode in table.columns}
             lines[f"{setting}, {shots_text(shots)}"] = {
-                _TRAINED[mode]: " > ".join(table[mode].sort_values(ascending=False).index)
-                for mode in ("frozen", "finetune")
-            } | {"rank correlation": f"{agreement:+.2f}"}
+                "frozen": orders["frozen"],
+                "fine-tuned": orders["finetune"],
+                "rank correlation": f"{agreement:+.2f}",
+            }
         for variant in ARMS:
             arm = here[here["variant"] == variant]
             gains = _compare(arm[arm["mode"] == "finetune"], arm[arm["mode"] == "frozen"])
             if gains:
                 gained[f"{setting}, {variant}"] = gain_cells(gains)
+                found += gains
     if not lines:
-        return ""
+        return "", []
     text = (
         "Rank correlation (Spearman) of the arms' means between frozen and fine-tuned: "
         f"{np.mean(agreements):+.2f} on average over {len(agreements)} combinations of setting and shots. +1 means the same "
         "order. Arms whose intervals overlap may swap places by chance."
     )
-    return "\n\n".join([text, text_table(lines), "Gains of fine-tuning over freezing:", text_table(gained)])
+    return "\n\n".join([text, text_table(lines), "Gains of fine-tuning over freezing:", text_table(gained)]), found
 
 
-def _sensitivity(rows: pd.DataFrame) -> str:
-    lines = {}
+def _sensitivity(rows: pd.DataFrame) -> _Found:
+    lines: dict[str, dict[str, str | Cell]] = {}
+    found = list[Gain]()
     for setting, here in rows.groupby("dataset", sort=False):
         for variant in dict.fromkeys(here["variant"]):
             if not str(variant).startswith(tuple(f"{name}-" for name in SENSITIVE)):
                 continue
-            cells: dict[str, str] = {}
+            cells: dict[str, str | Cell] = {}
             for mode, mode_title in _TRAINED.items():
                 of_mode = here[here["mode"] == mode]
                 gains = _compare(of_mode[of_mode["variant"] == variant], of_mode[of_mode["variant"] == "primus"])
                 cells |= {f"{mode_title}, {shots}": cell for shots, cell in gain_cells(gains).items()}
+                found += gains
             if cells:
                 lines[f"{setting}: {variant} over primus"] = cells
     if not lines:
-        return ""
+        return "", []
     base = rows[rows["variant"] == "primus"]["pretraining"]
     settings = json.loads(next((text for text in base if text != "{}"), "{}")).get("objective", {})
     named = ", ".join(f"{key} {value}" for key, value in settings.items() if key in (*SENSITIVE, "learn_temperature"))
     start = (
         f"Settings of `primus`: {named}; the others are the defaults." if named else "`primus` has default settings."
     )
-    return f"{start}\n\n{text_table(lines)}"
+    return f"{start}\n\n{text_table(lines)}", found
 
 
-def _over_forest(rows: pd.DataFrame) -> str:
-    lines, every = {}, list[Gain]()
+def _over_forest(rows: pd.DataFrame) -> _Found:
+    lines: dict[str, dict[str, str | Cell]] = {}
+    every = list[Gain]()
     for setting, here in rows.groupby("dataset", sort=False):
         forest = _without_pretraining(here, "forest")
         for variant in ("simclr", "primus"):
@@ -274,7 +299,7 @@ def _over_forest(rows: pd.DataFrame) -> str:
                 if gains:
                     lines[f"{setting}: {variant}, {mode_title}"] = gain_cells(gains)
                     every += gains
-    return f"{_verdict(every)}\n\n{text_table(lines)}" if lines else ""
+    return (f"{_verdict(every, 'pretraining')}\n\n{text_table(lines)}" if lines else ""), every
 
 
 def _scores(rows: pd.DataFrame) -> list[str]:
@@ -289,13 +314,13 @@ def _scores(rows: pd.DataFrame) -> list[str]:
         ]
         controls = ("random-frozen", "scratch", "random-logistic", "forest")
         arms += [(f"no pretraining: {mode}", _without_pretraining(here, mode)) for mode in controls]
-        lines: dict[str, dict[str, str]] = {}
+        lines: dict[str, dict[str, str | Cell]] = {}
         for name, part in arms:
             if not len(part):
                 continue
             found = summary(part).set_index("shots").reindex(shots)
             lines[name] = {
-                shots_text(n): _score(line.macro_f1, line.high, line.accuracy)
+                shots_text(n): score_cell(line, f" ({line.accuracy:.2f})")
                 for n, line in zip(shots, found.itertuples(), strict=True)
             }
         classes = len(json.loads(here["f1_by_class"].iloc[0]))
@@ -305,13 +330,6 @@ def _scores(rows: pd.DataFrame) -> list[str]:
             text_table(lines),
         ]
     return parts
-
-
-def _score(middle: float, high: float, accuracy: float) -> str:
-    if np.isnan(middle):
-        return "-"
-    half = "" if np.isnan(high) else f" \u00b1 {high - middle:.3f}"
-    return f"{middle:.3f}{half} ({accuracy:.2f})"
 
 
 def _zero_shot(rows: pd.DataFrame) -> str:
@@ -336,18 +354,24 @@ def _zero_shot(rows: pd.DataFrame) -> str:
 
 
 def _retrieval(recalls: pd.DataFrame) -> list[str]:
-    """Return the recalls, averaged over folds and encoders, with the chance levels in brackets."""
+    """Return the recalls, averaged over groups of test subjects, with their intervals and, in brackets, chance levels."""
     parts = []
     for setting, here in recalls.groupby("setting", sort=False):
         lines = {}
         for (variant, modality), part in here.groupby(["variant", "modality"], sort=False):
+            groups = part.groupby("test_subjects").mean(numeric_only=True)
             for way, direction, candidates in (
                 ("imu_to_paired", f"IMU -> {modality}", "n_keys"),
                 ("paired_to_imu", f"{modality} -> IMU", "n_windows"),
             ):
-                lines[f"{variant}, {direction}"] = {"candidates": f"{part[candidates].mean():,.0f}"} | {
-                    f"recall@{k}": f"{part[f'{way}_r{k}'].mean():.3f} ({part[f'{way}_chance_r{k}'].mean():.3f})"
-                    for k in RECALL_AT
+                lines[f"{variant}, {direction}"] = {"candidates": f"{groups[candidates].mean():,.0f}"} | {
+                    f"recall@{k}": _recall(groups[f"{way}_r{k}"], groups[f"{way}_chance_r{k}"]) for k in RECALL_AT
                 }
         parts += [f"**{setting}** (in brackets: chance level)", text_table(lines)]
     return parts
+
+
+def _recall(recalls: pd.Series, chance: pd.Series) -> str:
+    mean, low, high, _ = map(float, mean_interval(recalls.to_numpy(float), bounds=(0.0, 1.0)))
+    ends = "" if np.isnan(low) else f" [{low:.2f}, {high:.2f}]"
+    return f"{mean:.3f}{ends} ({chance.mean():.3f})"

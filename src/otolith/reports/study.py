@@ -1,8 +1,8 @@
 """Write a study's page, figure and tables from the rows of several variants and corpora. Trains nothing.
 
 The page answers the questions of one paper: those of PRIMUS if an encoder was pretrained by PRIMUS, else those of "Don't
-freeze". Every answer is a paired comparison on the same folds, seeds and labelled windows, with a bootstrap interval over
-groups of test subjects. A question whose variants were not run is left out, and the page lists what was not run.
+freeze". Every answer is a paired comparison on the same folds, seeds and labelled windows, with an interval over groups of
+test subjects. A question whose variants were not run is left out, and the page lists what was not run.
 """
 
 from __future__ import annotations

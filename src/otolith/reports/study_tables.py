@@ -4,17 +4,51 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
-from otolith.evaluation.statistics import Gain
+from otolith.evaluation.statistics import GROUPS_FOR_INTERVAL, Gain, holm
 from otolith.reports.style import by_shots, markdown_table, points, shots_text
 
-MULTIPLE_COMPARISONS = (
-    "With many comparisons, about one interval in 40 lies above zero by chance alone, and one in 40 below zero."
-)
-"""The warning of every page about its many intervals."""
+FEWER = "\u2020"
+FEWER_LEGEND = f"{FEWER} rests on fewer folds or seeds than another cell of this table."
+NO_INTERVAL = f"A cell without an interval rests on fewer than {GROUPS_FOR_INTERVAL} groups of test subjects."
+
+
+class Cell(NamedTuple):
+    """A cell of a table, with what it rests on.
+
+    Attributes:
+        text: what the cell says.
+        folds: number of folds.
+        seeds: number of seeds.
+        cells: number of combinations of both that have rows.
+    """
+
+    text: str
+    folds: int
+    seeds: int
+    cells: int
+
+    def rests_on_less(self, other: Cell) -> bool:
+        """Return whether this cell rests on fewer rows than the other and on no more folds and seeds."""
+        return self[1:] != other[1:] and all(mine <= theirs for mine, theirs in zip(self[1:], other[1:], strict=True))
+
+
+class Answer(NamedTuple):
+    """An answer of a page.
+
+    Attributes:
+        question: the question.
+        text: the answer in Markdown; empty if no rows answer it.
+        gains: the comparisons that it makes.
+    """
+
+    question: str
+    text: str
+    gains: list[Gain]
 
 
 def provenance(rows: pd.DataFrame) -> str:
@@ -30,7 +64,7 @@ def provenance(rows: pd.DataFrame) -> str:
 
 def run_table(rows: pd.DataFrame, planned: Mapping[tuple[str, str], int]) -> str:
     """Return a table of what was planned and what was run, per corpus and variant."""
-    lines = {}
+    lines: dict[str, dict[str, str | Cell]] = {}
     for (target, variant), of in planned.items():
         here = rows[(rows["dataset"] == target) & (rows["variant"] == variant)]
         done = len(here)
@@ -54,24 +88,60 @@ def _settings(table: Mapping[str, Any], prefix: str = "") -> list[str]:
     return found
 
 
-def text_table(lines: Mapping[str, Mapping[str, str]]) -> str:
-    """Return lines of cells by column as a Markdown table; a missing cell becomes -."""
-    return markdown_table(pd.DataFrame.from_dict(lines, orient="index").fillna("-"))
+def marked(lines: Mapping[str, Mapping[str, str | Cell]]) -> pd.DataFrame:
+    """Return lines of cells by column as a table of text; a missing cell becomes -.
+
+    A cell that rests on fewer folds or seeds than another one is marked with `FEWER`; see `legend`.
+    """
+    every = {cell for line in lines.values() for cell in line.values() if isinstance(cell, Cell)}
+
+    def text(cell: str | Cell) -> str:
+        if isinstance(cell, str):
+            return cell
+        return f"{cell.text} {FEWER}" if any(map(cell.rests_on_less, every)) else cell.text
+
+    cells = {name: {column: text(cell) for column, cell in line.items()} for name, line in lines.items()}
+    table: pd.DataFrame = pd.DataFrame.from_dict(cells, orient="index").fillna("-")
+    return table
 
 
-def gain_cells(gains: Sequence[Gain]) -> dict[str, str]:
+def legend(table: pd.DataFrame) -> str:
+    """Return the legend of a table of `marked`; empty if no cell is marked."""
+    return FEWER_LEGEND if any(str(text).endswith(FEWER) for text in table.to_numpy().ravel()) else ""
+
+
+def text_table(lines: Mapping[str, Mapping[str, str | Cell]]) -> str:
+    """Return the table of `marked` in Markdown, with its legend if it needs one."""
+    table = marked(lines)
+    return "\n\n".join(part for part in (markdown_table(table), legend(table)) if part)
+
+
+def score_cell(line: Any, more: str = "") -> str | Cell:
+    """Return the cell of a line of `statistics.summary`, such as `0.823 [0.77, 0.88]`, or - where it has no score."""
+    if np.isnan(line.macro_f1):
+        return "-"
+    ends = "" if np.isnan(line.low) else f" [{line.low:.2f}, {line.high:.2f}]"
+    return Cell(f"{line.macro_f1:.3f}{ends}{more}", int(line.folds), int(line.seeds), int(line.cells))
+
+
+def gain_cells(gains: Sequence[Gain]) -> dict[str, str | Cell]:
     """Return the cells of a table line by number of shots, in ascending order: each gain with its interval."""
     return {shots_text(gain.shots): gain_cell(gain) for gain in sorted_by_shots(gains)}
 
 
-def gain_cell(gain: Gain) -> str:
-    """Return a gain in points with its interval, such as `+1.2 [+0.3, +2.1]`."""
-    return f"{points(gain.gain)} {interval(gain)}"
+def gain_cell(gain: Gain, before: str = "") -> Cell:
+    """Return the cell of a gain."""
+    return Cell(before + gain_text(gain), gain.folds, gain.seeds, gain.cells)
 
 
-def interval(gain: Gain) -> str:
-    """Return the interval of a gain in points, such as `[+0.3, +2.1]`."""
-    return f"[{points(gain.low)}, {points(gain.high)}]"
+def gain_text(gain: Gain) -> str:
+    """Return a gain in points with its interval, if it has one, such as `+1.2 [+0.3, +2.1]`."""
+    return f"{points(gain.gain)}{gain_interval(gain)}"
+
+
+def gain_interval(gain: Gain) -> str:
+    """Return the interval of a gain in points after a space, such as ` [+0.3, +2.1]`; empty if it has none."""
+    return "" if np.isnan(gain.low) else f" [{points(gain.low)}, {points(gain.high)}]"
 
 
 def sorted_by_shots(gains: Sequence[Gain]) -> list[Gain]:
@@ -79,6 +149,26 @@ def sorted_by_shots(gains: Sequence[Gain]) -> list[Gain]:
     return sorted(gains, key=lambda gain: by_shots(gain.shots))
 
 
-def count_clear(gains: Sequence[Gain]) -> tuple[int, int]:
-    """Return how many intervals lie above zero and how many below."""
-    return sum(gain.low > 0 for gain in gains), sum(gain.high < 0 for gain in gains)
+def clear(gains: Sequence[Gain]) -> list[bool]:
+    """Return which gains clearly differ from zero: p < .05 after Holm's adjustment for all of `gains`."""
+    return [bool(p < 0.05) for p in holm([gain.p for gain in gains])]
+
+
+def verdict(gains: Sequence[Gain], subject: str = "the first") -> str:
+    """Return in words how many comparisons were made, and in how many of them `subject` is clearly better or worse."""
+    better = sum(gain.gain > 0 for gain, sure in zip(gains, clear(gains), strict=True) if sure)
+    worse = sum(clear(gains)) - better
+    none = sum(np.isnan(gain.low) for gain in gains)
+    if none == len(gains):
+        return f"none of {none} comparisons has an interval"
+    without = f"; {none} have no interval" if none else ""
+    return f"of {len(gains)} comparisons, {subject} is clearly better in {better} and clearly worse in {worse}{without}"
+
+
+def comparisons_note(count: int) -> str:
+    """Return what a page says about the number of its comparisons."""
+    return (
+        f"The page makes {count} comparisons. An interval is not adjusted for their number: one in 20 misses the true "
+        "difference. Clearly better or worse means p < .05 of Student's t test after Holm's adjustment for all comparisons "
+        "of the same answer."
+    )

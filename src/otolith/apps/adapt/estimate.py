@@ -16,6 +16,7 @@ from sklearn.metrics import confusion_matrix
 
 from otolith.data.splits import Split, by_subject
 from otolith.data.windows import Windows
+from otolith.evaluation.statistics import GROUPS_FOR_INTERVAL, jackknife_interval
 from otolith.reports.figures import confusion_panel
 from otolith.reports.style import COLOURS, STYLE, points
 
@@ -25,7 +26,6 @@ CANDIDATES = {"encoder": "adapted encoder", "forest": "random forest"}
 FOLDS = 5
 TIE = 0.005
 """Macro F1 that lie no further apart are a tie."""
-PEOPLE_FOR_INTERVAL = 5
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -34,11 +34,12 @@ class Estimate:
 
     Attributes:
         macro_f1: over the classes, of all windows together, each classified once.
-        low: of the 95 % interval, a bootstrap over people (10,000 draws, percentile); NaN with fewer than
-            `PEOPLE_FOR_INTERVAL`.
+        low: of the 95 % interval over people (`evaluation.statistics.jackknife_interval`); NaN with fewer than
+            `GROUPS_FOR_INTERVAL`.
         high: its other end.
         f1: (classes,) in the order of the windows' `label_names`.
         confusion: (classes, classes) windows; rows are the truth.
+        f1_by_person: (people, classes) of each person's windows alone; NaN where a person lacks a class.
     """
 
     macro_f1: float
@@ -46,6 +47,7 @@ class Estimate:
     high: float
     f1: Float[np.ndarray, " classes"]
     confusion: Int[np.ndarray, "classes classes"]
+    f1_by_person: Float[np.ndarray, "people classes"]
 
     def __str__(self) -> str:
         ends = "" if math.isnan(self.low) else f" [{self.low:.2f}, {self.high:.2f}]"
@@ -75,15 +77,20 @@ def estimate_figure(choice: Choice, classes: Sequence[str]) -> Figure:
         figure = Figure(figsize=(12, max(4.2, 1.6 + 0.45 * len(classes))), layout="constrained")
         bars, matrix = figure.subplots(1, 2)
         at = np.arange(len(classes))
+        few = math.isnan(choice.estimates[choice.chosen].low)
+        people = "; each dot is a person" if few else ""
         for number, (name, colour) in enumerate(zip(CANDIDATES, ("finetune", "forest"), strict=True)):
             found = choice.estimates[name]
             title = f"{CANDIDATES[name]}: macro F1 {found}"
-            bars.barh(at + 0.4 * number - 0.2, found.f1, 0.36, color=COLOURS[colour], label=title)
+            place = at + 0.4 * number - 0.2
+            bars.barh(place, found.f1, 0.36, color=COLOURS[colour], label=title)
+            if math.isnan(found.low):  # too few people for an interval
+                bars.plot(found.f1_by_person.T, place, "o", color="#222222", markersize=3)
         bars.set_yticks(at, classes)
         bars.invert_yaxis()
         bars.grid(visible=False, axis="y")
         bars.set_axisbelow(True)
-        bars.set(xlim=(0, 1), xlabel="F1, people left out", title="How well each class is found")
+        bars.set(xlim=(0, 1), xlabel="F1, people left out" + people, title="How well each class is found")
         bars.legend(loc="upper left", bbox_to_anchor=(0, -0.13))
         matrix.grid(visible=False)
         confusion_panel(matrix, choice.estimates[choice.chosen].confusion, classes)
@@ -135,6 +142,11 @@ def _f1(confusion: np.ndarray) -> np.ndarray:
     return np.where(true > 0, 2 * right / np.maximum(true + said, 1), np.nan)
 
 
+def _macro_f1(confusion: np.ndarray) -> np.ndarray:
+    """(...) from (..., classes, classes), over the classes that the truth has."""
+    return np.asarray(np.nanmean(_f1(confusion), axis=-1))
+
+
 def _choice(windows: Windows, splits: Sequence[Split], predicted: Mapping[str, np.ndarray]) -> Choice:
     y, classes = windows.y, windows.label_names
     assert y is not None
@@ -148,26 +160,29 @@ def _choice(windows: Windows, splits: Sequence[Split], predicted: Mapping[str, n
         )
         for name, guess in predicted.items()
     }
-    drawn = np.random.default_rng(0).multinomial(len(people), np.full(len(people), 1 / len(people)), 10_000)
-    enough = len(people) >= PEOPLE_FOR_INTERVAL
-    bootstrap = {name: np.nanmean(_f1(np.tensordot(drawn, each, 1)), axis=1) for name, each in by_person.items()}
+    enough = len(people) >= GROUPS_FOR_INTERVAL
+    # macro F1 of all people together, and without each of them
+    total = {name: _macro_f1(each.sum(axis=0)) for name, each in by_person.items()}
+    without = {name: _macro_f1(each.sum(axis=0) - each) for name, each in by_person.items()}
     estimates = {}
     for name, each in by_person.items():
-        low, high = np.quantile(bootstrap[name], [0.025, 0.975]) if enough else (math.nan, math.nan)
-        total = each.sum(axis=0)
-        estimates[name] = Estimate(float(_f1(total).mean()), float(low), float(high), _f1(total), total)
+        found = jackknife_interval(total[name], without[name], bounds=(0.0, 1.0))
+        confusion = each.sum(axis=0)
+        low, high = float(found.low), float(found.high)
+        estimates[name] = Estimate(float(total[name]), low, high, _f1(confusion), confusion, _f1(each))
     one, other = CANDIDATES
     gain = estimates[one].macro_f1 - estimates[other].macro_f1
     tie = abs(gain) <= TIE
     chosen = one if tie or gain > 0 else other
     said = f"{CANDIDATES[one].capitalize()} minus {CANDIDATES[other]}: {points(gain)} points of macro F1"
     if enough:
-        low, high = np.quantile(bootstrap[one] - bootstrap[other], [0.025, 0.975])
+        difference = jackknife_interval(total[one] - total[other], without[one] - without[other])
+        low, high = float(difference.low), float(difference.high)
         said += f" [{points(low)}, {points(high)}]{', no certain difference' if low <= 0 <= high else ''}"
     why = [f"{said}{', a tie' if tie else ''}: the {CANDIDATES[chosen]} is taken."]
     if not enough:
         why.append(
-            f"{len(people)} people are too few for an interval ({PEOPLE_FOR_INTERVAL} are needed): the next person may "
+            f"{len(people)} people are too few for an interval ({GROUPS_FOR_INTERVAL} are needed): the next person may "
             "differ much."
         )
     why.append("Its estimate is slightly optimistic, because it was chosen by it.")

@@ -1,0 +1,59 @@
+"""Write tables of committed rows in Markdown: the report of one run, or the gains of one arm over others.
+
+    python benchmarks/tables.py results/motionsense-simclr.csv
+    python benchmarks/tables.py results/few-shot.csv few-shot forest svm minirocket --shots 10
+
+The first form is what `otolith report` writes as `report.md`. The second has one line per corpus (and variant) and number of
+labelled windows per class, and one column per other arm; gains in points with their intervals, then p values of Student's t
+test, adjusted by Holm's method for all gains of the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from otolith.evaluation.statistics import Gain, gains, holm
+from otolith.reports.findings import markdown
+from otolith.reports.study_tables import gain_cell, sorted_by_shots, text_table
+from otolith.reports.style import p_value, shots_text
+
+
+def gain_table(rows: pd.DataFrame, arm: str, others: list[str], shots: int | None) -> str:
+    """Return the gains of an arm over others in Markdown, at one number of shots or at all."""
+    found: dict[str, dict[str, Gain]] = {}
+    parts = rows.groupby([name for name in ("dataset", "variant") if name in rows], sort=False)
+    for names, part in parts:
+        for other in others:
+            for gain in sorted_by_shots(gains(part, arm, other)):
+                if shots is not None and gain.shots != shots:
+                    continue
+                line = f"{', '.join(dict.fromkeys(names))}, {shots_text(gain.shots)}"
+                found.setdefault(line, {})[f"over {other}"] = gain
+    every = [gain for line in found.values() for gain in line.values()]
+    adjusted = dict(zip(map(id, every), holm([gain.p for gain in every]).tolist(), strict=True))
+    lines = {
+        name: {
+            column: gain_cell(gain)._replace(text=f"{gain_cell(gain).text}, p {p_value(adjusted[id(gain)])}")
+            for column, gain in line.items()
+        }
+        for name, line in found.items()
+    }
+    return f"{len(every)} comparisons.\n\n{text_table(lines)}"
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table", type=Path, help="rows as CSV")
+    parser.add_argument("arms", nargs="*", help="the arm and those that it is compared with")
+    parser.add_argument("--shots", type=int, help="only this number of labelled windows per class")
+    given = parser.parse_args()
+    rows = pd.read_csv(given.table, dtype={"shots": "Int64", "test_subjects": str})
+    print(gain_table(rows, given.arms[0], given.arms[1:], given.shots) if given.arms else markdown(rows))
+
+
+if __name__ == "__main__":
+    main()
