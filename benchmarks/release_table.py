@@ -59,10 +59,10 @@ def main() -> None:
             print(f"| {setting} | {shots} | " + " | ".join(cells) + " |")
         for other in ("own", "untrained", "forest"):
             if other in arms:
-                for gain in paired_difference(arms["released"], arms[other], "released", other, tested=False):
+                for gain in paired_difference(arms["released"], arms[other], "released", other):
                     ends = f"{100 * gain.gain:+.1f} [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
-                    gains.append((setting, other, gain.shots, ends, gain.pairs))
-    print("\n| setting | over | windows per class | gain in points | pairs |\n|---|---|---|---|---|")
+                    gains.append((setting, other, gain.shots, ends, gain.cells))
+    print("\n| setting | over | windows per class | gain in points | folds x draws |\n|---|---|---|---|---|")
     for line in gains:
         print("| " + " | ".join(map(str, line)) + " |")
 
