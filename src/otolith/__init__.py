@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from otolith import objectives as objectives
     from otolith import paired as paired
     from otolith.apps.adapt.adapt import adapt_recordings as adapt_recordings
+    from otolith.apps.label import Labeller as Labeller
     from otolith.apps.label import label_recordings as label_recordings
     from otolith.checkpoints.checkpoint import Checkpoint as Checkpoint
     from otolith.checkpoints.checkpoint import load as load_checkpoint
@@ -91,6 +92,7 @@ __all__ = [
     "FineTuning",
     "ForestClassifier",
     "GravityAware",
+    "Labeller",
     "LogisticHead",
     "MLPHead",
     "MiniRocketClassifier",
@@ -147,7 +149,7 @@ __all__ = [
 
 _NAMES = {
     "apps.adapt.adapt": ["adapt_recordings"],
-    "apps.label": ["label_recordings"],
+    "apps.label": ["Labeller", "label_recordings"],
     "checkpoints.checkpoint": ["Checkpoint"],
     "classifiers.baselines": ["ForestClassifier", "SVMClassifier", "load_classifier"],
     "classifiers.features": ["embed"],

@@ -213,7 +213,7 @@ def test_spans_that_say_the_same_count_once(folder: Path, tmp_path: Path) -> Non
 def test_people_stand_in_the_order_one_counts_in(folder: Path, tmp_path: Path) -> None:
     rows = [line + suffix for line, suffix in zip(lines("123"), "000111222", strict=True)]
     assert gathered(folder, tmp_path, rows).windows.subject_names == ("10", "21", "32")
-    assert sorted(["p10", "p9", "a", "7"], key=spans._in_order) == ["7", "a", "p9", "p10"]
+    assert sorted(["p10", "p9", "a", "7"], key=spans.natural_order) == ["7", "a", "p9", "p10"]
 
 
 # the estimate
@@ -239,15 +239,15 @@ def test_each_window_is_judged_once_by_models_that_never_saw_its_person(
                 assert known[-1] == set(train.recording.tolist())
             return whole(self, train, **others)
 
-        def predicts(self: Any, test: Windows, whole: Any = kind.predict, **others: Any) -> np.ndarray:
+        def predicts(self: Any, test: Windows, whole: Any = kind.predict_proba, **others: Any) -> np.ndarray:
             assert not fitted[-1] & set(test.subject.tolist())
             judged.append(list(zip(test.recording.tolist(), test.start_s.tolist(), strict=True)))
             found = whole(self, test, **others)
-            assert (whole(self, test) == found).all()
+            np.testing.assert_allclose(whole(self, test), found, atol=1e-6)
             return found
 
         monkeypatch.setattr(kind, "fit", fit)
-        monkeypatch.setattr(kind, "predict", predicts)
+        monkeypatch.setattr(kind, "predict_proba", predicts)
     around = material.unlabelled
     every = list(adapt.adapt(checkpoint.load(encoder), windows, tmp_path / "out", unlabelled=around, transfer=FEW))
     assert [(one.done, one.of) for one in every] == [(k, 11) for k in range(1, 12)]
@@ -326,7 +326,7 @@ def test_the_better_is_taken_and_the_encoder_where_they_tie(
 ) -> None:
     windows = gathered(folder, tmp_path, lines()).windows
     guesses = predictions(windows, wrong)
-    choice = estimate._choice(windows, estimate._splits(windows, 0), guesses)
+    choice = estimate.choose(windows, estimate.leave_people_out(windows, 0), guesses)
     assert choice.chosen == chosen and why in choice.why[0]
     assert choice.why[0].endswith(f"the {CANDIDATES[chosen]} is taken.")
     assert "slightly optimistic" in choice.why[-1]
@@ -340,8 +340,8 @@ def test_the_better_is_taken_and_the_encoder_where_they_tie(
 
 def test_a_fold_is_scored_on_the_classes_its_people_did(folder: Path, tmp_path: Path) -> None:
     windows = gathered(folder, tmp_path, [line for line in lines() if "walk5" not in line or "slow" in line]).windows
-    choice = estimate._choice(
-        windows, estimate._splits(windows, 0), predictions(windows, {"encoder": 0.0, "forest": 1.0})
+    choice = estimate.choose(
+        windows, estimate.leave_people_out(windows, 0), predictions(windows, {"encoder": 0.0, "forest": 1.0})
     )
     (alone,) = choice.table[(choice.table["people"] == "5") & (choice.table["candidate"] == "encoder")].to_dict(
         "records"
@@ -374,6 +374,7 @@ def test_where_nobody_can_be_left_out_the_encoder_is_taken_without_an_estimate(
         (out / stale).write_text("of an older run")
     choice = last(encoder, gathered(folder, tmp_path, rows).windows, out)
     assert choice.chosen == "encoder" and choice.estimates == {}
+    assert "cannot say 'unknown': 0 windows of people left out are too few" in choice.why[-1]
     assert message in choice.why[0] or "Without 2 there is one label" in choice.why[0]
     assert [path.name for path in out.iterdir()] == ["model.safetensors"]
     assert isinstance(load_classifier(out / "model.safetensors"), TransferClassifier)
@@ -410,6 +411,8 @@ def test_files_say_what_was_found_and_the_model_labels(folder: Path, encoder: Pa
     assert model.about_["adapted_from"] == checkpoint.load(encoder).sha256 and set(model.about_["estimate"]) == set(
         CANDIDATES
     )
+    assert model.rejection_ is not None and model.bouts_ is not None
+    assert "'unknown'" in choice.why[-1] and f"{100 * float(model.rejection_.beyond_share):.0f} %" in choice.why[-1]
     labelled = next(label.label_recordings(model, [folder / "walk4.csv"], tmp_path))
     assert labelled.summary.set_index("label")["seconds"].reindex(["slow", "fast"]).min() > 5
 

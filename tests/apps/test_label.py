@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from otolith.apps.label import label, timeline_figure, write
+from otolith.apps.label import ENDINGS, Labeller, label, timeline_figure, write
+from otolith.apps.label.minutes import minutes
+from otolith.apps.label.stream import joined
 from otolith.classifiers.heads import LogisticHead
 from otolith.classifiers.heads.logistic import PLAIN
 from otolith.classifiers.settings import Training
@@ -79,21 +81,28 @@ def test_a_recording_becomes_a_timeline_that_covers_it_once(tmp_path, model, ses
 
 
 def test_votes_equal_a_slow_count(model, session) -> None:
-    from otolith.apps.label import _vote
-
     signal = session[0][:333]
-    lines = _vote(model, signal, model.signal_, 50, 10.0)
-    starts = [0, 50, 100, 150, 200, 233]
-    per_step = np.zeros((333, 3))
-    for start in starts:
+    labeller = Labeller(model, smooth=False)
+    cells = joined([labeller.push(signal), labeller.close()])
+    total, windows = np.zeros((7, 3)), np.zeros((7, 1))
+    for start in [
+        0,
+        50,
+        100,
+        150,
+        200,
+        233,
+    ]:  # the last ends with the recording, and counts from its first whole cell on
         probability = model.predict_proba(signal[start : start + 100].T[None].copy())[0]
-        for cell in range(start // 50, 7):
+        for cell in range(-(-start // 50), 7):
             if cell * 50 < start + 100:
-                per_step[cell * 50 : cell * 50 + 50] += probability
-    expected = per_step.argmax(axis=1)
-    for line in lines:
-        first, end = round((line["start_s"] - 10) * 50), round((line["end_s"] - 10) * 50)
-        assert set(model.classes_[expected[first:end]]) == {line["label"]}
+                total[cell] += probability
+                windows[cell] += 1
+    expected = total / windows
+    np.testing.assert_array_equal(cells.number, expected.argmax(axis=1))
+    np.testing.assert_allclose(cells.probability, expected.max(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(cells.start_s, np.arange(7))
+    np.testing.assert_allclose(cells.end_s, [*range(1, 7), 6.66])
 
 
 @pytest.mark.parametrize(("unit", "factor"), [("g", 1.0), ("m/s2", 9.80665), ("mg", 1000.0)])
@@ -208,10 +217,10 @@ def test_results_are_written_whole(tmp_path, model, session) -> None:
     labelled = label(model, read(save(tmp_path, table(signal))))
     written = write(labelled, tmp_path / "out", "mine", truth=[(0.0, 20.0, truth[0]), (20.0, 40.0, truth[1])])
     paths = list(written.files.values())
-    assert [path.name for path in paths] == ["mine.timeline.csv", "mine.summary.csv", "mine.png"]
+    assert [path.name for path in paths] == [f"mine.{ending}" for ending in ENDINGS.values()]
     back = pd.read_csv(paths[0])
     assert list(back.columns)[:4] == ["start_s", "end_s", "label", "probability"]
-    assert paths[2].read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert written.files["picture"].read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(path.name for path in paths)
 
 
@@ -225,6 +234,47 @@ def test_the_plot_of_a_long_recording_stays_small(tmp_path, session) -> None:
     corners = [len(path.vertices) for c in figure.axes[0].collections for path in c.get_paths()]
     assert max(corners) < 10_000
     assert figure.axes[-1].get_xlabel() == "time, min"
+
+
+def test_dates_are_on_the_axis_and_no_legend_covers_the_signal(tmp_path, model, session) -> None:
+    columns = table(session[0])
+    columns["time"] = pd.Timestamp("2024-03-01 08:00") + pd.to_timedelta(columns["time"], unit="s")
+    figure = timeline_figure(label(model, read(save(tmp_path, columns))))
+    figure.draw_without_rendering()
+    signal, band = figure.axes
+    assert any(text.get_text().startswith("08:00") for text in band.get_xticklabels())
+    assert signal.get_legend() is None and len(figure.legends) == 2
+    for legend in figure.legends:
+        assert not legend.get_window_extent().overlaps(signal.get_window_extent())
+
+
+def test_time_is_counted_per_day_and_hour(tmp_path, model, session) -> None:
+    columns = pd.DataFrame(table(np.tile(session[0], (5, 1))))  # 200 s
+    columns["time"] = pd.Timestamp("2024-03-01 23:58:20") + pd.to_timedelta(columns["time"], unit="s")
+    labelled = label(model, read(save(tmp_path, columns[(columns.index < 1000) | (columns.index >= 2000)])))
+    days, hours = labelled.days, labelled.hours
+    assert [str(day) for day in days["day"]] == ["2024-03-01", "2024-03-02"]
+    assert hours["hour"].tolist() == [23, 0] and hours.columns[-2:].tolist() == ["not worn", "missing"]
+    minutes = days.drop(columns="day").to_numpy().sum(axis=1)
+    np.testing.assert_allclose(minutes, [100 / 60, 100 / 60])
+    np.testing.assert_allclose(hours.drop(columns=["day", "hour"]).to_numpy().sum(axis=1), minutes)
+    assert days["missing"].tolist() == pytest.approx([20 / 60, 0], abs=0.01)
+    for name in labelled.labels:
+        seconds = labelled.summary.set_index("label").loc[name, "seconds"]
+        assert 60 * days[name].sum() == pytest.approx(seconds)
+
+
+def test_without_dates_days_count_from_the_start(model, session) -> None:
+    line = pd.DataFrame({"start_s": [0.0, 3000.0], "end_s": [3000.0, 90000.0], "label": ["slow", ""]})
+    line["reason"] = ["", "not worn"]
+    found = minutes(line, ("slow",), None, "day")
+    assert found.to_dict("list") == {
+        "day": [1, 2],
+        "slow": [50.0, 0.0],
+        "not worn": [1390.0, 60.0],
+        "missing": [0.0, 0.0],
+    }
+    assert len(minutes(line, ("slow",), None, "hour")) == 25
 
 
 @pytest.mark.parametrize(

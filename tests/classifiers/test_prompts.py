@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from otolith import paired
-from otolith.apps.label import label_recordings
+from otolith.apps.label import ENDINGS, label_recordings
 from otolith.checkpoints import checkpoint
 from otolith.classifiers import prompts
 from otolith.classifiers.features import embed
@@ -353,7 +353,7 @@ def test_a_recording_of_ones_own_is_labelled_in_words(save: Callable[..., Path],
         overlap = (np.minimum(mine["end_s"], end) - np.maximum(mine["start_s"], at)).clip(lower=0).sum()
         assert overlap > 0.6 * (end - at)
         at = end
-    assert {p.name for p in tmp_path.iterdir()} == {"mine.csv", "mine.timeline.csv", "mine.summary.csv", "mine.png"}
+    assert {p.name for p in tmp_path.iterdir()} == {"mine.csv", *(f"mine.{ending}" for ending in ENDINGS.values())}
     np.savetxt(path, rows[:, :4], delimiter=",", header=header[:22], comments="")
     with pytest.raises(ValueError, match=r"has no gyro_x.*every encoder, cpc, .*can be pretrained on 3 channels"):
         list(label_recordings(model, [path], tmp_path, options=known))

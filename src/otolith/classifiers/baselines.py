@@ -18,8 +18,11 @@ from sklearn.svm import SVC
 from sklearn.utils.validation import check_is_fitted
 
 from otolith.checkpoints import checkpoint
+from otolith.classifiers import saving
+from otolith.classifiers.bouts import Bouts
 from otolith.classifiers.inputs import Examples, accuracy, check_labels, check_windows, shape_of
 from otolith.classifiers.minirocket import MiniRocketClassifier
+from otolith.classifiers.rejection import Rejection
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data import features
 from otolith.data.conversion import check_number
@@ -48,7 +51,11 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
         signal_: the signal contract, if it was fitted on `Windows`.
         shape_: channels and time steps of a window.
         about_: provenance, if it was loaded.
+        rejection_, bouts_: what is unknown to it, and how long activities last; None where nothing taught it.
     """
+
+    rejection_: Rejection | None = None
+    bouts_: Bouts | None = None
 
     def __init__(self, trees: int = 300, seed: int = 0) -> None:
         self.trees = trees
@@ -61,6 +68,7 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
             ValueError: windows or labels are invalid; see `check_windows` and `check_labels`.
         """
         _check_trees(self.trees, self.seed)
+        self.rejection_ = self.bouts_ = None
         windows = check_windows(X)
         self.signal_: SignalSpec | None = windows.contract if isinstance(windows, Windows) else None
         self.shape_ = shape_of(windows)
@@ -123,6 +131,8 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
         }
         target = np.searchsorted(self.forest_.classes_, y)
         tensors = {"features": torch.from_numpy(table), "y": torch.from_numpy(target.astype(np.int64))}
+        for extra, module in saving.extras(self).items():
+            tensors |= {f"{extra}.{key}": value for key, value in module.state_dict().items()}
         checkpoint.write_file(path, header, tensors)
 
     @classmethod
@@ -149,7 +159,12 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
             labels = [str(label) for label in facts["labels"]]
             model.signal_, model.about_ = checkpoint.read_signal(header), dict(header["about"])
             width = features.feature_count(len(model.signal_.channels), model.signal_.steps)
-            shapes = {name: (value.dtype, tuple(value.shape)) for name, value in tensors.items()}
+            extras: dict[str, dict[str, torch.Tensor]] = {"rejection": {}, "bouts": {}}
+            for name in [name for name in tensors if name.partition(".")[0] in extras]:
+                extra, _, key = name.partition(".")
+                extras[extra][key] = tensors[name]
+            own = {name: value for name, value in tensors.items() if name.partition(".")[0] not in extras}
+            shapes = {name: (value.dtype, tuple(value.shape)) for name, value in own.items()}
             count = len(tensors["y"]) if "y" in tensors else 0
             expected = {"features": (torch.float64, (count, width)), "y": (torch.int64, (count,))}
             if shapes != expected:
@@ -163,7 +178,8 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
                 raise ValueError("it holds features too large for a forest, which computes in 32 bits")
             model.shape_ = len(model.signal_.channels), model.signal_.steps
             model._grow(tensors["features"].numpy(), y)
-        model.classes_ = np.array(labels)
+            model.classes_ = np.array(labels)
+            saving.restore_extras(model, extras)
         return model
 
 

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
 
 from otolith.checkpoints import checkpoint
+from otolith.classifiers import bouts, rejection
 from otolith.data.features import feature_count
 
 _ARGUMENTS = ("mode", "head", "training", "seed")
@@ -31,7 +33,27 @@ def save(model: Any, path: str | Path, label_names: Sequence[str] | None, about:
         "effective_head": model.effective_head_.arguments(),
     }
     about = {**model.about_, **about, "classifier": facts}
-    checkpoint.save(path, model.encoder_, model.signal_, about=about, heads={"classifier": model.head_})
+    checkpoint.save(
+        path, model.encoder_, model.signal_, about=about, heads={"classifier": model.head_, **extras(model)}
+    )
+
+
+def extras(model: Any) -> dict[str, nn.Module]:
+    """Return what a classifier of any kind knows of the unknown and of bouts, by the name of its tensors in the file."""
+    found = {name: getattr(model, f"{name}_", None) for name in ("rejection", "bouts")}
+    return {name: module for name, module in found.items() if module is not None}
+
+
+def restore_extras(model: Any, states: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Set `rejection_` and `bouts_` of a loaded classifier; None where its file has none.
+
+    Raises:
+        ValueError: a state does not fit the classifier.
+    """
+    classes, signal = len(model.classes_), model.signal_
+    width = feature_count(len(signal.channels), signal.steps)
+    model.rejection_ = rejection.restored(states.get("rejection", {}), classes, width)
+    model.bouts_ = bouts.restored(states.get("bouts", {}), classes)
 
 
 def load(kind: Any, path: str | Path, device: str) -> Any:
@@ -60,4 +82,6 @@ def load(kind: Any, path: str | Path, device: str) -> Any:
     model.signal_, model.about_ = loaded.signal, loaded.about
     model.shape_ = len(loaded.signal.channels), loaded.signal.steps
     model.steps_, model.history_ = 0, []
+    with checkpoint.usable(path):
+        restore_extras(model, loaded.heads)
     return model

@@ -17,9 +17,11 @@ from torch import Tensor, nn
 
 from otolith.checkpoints import checkpoint
 from otolith.classifiers import saving
+from otolith.classifiers.bouts import Bouts
 from otolith.classifiers.features import WithStatistics, batch_getter, check_features, in_batches
 from otolith.classifiers.heads import HEADS, Head, HeadInputs, LogisticHead, MLPHead, TextHead
 from otolith.classifiers.inputs import Examples, Shape, accuracy, check_labels, check_windows, shape_of
+from otolith.classifiers.rejection import Rejection
 from otolith.classifiers.settings import Training, check_choice
 from otolith.classifiers.training import Held, Trainer, continued_objective
 from otolith.data.sampling import seeded
@@ -59,9 +61,12 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         signal_: the signal contract, if the encoder or the windows came with one.
         shape_: channels and time steps of a window.
         about_: provenance of the pretrained encoder.
-        steps_: optimisation steps done.
-        history_: the validation loss (or error rate) of each check.
+        steps_, history_: optimisation steps done, and the validation loss (or error rate) of each check.
+        rejection_, bouts_: what is unknown to it, and how long activities last; None where nothing taught it.
     """
+
+    rejection_: Rejection | None = None
+    bouts_: Bouts | None = None
 
     def __init__(
         self,
@@ -291,7 +296,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         inputs = dataclasses.replace(inputs, about=self._pretrained_about, pretrained_heads=self._pretrained_heads)
         self.effective_head_ = self.head.suited_to(inputs)
         self.head_: nn.Module = self.effective_head_.fit(inputs).to(self.device).eval()
-        self.steps_, self.history_ = 0, list[float]()
+        self.steps_, self.history_, self.rejection_, self.bouts_ = 0, list[float](), None, None
 
     def _train(self, inputs: HeadInputs, held: Held | None) -> None:
         """Train by gradient descent what the mode and the head leave to train."""

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from otolith.cli.command import command
 from otolith.cli.console import errors, notes, out, put_json, results
-from otolith.cli.options import DataOption, DownloadOptions, JobsOption, JsonOption, RecordingOptions, jobs_of
+from otolith.cli.options import DataOption, DayGroup, DownloadOptions, JobsOption, JsonOption, RecordingOptions, jobs_of
 from otolith.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -91,12 +91,14 @@ def prepare(
     jobs: JobsOption = 0,
     *,
     download: DownloadOptions,
+    day: DayGroup,
     recording: RecordingOptions,
 ) -> None:
     """Turn a corpus's official files into a prepared store: one sampling rate, one unit per channel, memory-mapped.
 
     [bold]Example:[/] otolith prepare motionsense --source downloads/motionsense
     """
+    from otolith.formats.day import BY_LENGTH
     from otolith.formats.options import DEFAULTS
 
     selection: dict[str, Any] = {
@@ -106,6 +108,7 @@ def prepare(
     }
     options = recording.read_options()
     selection |= {"labels": labels, "options": None if options == DEFAULTS else options}
+    selection |= {"day": None if day.options() == BY_LENGTH else day.options()}
     prepare_corpus(name, source, data, jobs, download, rate_hz=rate, **selection)
 
 

@@ -10,9 +10,10 @@ import typer
 from otolith.cli.command import command
 from otolith.cli.console import escape, notes, out
 from otolith.cli.evaluate import evaluate_run, report_run
+from otolith.cli.labelled import show_labelled
 from otolith.cli.options import JobsOption
 from otolith.cli.train import pretrain_run
-from otolith.cli.use import adapt_and_show, show_labelled
+from otolith.cli.use import adapt_and_show
 
 
 @command
@@ -54,7 +55,7 @@ def demo(
     notes.print(f"    otolith label {model} {files.held_out}", highlight=False, markup=False, soft_wrap=True)
     classifier = load_classifier(model)
     labelled = next(label.label_recordings(classifier, [files.held_out], folder, truth=files.truth))
-    show_labelled(labelled)
+    show_labelled(label.document(labelled))
     report_run(job, picture=label.picture(labelled, truth=files.truth))
     out.print(
         "\n[bold]What to try next[/]\n"

@@ -15,6 +15,7 @@ import typer
 if TYPE_CHECKING:
     from otolith.experiments.run import Run
     from otolith.formats import ReadOptions
+    from otolith.formats.day import DayOptions
 
 
 def _recipe_names(incomplete: str) -> list[str]:
@@ -50,6 +51,7 @@ FilesArgument = Annotated[
 ResultsOption = Annotated[
     Path | None, typer.Option("--out", help="Folder for the results.", show_default="each recording's folder")
 ]
+ParquetOption = Annotated[bool, typer.Option("--parquet", help="Write each timeline as a Parquet file too.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write the results as one JSON document to standard output.")]
 
 
@@ -91,6 +93,34 @@ class DownloadOptions:
     accept_licence: Annotated[
         bool, typer.Option("--accept-licence", help="Accept the corpora's licences; otherwise a terminal asks.")
     ] = False
+
+
+@dataclasses.dataclass(frozen=True)
+class DayGroup:
+    """What is done to recordings: one line for each field of `DayOptions`."""
+
+    calibrate: Annotated[
+        bool | None,
+        typer.Option(
+            "--calibrate/--no-calibrate",
+            help="Correct the acceleration by gravity.",
+            show_default="recordings of 24 h or more",
+        ),
+    ] = None
+    nonwear: Annotated[
+        bool | None,
+        typer.Option(
+            "--nonwear/--no-nonwear",
+            help="Leave out time in which the device was not worn.",
+            show_default="recordings of 24 h or more",
+        ),
+    ] = None
+
+    def options(self) -> DayOptions:
+        """Return the options as the reader takes them."""
+        from otolith.formats.day import DayOptions
+
+        return DayOptions(self.calibrate, self.nonwear)
 
 
 _PANEL = "How to read recordings (what is not given is decided from the files, and shown)"

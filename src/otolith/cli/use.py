@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,10 +10,13 @@ from rich.table import Table
 
 from otolith.cli.command import command
 from otolith.cli.console import escape, notes, put_json, results, warn
+from otolith.cli.labelled import show_recordings
 from otolith.cli.options import (
+    DayGroup,
     FilesArgument,
     JobsOption,
     JsonOption,
+    ParquetOption,
     RecordingOptions,
     ResultsOption,
     jobs_of,
@@ -24,9 +26,6 @@ from otolith.cli.progress import progress
 if TYPE_CHECKING:
     from otolith.apps.adapt.estimate import Choice
     from otolith.apps.adapt.spans import Material
-    from otolith.apps.label import Labelled
-    from otolith.classifiers.baselines import ForestClassifier
-    from otolith.classifiers.transfer import TransferClassifier
 
 
 @command
@@ -39,20 +38,42 @@ def label(
     ],
     files: FilesArgument,
     folder: ResultsOption = None,
+    smooth: Annotated[
+        bool, typer.Option("--smooth/--no-smooth", help="Smooth by how long activities last and what follows them.")
+    ] = True,
+    parquet: ParquetOption = False,
+    jobs: JobsOption = 0,
     as_json: JsonOption = False,
     *,
+    day: DayGroup,
     recording: RecordingOptions,
 ) -> None:
-    """Label recordings: per recording a timeline (start, end, label, probability), a summary by label and a plot.
+    """Label recordings: per recording a timeline (start, end, label, probability), minutes per day and hour, and a page.
+
+    What is unlike the movements that the model knows is labelled "unknown" (models of `otolith adapt`). The page shows
+    the days as ribbons, with the signal; it needs no network. A recording that was labelled before, with the same model
+    and options, is not labelled again. Recordings of a day (24 h) or more are calibrated by gravity, and time in which the
+    device was not worn is left out.
 
     Recordings are tables of any layout (.csv, .txt, .gz, .zip, .xlsx, .parquet), folders or zip files of phone apps, GoPro
     clips or device files. What was decided about columns, units, clock and rate is shown; options override it.
 
     [bold]Example:[/] otolith label model.safetensors monday.csv --acc-unit g
     """
+    from otolith.apps.label import LabelOptions
     from otolith.classifiers.baselines import load_classifier
+    from otolith.storage.files import sha256
 
-    show_recordings(load_classifier(model), files, folder, recording, as_json=as_json)
+    show_recordings(
+        load_classifier(model),
+        sha256(model),
+        files,
+        folder,
+        recording.read_options(),
+        how=LabelOptions(smooth=smooth, day=day.options(), parquet=parquet),
+        jobs=jobs_of(jobs),
+        as_json=as_json,
+    )
 
 
 @command
@@ -87,6 +108,7 @@ def adapt(
     jobs: JobsOption = 0,
     as_json: JsonOption = False,
     *,
+    day: DayGroup,
     recording: RecordingOptions,
 ) -> None:
     """Adapt an encoder to your own labels; estimate how well it does on new people, compared with a random forest.
@@ -105,7 +127,7 @@ def adapt(
 
     [bold]Example:[/] otolith adapt --recordings recordings --labels labels.csv
     """
-    options: dict[str, Any] = {"recipe": recipe, "steps": steps, "seed": seed, "jobs": jobs}
+    options: dict[str, Any] = {"recipe": recipe, "steps": steps, "seed": seed, "jobs": jobs, "day": day}
     adapt_and_show(encoder, recordings, labels, folder, recording=recording, as_json=as_json, **options)
 
 
@@ -131,24 +153,39 @@ def zeroshot(
         typer.Option("--text", metavar="NAME", help="Text encoder, a name or folder.", show_default="the model's"),
     ] = None,
     folder: ResultsOption = None,
+    parquet: ParquetOption = False,
+    jobs: JobsOption = 0,
     as_json: JsonOption = False,
     *,
+    day: DayGroup,
     recording: RecordingOptions,
 ) -> None:
-    """Label recordings zero-shot, with labels in words and no training: a timeline, a summary by label and a plot.
+    """Label recordings zero-shot, with labels in words and no training: a timeline, minutes per day and hour, and a page.
 
     Each window gets the label whose text embedding is nearest. Unlike `otolith label` it gives no calibrated
     probability: check a time span that you know first.
 
     [bold]Example:[/] otolith zeroshot primus.safetensors monday.csv --labels "walking,climbing stairs"
     """
+    from otolith.apps.label import LabelOptions
     from otolith.classifiers.transfer import TransferClassifier
     from otolith.experiments.shipped import locate
+    from otolith.storage.files import fingerprint, sha256
 
     names = [name.strip() for name in labels.split(",") if name.strip()]
     sentences = None if prompts is None else locate(prompts)
     classifier = TransferClassifier.from_words(model, names, prompts=sentences, text=text)
-    show_recordings(classifier, files, folder, recording, as_json=as_json)
+    known = fingerprint([sha256(model), names, None if sentences is None else sentences.read_text("utf-8"), text])
+    show_recordings(
+        classifier,
+        known,
+        files,
+        folder,
+        recording.read_options(),
+        how=LabelOptions(smooth=False, day=day.options(), parquet=parquet),
+        jobs=jobs_of(jobs),
+        as_json=as_json,
+    )
 
 
 def adapt_and_show(
@@ -161,6 +198,7 @@ def adapt_and_show(
     steps: int = 1000,
     seed: int = 0,
     jobs: int = 0,
+    day: DayGroup | None = None,
     recording: RecordingOptions | None = None,
     as_json: bool = False,
 ) -> Path:
@@ -174,6 +212,7 @@ def adapt_and_show(
         labels,
         folder,
         options=(recording or RecordingOptions()).read_options(),
+        day=(day or DayGroup()).options(),
         recipe=None if recipe is None else find_shipped(recipe),
         steps=steps,
         seed=seed,
@@ -195,77 +234,6 @@ def adapt_and_show(
         put_json(_adapted_document(material, choice, files))
     _show_adapted(material, choice, files, as_json=as_json)
     return model
-
-
-def show_recordings(
-    model: TransferClassifier | ForestClassifier,
-    files: list[Path],
-    folder: Path | None,
-    recording: RecordingOptions,
-    *,
-    as_json: bool = False,
-) -> None:
-    """Label recordings, and show what was read of each, its summary by label and its files; with `as_json` also as JSON."""
-    from otolith.apps.label import label_recordings, survey_for
-
-    found = survey_for(model, files, recording.read_options())
-    for skipped in found.skipped:
-        notes.print(f"not a recording: {skipped.path}: {skipped.reason}", highlight=False, markup=False)
-    shown: set[str] = set()
-    documents = []
-    for labelled in label_recordings(model, files, folder, found=found):
-        _show_facts(labelled, shown, alone=len(found.sources) == 1)
-        show_labelled(labelled, as_json=as_json)
-        documents.append(_labelled_document(labelled))
-    if as_json:
-        put_json({"recordings": documents, "skipped": [{"file": s.path, "reason": s.reason} for s in found.skipped]})
-
-
-def _show_facts(labelled: Labelled, shown: set[str], *, alone: bool) -> None:
-    """Show the facts of a recording that were not shown for another; numbers aside, many are alike."""
-    for fact in labelled.session.facts:
-        pattern = re.sub(r"\d[\d.,]*", "#", fact.text)
-        if pattern not in shown:
-            shown.add(pattern)
-            text = str(fact) if alone else f"{labelled.session.name}: {fact}"
-            notes.print(text, highlight=False, markup=False, soft_wrap=True)
-
-
-def _labelled_document(labelled: Labelled) -> dict[str, Any]:
-    dates = [name for name in ("start", "end") if name in labelled.timeline]
-    timeline = labelled.timeline.assign(**{name: labelled.timeline[name].astype(str) for name in dates})
-    session = labelled.session
-    return {
-        "recording": session.source.path,
-        "session": session.name,
-        "subject": session.subject,
-        "rate_hz": session.rate_hz,
-        "seconds": session.seconds,
-        "facts": [fact._asdict() for fact in session.facts],
-        "timeline": timeline.to_dict(orient="records"),
-        "summary": labelled.summary.to_dict(orient="records"),
-        "files": labelled.files,
-    }
-
-
-def show_labelled(labelled: Labelled, *, as_json: bool = False) -> None:
-    """Show a recording's summary by label and its files."""
-    screen = results(as_json)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("label", "time", "share", "bouts", "mean probability"):
-        table.add_column(name, justify="left" if name == "label" else "right")
-    for line in labelled.summary.itertuples():
-        if line.seconds > 0:
-            known = line.label != ""
-            table.add_row(
-                escape(line.label or "(not labelled)"),
-                f"{line.seconds:,.1f} s",
-                f"{100 * line.share:.0f} %" if known else "",
-                str(int(line.bouts)),
-                f"{line.probability:.2f}" if known else "",
-            )
-    screen.print(table)
-    screen.print("\n".join(map(str, labelled.files.values())), highlight=False, markup=False)
 
 
 def _show_adapted(material: Material, choice: Choice, files: list[Path], *, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy.signal import resample_poly
+from scipy.signal import firwin, resample_poly, upfirdn
 
 
 def resample(signal: np.ndarray, rate_hz: float, to_hz: float) -> np.ndarray:
@@ -101,3 +101,67 @@ def regular_pieces(time_s: np.ndarray, signal: np.ndarray, rate_hz: float, max_g
         values = np.stack([np.interp(clock, stamps, column) for column in signal[rows].T], axis=1)
         pieces.append(Piece(float(stamps[0]) - start_s, values.astype(np.float32)))
     return pieces
+
+
+class Resampler:
+    """Resamples a signal that arrives in chunks; the result does not depend on how it was cut, to the bit.
+
+    The filter is that of `resample`. Deliberate difference: beyond its edges the signal keeps its first and its last value,
+    since the line through both is not known before the end.
+
+    Args:
+        rate_hz: of the chunks.
+        to_hz: the new rate. The ratio is rounded to the nearest fraction with a denominator up to 1,000.
+        channels: of the signal.
+    """
+
+    def __init__(self, rate_hz: float, to_hz: float, channels: int) -> None:
+        ratio = Fraction(to_hz / rate_hz).limit_denominator(1000)
+        self._up, self._down = ratio.numerator, ratio.denominator
+        self._buffer = np.empty((0, channels))
+        self._given = self._done = self._first = 0  # inputs given, outputs returned, and the buffer's first input
+        if self._up == self._down:
+            return
+        half = 10 * max(self._up, self._down)
+        taps = firwin(2 * half + 1, 1 / max(self._up, self._down), window=("kaiser", 5.0)) * self._up
+        self._taps = np.concatenate(
+            [np.zeros(-half % self._down), taps]
+        )  # so that the delay is a whole number of outputs
+        self._delay = (half + -half % self._down) // self._down
+        self._before = -(-len(self._taps) // (self._up * self._down)) * self._down  # inputs that an output reads back
+
+    def push(self, chunk: np.ndarray) -> np.ndarray:
+        """Return the new values, (time, channels) float32, that no later chunk can change."""
+        if self._up == self._down:
+            return np.asarray(chunk, np.float32)
+        if not len(chunk):
+            return np.empty(chunk.shape, np.float32)
+        chunk = np.asarray(chunk, np.float64)
+        if not self._given:
+            self._buffer = np.repeat(chunk[:1], self._before, axis=0)
+            self._first = -self._before
+        self._given += len(chunk)
+        self._buffer = np.concatenate([self._buffer, chunk])
+        return self._outputs((self._given * self._up - 1) // self._down + 1 - self._delay)
+
+    def close(self) -> np.ndarray:
+        """Return the rest, (time, channels) float32; in all, as many time steps as `resample` returns."""
+        if self._up == self._down or not self._given:
+            return np.empty((0, self._buffer.shape[1]), np.float32)
+        ahead = -(-self._delay * self._down // self._up) + 1
+        self._buffer = np.concatenate([self._buffer, np.repeat(self._buffer[-1:], ahead, axis=0)])
+        return self._outputs(-(-self._given * self._up // self._down))
+
+    def _outputs(self, stop: int) -> np.ndarray:
+        """Return outputs from the first that was not returned up to `stop`; each is one sum in the order of the taps."""
+        if stop <= self._done:
+            return np.empty((0, self._buffer.shape[1]), np.float32)
+        begin = (
+            self._done + self._delay
+        ) * self._down // self._up - self._before  # an input that comes before the taps
+        begin = max(self._first, begin // self._down * self._down)
+        self._buffer, self._first = self._buffer[begin - self._first :], begin
+        shift = begin // self._down * self._up - self._delay  # outputs before the first of this buffer's
+        made = upfirdn(self._taps, self._buffer, self._up, self._down, axis=0)[self._done - shift : stop - shift]
+        self._done = stop
+        return np.asarray(made, np.float32)

@@ -42,6 +42,7 @@ from otolith.data.recording import ACCELEROMETER, GYROSCOPE, Part, Recording, Sp
 from otolith.datasets.align import Extent, multimodal_data_of
 from otolith.datasets.card import Dataset
 from otolith.formats import ReadOptions, Session, Source, Survey, survey
+from otolith.formats.day import BY_LENGTH, DayOptions, corrected
 from otolith.formats.labels import LabelRow, LabelSpan, find_source, place_labels, read_labels
 from otolith.formats.narrations import NARRATION_SUFFIXES, narrations_of
 from otolith.formats.options import DEFAULTS
@@ -63,6 +64,7 @@ def parts(
     *,
     labels: Path | None = None,
     options: ReadOptions = DEFAULTS,
+    day: DayOptions = BY_LENGTH,
 ) -> list[Part]:
     """List one part per file, or per group of files that make one recording.
 
@@ -72,6 +74,7 @@ def parts(
         subset: `all`, or `accelerometer` without the gyroscope.
         labels: the labels file; None: nothing is labelled.
         options: how to read the recordings.
+        day: whether recordings are calibrated by gravity, and time in which the device was not worn is left out.
 
     Raises:
         FileNotFoundError: there is no recording, or no labels file.
@@ -86,7 +89,10 @@ def parts(
         assert labels is not None
         by_source.setdefault(find_source(row, found.sources, source, labels).name, []).append(row)
     return [
-        Part(each.name, partial(_read, found, each, tuple(by_source.get(each.name, ())), labels, _person(each, source)))
+        Part(
+            each.name,
+            partial(_read, found, each, tuple(by_source.get(each.name, ())), labels, _person(each, source), day),
+        )
         for each in found.sources
     ]
 
@@ -200,9 +206,9 @@ def _person(source: Source, folder: Path) -> str:
 
 
 def _read(
-    found: Survey, source: Source, rows: tuple[LabelRow, ...], labels: Path | None, person: str
+    found: Survey, source: Source, rows: tuple[LabelRow, ...], labels: Path | None, person: str, day: DayOptions
 ) -> Iterator[Recording]:
-    sessions = found.read(source)
+    sessions = [corrected(session, day) for session in found.read(source)]
     placed: dict[str, list[LabelSpan]] = {}
     if rows and labels is not None:
         by_name = {row.recording: sessions for row in rows}

@@ -9,6 +9,7 @@ from typing import Any
 from otolith.data.prepare import PrepareProgress, prepare_iter
 from otolith.datasets import find_dataset
 from otolith.formats import ReadOptions
+from otolith.formats.day import DayOptions
 from otolith.storage.files import fingerprint, listing, sha256, unnested
 
 
@@ -24,6 +25,7 @@ def prepare_dataset(
     jobs: int = 1,
     labels: Path | None = None,
     options: ReadOptions | None = None,
+    day: DayOptions | None = None,
 ) -> Iterator[PrepareProgress]:
     """Prepare a store in `data/name` from official files, part by part; it is complete when the generator is exhausted.
 
@@ -31,12 +33,17 @@ def prepare_dataset(
     Arguments and errors as `Dataset.listed` and `data.prepare.prepare_iter`.
     """
     dataset = find_dataset(name)
-    reading = {key: value for key, value in {"labels": labels, "options": options}.items() if value is not None}
+    asked = {"labels": labels, "options": options, "day": day}
+    reading: dict[str, Any] = {key: value for key, value in asked.items() if value is not None}
     placement, subset = placement or dataset.placements[0], subset or dataset.subsets[0]
     about = {"title": dataset.title, "licence": dataset.licence, "origin": dataset.origin, "cite": dataset.cite}
     usual = (placement, subset) == (dataset.placements[0], dataset.subsets[0])
     read: list[Any] = [placement, subset, list(channels or dataset.channels), [] if source is None else listing(source)]
-    read += [sha256(labels) if labels is not None and labels.is_file() else None, repr(options)] if reading else []
+    read += (
+        [sha256(labels) if labels is not None and labels.is_file() else None, repr(options), repr(day)]
+        if reading
+        else []
+    )
     if labels is not None:
         reading["labels"] = labels.resolve()
     source, data = source and source.resolve(), data.resolve()  # worker processes may have another working directory

@@ -267,7 +267,7 @@ def _numbers(values: np.ndarray, clock: Clock, options: ReadOptions, file: str) 
         since = datetime.timedelta(seconds=epoch + float(first - middle) * TIME_UNITS[unit])
         start = datetime.datetime(1970, 1, 1, tzinfo=None if unit == "days" else datetime.timezone.utc) + since
         origin = since.total_seconds()
-    time = _from_first(seconds, start, name, f"{name} in {unit}{', guessed' if guessed else ''}", guessed, facts)
+    time = _from_first(seconds, start, name, f"{name} in {unit}", guessed, facts)
     return time if origin is None else time._replace(origin_s=origin, dated=True)
 
 

@@ -152,7 +152,7 @@ def _facts(
     unused: Sequence[str],
     guess: bool,
 ) -> list[Fact]:
-    said = [f"time {' and '.join(clock.name for clock in clocks)}" if clocks else "no time column"]
+    said = [f"time stamps {' and '.join(clock.name for clock in clocks)}" if clocks else "no time column"]
     said += [f"acceleration {acc}"] if acc else []
     said += [f"gravity {gravity}, to be added"] if gravity else []
     said += [f"angular rate {gyro}"] if gyro else []

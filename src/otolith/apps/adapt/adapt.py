@@ -7,6 +7,7 @@ for use is then fitted on everybody.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,8 +18,9 @@ import torch
 from joblib import Parallel, delayed
 
 from otolith.apps.adapt import spans
-from otolith.apps.adapt.estimate import CANDIDATES, Choice, _choice, _impossible, _splits, estimate_figure
+from otolith.apps.adapt.estimate import CANDIDATES, Choice, choose, estimate_figure, leave_people_out, why_impossible
 from otolith.apps.adapt.own import STEPS, OwnEncoder
+from otolith.apps.adapt.unknown import Judged, judge_left_out, learn_unknown
 from otolith.checkpoints import checkpoint, shipped
 from otolith.checkpoints.checkpoint import Checkpoint
 from otolith.classifiers.baselines import ForestClassifier
@@ -29,6 +31,7 @@ from otolith.data.windows import Windows
 from otolith.evaluation.arms import mode_of
 from otolith.experiments.recipe import load
 from otolith.formats import ReadOptions, Units
+from otolith.formats.day import BY_LENGTH, DayOptions
 from otolith.formats.options import DEFAULTS
 from otolith.storage.files import replacing
 
@@ -81,10 +84,11 @@ def adapt(
         seed: of the folds, initial weights and trees.
         jobs: processes that leave people out; each gets its share of the cores.
     """
-    splits = _splits(windows, seed)
-    why_not = _impossible(windows, splits)
+    splits = leave_people_out(windows, seed)
+    why_not = why_impossible(windows, splits)
     splits = [] if why_not else splits
     predicted = {name: np.full(len(windows), -1) for name in CANDIDATES}
+    judged = {name: Judged.of(len(windows), len(windows.label_names)) for name in CANDIDATES}
     first = 0 if encoder is not None else len(splits) + 1  # encoders to pretrain
     total = first + 2 * len(splits) + 1
     rest = (transfer, seed, windows, unlabelled, people or _labelled_people(windows))
@@ -97,11 +101,15 @@ def adapt(
     found = Parallel(n_jobs=jobs, return_as="generator_unordered")(
         delayed(_left_out)(make, split, name, threads) for make, split, name in tasks
     )
-    for done, (split, name, labels) in enumerate(found):
-        predicted[name][windows.rows_for_subjects(split.test)] = labels
+    for done, (split, name, each) in enumerate(found):
+        rows = windows.rows_for_subjects(split.test)
+        predicted[name][rows] = each.probability.argmax(axis=1)
+        judged[name].take(rows, each)
         yield Fitted(first + done + 1, total, f"without {', '.join(split.test)}: {CANDIDATES[name]}")
-    choice = _choice(windows, splits, predicted) if splits else Choice("encoder", (why_not,), {}, pd.DataFrame())
+    choice = choose(windows, splits, predicted) if splits else Choice("encoder", (why_not,), {}, pd.DataFrame())
     model = makers[-1].fitted(choice.chosen)
+    unknown = learn_unknown(model, windows, judged[choice.chosen])
+    choice = dataclasses.replace(choice, why=(*choice.why, unknown))
     scores = {name: round(found.macro_f1, 6) for name, found in choice.estimates.items()}
     facts: dict[str, Any] = {"labelled_subjects": windows.people, "labelled_windows": len(windows)}
     facts |= {"adapted_from": makers[-1].encoder.sha256}
@@ -150,11 +158,11 @@ class _Maker:
         model = TransferClassifier.from_arguments(self.arguments, self.encoder)
         return model.fit(train, features=table, unlabelled=others, unlabelled_features=around)
 
-    def predicted(self, model: TransferClassifier | ForestClassifier, rows: np.ndarray) -> np.ndarray:
-        """The labels that it gives to these windows."""
+    def probability(self, model: TransferClassifier | ForestClassifier, rows: np.ndarray) -> np.ndarray:
+        """The probabilities, of the classes that it knows, that it gives to these windows."""
         if self.table is None or isinstance(model, ForestClassifier):
-            return model.predict(self.windows[rows])
-        return model.predict(self.windows[rows], features=torch.from_numpy(self.table[rows]))
+            return model.predict_proba(self.windows[rows])
+        return model.predict_proba(self.windows[rows], features=torch.from_numpy(self.table[rows]))
 
 
 def _rows_without(unlabelled: Windows, people: Sequence[frozenset[str]], left_out: Collection[str]) -> np.ndarray:
@@ -195,12 +203,13 @@ def _labelled_people(windows: Windows) -> list[frozenset[str]]:
     return [frozenset(names[windows.subject[windows.recording == number]].tolist()) for number in range(count)]
 
 
-def _left_out(make: _Maker, split: Split, name: str, threads: int | None) -> tuple[Split, str, np.ndarray]:
-    """The labels that a candidate, fitted on the training people, gives to the windows of those left out."""
+def _left_out(make: _Maker, split: Split, name: str, threads: int | None) -> tuple[Split, str, Judged]:
+    """What a candidate, fitted on the training people, says of the windows of those left out."""
     if threads is not None:
         torch.set_num_threads(threads)
     fitted = make.fitted(name, split.test)
-    return split, name, make.predicted(fitted, make.windows.rows_for_subjects(split.test))
+    train, test = (make.windows.rows_for_subjects(side) for side in (split.train, split.test))
+    return split, name, judge_left_out(make.windows, train, test, fitted.classes_, make.probability(fitted, test))
 
 
 def _write(choice: Choice, windows: Windows, out: Path) -> None:
@@ -222,6 +231,7 @@ def adapt_recordings(
     out: Path,
     *,
     options: ReadOptions = DEFAULTS,
+    day: DayOptions = BY_LENGTH,
     recipe: Path | None = None,
     steps: int = STEPS,
     seed: int = 0,
@@ -236,6 +246,7 @@ def adapt_recordings(
         labels: the labels file; see `adapt.gather`.
         out: folder of the files.
         options: of the reader.
+        day: whether recordings are calibrated by gravity, and time in which the device was not worn is left out.
         recipe: its settings for the mode finetune, or for the first arm of its protocol that has a pretrained encoder where
             finetune is not among them, replace the few-shot method.
         steps: of pretraining, about, where the encoder is `own`.
@@ -254,7 +265,7 @@ def adapt_recordings(
         settings = made.classifier_arguments(arms[0] if arms and "finetune" not in kinds else "finetune")
     known = loaded or checkpoint.load(shipped.ENCODER)
     kind = known.about.get("encoder", "")
-    material = spans.gather(recordings, labels, known.signal, options=options, encoder=kind, seed=seed)
+    material = spans.gather(recordings, labels, known.signal, options=options, encoder=kind, seed=seed, day=day)
     fits = adapt(
         loaded,
         material.windows,

@@ -98,13 +98,14 @@ def estimate_figure(choice: Choice, classes: Sequence[str]) -> Figure:
     return figure
 
 
-def _splits(windows: Windows, seed: int) -> list[Split]:
+def leave_people_out(windows: Windows, seed: int) -> list[Split]:
+    """Return the folds of the estimate, at most `FOLDS` groups of people; none where there is one person."""
     people = [windows.subject_names[number] for number in np.unique(windows.subject)]
     return by_subject(people, folds=min(FOLDS, len(people)), validation=0.0, seed=seed) if len(people) > 1 else []
 
 
-def _impossible(windows: Windows, splits: Sequence[Split]) -> str:
-    """Why leaving people out is impossible; empty where it is possible."""
+def why_impossible(windows: Windows, splits: Sequence[Split]) -> str:
+    """Return why leaving people out is impossible; empty where it is possible."""
     taken = "so it cannot be tested on other people. The adapted encoder is taken as it is, without an estimate"
     if not splits:
         only = windows.subject_names[windows.subject[0]]
@@ -120,7 +121,8 @@ def _impossible(windows: Windows, splits: Sequence[Split]) -> str:
     return ""
 
 
-def _warnings(windows: Windows, splits: Sequence[Split]) -> list[str]:
+def warnings_about(windows: Windows, splits: Sequence[Split]) -> list[str]:
+    """Return what makes the estimate worse than it looks, a sentence each."""
     found = []
     assert windows.y is not None
     for split in splits:
@@ -147,7 +149,14 @@ def _macro_f1(confusion: np.ndarray) -> np.ndarray:
     return np.asarray(np.nanmean(_f1(confusion), axis=-1))
 
 
-def _choice(windows: Windows, splits: Sequence[Split], predicted: Mapping[str, np.ndarray]) -> Choice:
+def choose(windows: Windows, splits: Sequence[Split], predicted: Mapping[str, np.ndarray]) -> Choice:
+    """Return the candidate that recognises left-out people better, with the estimates; the encoder where they tie.
+
+    Args:
+        windows: labelled.
+        splits: from `leave_people_out`.
+        predicted: the label that each candidate gave to each window while its person was left out.
+    """
     y, classes = windows.y, windows.label_names
     assert y is not None
     people = np.unique(windows.subject)

@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from otolith.apps.adapt.estimate import _splits, _warnings
+from otolith.apps.adapt.estimate import leave_people_out, warnings_about
 from otolith.apps.label import resampled
 from otolith.data.recording import GYROSCOPE
 from otolith.data.windows import SignalSpec, Windows
 from otolith.formats import ReadOptions, Session, Survey, Units, find_sources, survey_sources
+from otolith.formats.day import BY_LENGTH, DayOptions, corrected
 from otolith.formats.labels import LabelSpan, find_source, place_labels, read_labels
 from otolith.formats.options import DEFAULTS, facts_in_common
 from otolith.storage.files import fingerprint
@@ -62,6 +63,7 @@ def gather(
     options: ReadOptions = DEFAULTS,
     encoder: str = "",
     seed: int = 0,
+    day: DayOptions = BY_LENGTH,
 ) -> Material:
     """Read the recordings that a labels file names, and cut the spans into windows, half overlapping.
 
@@ -75,6 +77,7 @@ def gather(
         options: of the reader.
         encoder: its name, for advice in errors.
         seed: of the folds, for the warnings.
+        day: whether recordings are calibrated by gravity, and time in which the device was not worn is left out.
 
     Raises:
         FileNotFoundError: there is no folder, or no labels file.
@@ -93,7 +96,7 @@ def gather(
     gyro = bool(set(contract.channels) & set(GYROSCOPE))
     wanted = [dataclasses.replace(named[name], explicit=True) for name in sorted(named)]
     survey = survey_sources(wanted, options, gyro=gyro)
-    sessions = {source.name: survey.read(source) for source in survey.sources}
+    sessions = {source.name: [corrected(session, day) for session in survey.read(source)] for source in survey.sources}
     of_row = {recording: sessions[source.name] for recording, source in found.items()}
     placed = place_labels(rows, of_row, labels, date_order=options.date_order)
     every = {one.name: one for found_here in sessions.values() for one in found_here}
@@ -111,7 +114,7 @@ def gather(
     for number, name in enumerate(names):
         mine = y == number
         lines.append({"label": name, "windows": mine.sum(), "people": len(np.unique(windows.subject[mine]))})
-    warnings = tuple(_warnings(windows, _splits(windows, seed)))
+    warnings = tuple(warnings_about(windows, leave_people_out(windows, seed)))
     return Material(windows, unlabelled, people, _units(survey), tuple(notes), warnings, pd.DataFrame(lines))
 
 
@@ -130,7 +133,7 @@ def _windows(
 ) -> tuple[Windows, Windows, tuple[frozenset[str], ...]]:
     """The labelled windows, those of the whole recordings, and the people of each recording."""
     labelled_sessions = {name: session for name, session in sessions.items() if name in placed}
-    people = sorted({span.person for spans in placed.values() for span in spans}, key=_in_order)
+    people = sorted({span.person for spans in placed.values() for span in spans}, key=natural_order)
     steps, hop = contract.steps, max(1, round(contract.steps * (1 - OVERLAP)))
     values, base = [], 0
     offset: list[np.ndarray] = []
@@ -202,6 +205,6 @@ def _windows(
     return labelled, whole, tuple(frozenset(span.person for span in placed[name]) for name in labelled_sessions)
 
 
-def _in_order(person: str) -> list[Any]:
+def natural_order(person: str) -> list[Any]:
     """Sorts 2 before 10."""
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", person) if part]
