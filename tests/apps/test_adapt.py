@@ -13,6 +13,7 @@ from sklearn.metrics import f1_score
 from otolith.apps import label
 from otolith.apps.adapt import adapt, estimate, spans
 from otolith.apps.adapt.estimate import CANDIDATES, Choice
+from otolith.apps.adapt.own import OwnEncoder
 from otolith.apps.adapt.spans import Material
 from otolith.checkpoints import checkpoint
 from otolith.classifiers.baselines import ForestClassifier, load_classifier
@@ -449,6 +450,46 @@ def test_a_recipes_transfer_takes_the_place_of_the_default(
     assert seen[2] == {"mode": "frozen", "head": {"name": "logistic", "C": 1.0, "whiten": 0.2}}
     for arguments in seen:
         TransferClassifier.from_arguments(arguments)
+
+
+def test_an_own_encoder_never_sees_the_people_who_are_left_out(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[OwnEncoder] = []
+
+    def kept(windows: Windows, **settings: int) -> OwnEncoder:
+        made.append(OwnEncoder(windows, **settings))
+        return made[-1]
+
+    monkeypatch.setattr(adapt, "OwnEncoder", kept)
+    _, fits = adapt.adapt_recordings("own", folder, save(tmp_path, lines("123")), tmp_path / "out", steps=4)
+    *progress, fitted = fits
+    assert fitted.done == fitted.of == 4 + 2 * 3 + 1 and fitted.choice is not None
+    everybody = {f"recordings:{person}" for person in "123"}
+    *without, seen = (set(own.windows.people) for own in made)
+    assert seen == everybody
+    assert set(map(frozenset, without)) == {frozenset(everybody - {person}) for person in everybody}
+    steps = [step.what for step in progress if "pretraining" in step.what]
+    assert steps[-1].startswith("everybody: pretraining, step ") and len(steps) >= len(made)
+    model = load_classifier(tmp_path / "out" / "model.safetensors")
+    assert model.about_["adapted_from"] == made[-1].checkpoint().sha256 and model.signal_ == SIGNAL
+
+
+def test_an_own_encoder_without_a_person_of_every_recording_sees_the_labelled_windows_of_the_others(
+    folder: Path, tmp_path: Path
+) -> None:
+    theirs = [f"walk1,{first},{first + 8},{name},2" for first, name in ((11, "slow"), (31, "medium"), (56, "fast"))]
+    material = gathered(folder, tmp_path, [*lines("1"), *theirs])
+    found = {"unlabelled": material.unlabelled, "people": material.people}
+    *_, fitted = adapt.adapt(None, material.windows, tmp_path / "out", transfer=FEW, steps=1, **found)
+    assert fitted.choice is not None and set(fitted.choice.estimates) == set(CANDIDATES)
+
+
+def test_the_shipped_encoder_is_adapted_by_its_name(folder: Path, tmp_path: Path) -> None:
+    *_, fitted = adapt.adapt_recordings("shipped", folder, save(tmp_path, lines("12")), tmp_path / "out")[1]
+    assert fitted.choice is not None
+    model = load_classifier(tmp_path / "out" / "model.safetensors")
+    assert model.about_["adapted_from"] == checkpoint.load().sha256
 
 
 def test_the_model_for_use_is_the_default_classifier_on_all_windows(

@@ -50,6 +50,18 @@ def test_labels_become_a_model_with_an_estimate(mine: list[str], otolith: Callab
     assert found["warnings"] and all(warning in ran.err for warning in found["warnings"])
 
 
+def test_without_an_encoder_one_is_pretrained_on_the_recordings(mine: list[str], otolith: Callable[..., Ran]) -> None:
+    Path("labels.csv").write_text("\n".join(mine))
+    Path("own").mkdir(exist_ok=True)  # a folder of this name is no checkpoint
+    given = ("--recordings", "mine", "--labels", "labels.csv", "--jobs", "1", "--json")
+    ran = otolith("adapt", *given, "--out", "one", "--pretrain-steps", "2")
+    assert ran.status == 0, ran.err
+    assert "pretraining, step" in ran.err and set(json.loads(ran.out)["estimates"]) == {"encoder", "forest"}
+    ran = otolith("adapt", "shipped", *given, "--out", "two")
+    assert ran.status == 0 and "pretraining" not in ran.err
+    assert otolith("label", "two/model.safetensors", "mine/3.csv", "--out", "labelled").status == 0
+
+
 def test_one_person_gives_a_model_without_an_estimate(mine: list[str], otolith: Callable[..., Ran]) -> None:
     Path("labels.csv").write_text("\n".join(line for line in mine if line.endswith((",1", "person"))))
     ran = adapt(otolith)

@@ -171,6 +171,16 @@ def test_subject_weights_give_every_person_the_same_share(windows: Windows) -> N
     assert torch.equal(weights(some, "uniform"), torch.ones(len(some), dtype=torch.float64))
 
 
+def test_placement_weights_give_every_placement_of_every_person_the_same_share(windows: Windows) -> None:
+    place = np.where((np.arange(len(windows)) % 3 == 0) & (windows.subject > 1), "pocket", "wrist")
+    weight = weights(dataclasses.replace(windows, placement=place), "placement").numpy()
+    groups = {(s, p): weight[(windows.subject == s) & (place == p)].sum() for s in range(6) for p in set(place)}
+    assert {key for key, share in groups.items() if share == 0} == {(0, "pocket"), (1, "pocket")}
+    np.testing.assert_allclose([share for share in groups.values() if share], 1)
+    with pytest.raises(ValueError, match="these windows do not say where their sensor was worn; use 'subject'"):
+        weights(dataclasses.replace(windows, placement=None), "placement")
+
+
 def test_variance_weights_are_numpys_and_a_still_window_is_never_drawn(store: Store) -> None:
     windows = cut(store, overlap=0.97)
     assert len(windows) > 4096  # more than one block

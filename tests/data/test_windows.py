@@ -123,7 +123,7 @@ def test_indexing_shares_the_signal_and_carries_everything_else(windows: Windows
     part = whole[index]
     assert len(part) == len(rows)
     assert part.values[0].data_ptr() == windows.values[0].data_ptr()
-    for name in ("y", "subject", "recording", "start_s", "offset"):
+    for name in ("y", "subject", "recording", "start_s", "offset", "placement"):
         np.testing.assert_array_equal(getattr(part, name), getattr(whole, name)[rows])
     assert torch.equal(part.paired["video"], vectors[rows]) and torch.equal(part.present["video"], present[rows])
     assert torch.equal(part.array(), whole.array()[rows])
@@ -258,6 +258,7 @@ def test_joined_corpora_keep_their_windows_and_their_people_apart(windows: Windo
     assert both.people == sorted(windows.people + other.people) and len(both.people) == 8
     assert [value.data_ptr() for value in both.values] == [windows.values[0].data_ptr(), other.values[0].data_ptr()]
     assert torch.equal(both.array(), torch.cat([windows.array(), other.array()]))
+    assert both.placement is not None and len(both.placement) == len(both)
     mixed = torch.randperm(len(both), generator=torch.Generator().manual_seed(0))
     assert torch.equal(both.gather(mixed), both.array()[mixed])
     mine = both.for_subjects(["other:2", "synthetic:1"])
@@ -376,6 +377,21 @@ def test_only_windows_of_the_subjects_asked_for(ragged: Store, rule: str | None)
         assert some.cut_hash != every.cut_hash
     with pytest.raises(ValueError, match="has no subject nobody; it has"):
         cut(ragged, label=rule, subjects=["nobody"])
+
+
+def test_only_windows_of_the_placements_asked_for(tmp_path: Path) -> None:
+    signal = np.random.default_rng(0).normal(size=(250, 3)).astype(np.float32)
+    channels, places = ("acc_x", "acc_y", "acc_z"), ("wrist", "pocket", "wrist")
+    recordings = [Recording(str(n), signal, 50, channels, "1", place) for n, place in enumerate(places)]
+    store = prepare(recordings, tmp_path / "store", dataset="made")
+    every = cut(store)
+    assert every.placement is not None and set(every.placement) == {"wrist", "pocket"}
+    wrist = cut(store, placements=["wrist"])
+    np.testing.assert_array_equal(wrist.recording, every.recording[every.placement == "wrist"])
+    assert len({every.cut_hash, wrist.cut_hash, cut(store, placements=["pocket"]).cut_hash}) == 3
+    assert len(every) == len(wrist) + len(cut(store, placements=["pocket"]))
+    with pytest.raises(ValueError, match="'made' has no placement ankle; it has pocket, wrist"):
+        cut(store, placements=["ankle"])
 
 
 def test_identity_names_labels_and_starts_too(ragged: Store) -> None:

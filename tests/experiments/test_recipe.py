@@ -87,7 +87,7 @@ def test_the_kept_text_is_a_recipe_that_loads_to_the_same(tmp_path: Path) -> Non
         (MINIMAL + "[pretrain]\nepochs = 'many'\n", r"\[pretrain\] epochs = 'many': .*integer"),
         (
             MINIMAL + "[pretrain]\nsampling.draw = 'odd'\n",
-            r"\[pretrain.sampling\] draw .*'uniform', 'subject' or 'variance'",
+            r"\[pretrain.sampling\] draw .*'uniform', 'subject', 'placement' or 'variance'",
         ),
         (MINIMAL + "[transfer.finetune]\ntrainings = {}\n", r"\[transfer.finetune\]; did you mean 'training'"),
         (MINIMAL + "[transfer]\nlr = 0.1\n", r"unknown name 'lr' in \[transfer\]; known: head, training, device"),

@@ -135,6 +135,14 @@ def pamap2(root: Path) -> None:
         put(root / "PAMAP2_Dataset" / "Protocol" / f"subject10{person}.dat", lines(table, " ").replace("nan", "NaN"))
 
 
+def dsads(root: Path) -> None:
+    for person in PEOPLE:
+        for act in (1, 9, 12):
+            table = np.ones((125, 45))
+            table[:, 9:12] = 9.8 * motion(person, act, 125)
+            put(root / "data" / f"a{act:02d}" / f"p{person}" / "s01.txt", lines(table))
+
+
 def mhealth(root: Path) -> None:
     for person in PEOPLE:
         table = np.zeros((1200, 24))
@@ -186,6 +194,17 @@ def wharf(root: Path) -> None:
             put(root / "WHARF Data Set" / "Data" / name / file, lines(codes, " "))
 
 
+def sp_sw_har(root: Path) -> None:
+    header = ",".join([f"{axis}_{sensor}" for sensor in ("acc", "gyro") for axis in "xyz"] + ["timestamp", "label"])
+    for person in PEOPLE:
+        rows = header + "\n"
+        for act, label in enumerate(("SEATED", "WALKING", "TURNING")):
+            for step, values in enumerate(9.8 * motion(person, act, 400)):
+                stamp = 1657533977813 + round((act * 400 + step) / 0.1043)
+                rows += ",".join(map(str, [*values, *values / 10, stamp, label])) + "\n"
+        put(root / "DATA" / f"s{person:02d}" / f"s{person:02d}_01_sw.csv", rows)
+
+
 def utd_mhad(root: Path) -> None:
     for person in PEOPLE:
         for act in range(1, 28):
@@ -197,11 +216,13 @@ def utd_mhad(root: Path) -> None:
 
 MAKERS: dict[str, Callable[[Path], None]] = {
     "capture24": capture24,
+    "dsads": dsads,
     "mhealth": mhealth,
     "motionsense": motionsense,
     "myogym": myogym,
     "nhanes": nhanes,
     "pamap2": pamap2,
+    "sp-sw-har": sp_sw_har,
     "utd-mhad": utd_mhad,
     "wharf": wharf,
     "wisdm": wisdm,

@@ -75,7 +75,7 @@ def test_every_recipe_that_ships_is_valid(path: Path, schema: dict[str, Any]) ->
         ("[pretrain]\nepoch = 3", ".pretrain.epoch is not allowed"),
         ("[pretrain]\nepochs = 'many'", ".pretrain.epochs is 'many', not of type integer"),
         ("[pretrain]\ndraw = 'variance'", ".pretrain.draw is not allowed"),
-        ("[pretrain.sampling]\ndraw = 'odd'", "not one of ['uniform', 'subject', 'variance']"),
+        ("[pretrain.sampling]\ndraw = 'odd'", "not one of ['uniform', 'subject', 'placement', 'variance']"),
         ("[pretrain.runtime]\nresume = 'x'", ".pretrain.runtime.resume is not allowed"),
         ("[encoder]\nname = 'tpn'\nkernel = 3", ".encoder"),
         ("[encoder]\nname = 'cpc'\nchannels = 3", ".encoder"),

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from otolith import plugins
+from otolith.checkpoints import shipped
 from otolith.checkpoints.provenance import provenance
 from otolith.data.windows import SignalSpec
 from otolith.encoders import ENCODERS, Encoder, find_encoder
@@ -143,13 +144,17 @@ def usable(path: str | Path) -> Iterator[None]:
         raise ValueError(f"the header of '{path}' cannot be used: {error}") from error
 
 
-def load(path: str | Path) -> Checkpoint:
+def load(path: str | Path = shipped.ENCODER) -> Checkpoint:
     """Return a checkpoint; every weight must be there, finite and of the right shape, and no other tensor.
+
+    Args:
+        path: the file, or `shipped` for the encoder that ships in the package.
 
     Raises:
         FileNotFoundError: there is no file.
         ValueError: the file is truncated, damaged, of another kind, or does not fit the encoder it names.
     """
+    path = shipped.locate(path)
     header, state = read_file(path)
     with usable(path):
         if "forest" in header:
@@ -170,7 +175,7 @@ def load(path: str | Path) -> Checkpoint:
     for key, value in _below("head.", state).items():
         head, _, rest = key.partition(".")
         heads.setdefault(head, {})[rest] = value
-    return Checkpoint(encoder.eval(), signal, about, heads, sha256(Path(path)))
+    return Checkpoint(encoder.eval(), signal, about, heads, sha256(path))
 
 
 def check_fit(module: nn.Module, state: Mapping[str, Tensor], *, what: str) -> None:

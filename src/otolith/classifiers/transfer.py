@@ -42,7 +42,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
     ICASSP 2025) is `head=TextHead()`.
 
     Args:
-        encoder: an encoder, a checkpoint, or the path of one.
+        encoder: an encoder, a checkpoint, the path of one, or `shipped` for the encoder that ships in the package.
         head: `LogisticHead`, `MLPHead` or `TextHead`.
         mode: `frozen` fits the head alone: the encoder stays in eval mode and without gradients, so that every parameter and
             buffer keeps its bits, and its features are computed once. `finetune` trains everything, the encoder in train

@@ -78,17 +78,32 @@ def label(
 
 @command
 def adapt(
-    encoder: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="An encoder, from `otolith pretrain`.")],
     recordings: Annotated[Path, typer.Option("--recordings", metavar="DIR", help="Folder of the recordings.")],
     labels: Annotated[
         Path, typer.Option("--labels", metavar="FILE", help="CSV with columns recording,start,end,label\\[,person].")
     ],
+    encoder: Annotated[
+        str,
+        typer.Argument(
+            metavar="[ENCODER]",
+            help="own: one that is pretrained on the recordings first; shipped: the one in the package, which takes seconds "
+            "and is slightly worse; or a checkpoint of `otolith pretrain`.",
+        ),
+    ] = "own",
     folder: Annotated[Path, typer.Option("--out", help="Folder for model, estimate and picture.")] = Path(
         "runs/adapted"
     ),
     recipe: Annotated[
         str | None, typer.Option("--recipe", help="A recipe whose \\[transfer] says how the encoder is adapted.")
     ] = None,
+    steps: Annotated[
+        int,
+        typer.Option(
+            "--pretrain-steps",
+            min=1,
+            help="Steps of pretraining, about, of the encoder own; per group of people left out.",
+        ),
+    ] = 1000,
     seed: Annotated[int, typer.Option("--seed", help="Random seed of folds, weights and trees.")] = 0,
     jobs: JobsOption = 0,
     as_json: JsonOption = False,
@@ -110,20 +125,10 @@ def adapt(
     (ten to twenty seconds) of three people or more are a good beginning. The estimate leaves people out: it says how
     the model does on people that it has not seen. Without the column person, each recording counts as one person.
 
-    [bold]Example:[/] otolith adapt encoder.safetensors --recordings recordings --labels labels.csv
+    [bold]Example:[/] otolith adapt --recordings recordings --labels labels.csv
     """
-    adapt_and_show(
-        encoder,
-        recordings,
-        labels,
-        folder,
-        recipe=recipe,
-        seed=seed,
-        jobs=jobs,
-        day=day,
-        recording=recording,
-        as_json=as_json,
-    )
+    options: dict[str, Any] = {"recipe": recipe, "steps": steps, "seed": seed, "jobs": jobs, "day": day}
+    adapt_and_show(encoder, recordings, labels, folder, recording=recording, as_json=as_json, **options)
 
 
 @command
@@ -184,12 +189,13 @@ def zeroshot(
 
 
 def adapt_and_show(
-    encoder: Path,
+    encoder: str | Path,
     recordings: Path,
     labels: Path,
     folder: Path,
     *,
     recipe: str | None = None,
+    steps: int = 1000,
     seed: int = 0,
     jobs: int = 0,
     day: DayGroup | None = None,
@@ -208,6 +214,7 @@ def adapt_and_show(
         options=(recording or RecordingOptions()).read_options(),
         day=(day or DayGroup()).options(),
         recipe=None if recipe is None else find_shipped(recipe),
+        steps=steps,
         seed=seed,
         jobs=jobs_of(jobs),
     )

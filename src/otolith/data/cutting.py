@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ def cut(
     label: Literal["majority", "last"] | None = "majority",
     labels: Sequence[str] | None = None,
     subjects: Sequence[str] | None = None,
+    placements: Sequence[str] | None = None,
     starts: Mapping[str, Sequence[float]] | None = None,
 ) -> Windows:
     """Cut every recording of a store into windows; no window crosses from one recording into the next.
@@ -41,6 +42,7 @@ def cut(
         labels: keep only windows with one of these labels by that rule (by `majority` if `label` is None); the
             `label_names` are then these, in the order of the store. None: keep all.
         subjects: cut only recordings of these subjects, for example those on which settings are selected. None: all.
+        placements: cut only recordings of sensors that were worn there, for a store with several placements. None: all.
         starts: seconds at which windows begin, by name of the recording; recordings that are not named give no windows.
             None: windows begin at regular intervals.
 
@@ -58,7 +60,7 @@ def cut(
         label = None
     numbering = None if label is None and labels is None else _numbering(store, labels)
     subject_names = _subject_names(store, subjects)
-    firsts = _first_steps(store, contract.steps, hop, None if subjects is None else subject_names, starts)
+    firsts = _selected(store, _first_steps(store, contract.steps, hop, starts), subject_names, placements)
     in_blocks = contract.steps % store.block_steps == 0 and (
         hop % store.block_steps == 0 if starts is None else not any((f % store.block_steps).any() for f in firsts)
     )
@@ -76,10 +78,7 @@ def cut(
         subject.append(np.full(len(first), subject_names.index(entry.subject) if len(first) else 0))
     if not sum(map(len, offset)):
         raise ValueError(_no_window(store, contract, label, labels, starts, firsts))
-    made_from = {"store": store.hash, "seconds": seconds, "overlap": overlap, "channels": list(names), "label": label}
-    made_from |= {} if labels is None else {"labels": [name for name in store.labels if name in labels]}
-    made_from |= {} if subjects is None else {"subjects": list(subject_names)}
-    made_from |= {} if starts is None else {"starts": [first.tolist() for first in firsts]}
+    begun = None if starts is None else firsts
     return Windows(
         values=(torch.from_numpy(store.values),),
         offset=torch.from_numpy(np.concatenate(offset)),
@@ -91,10 +90,31 @@ def cut(
         recording=np.concatenate(recording),
         start_s=np.concatenate(start),
         dataset=store.dataset,
-        cut_hash=fingerprint(made_from),
+        cut_hash=_cut_hash(store, contract, overlap, label, labels, subjects and subject_names, placements, begun),
         variance=np.concatenate(variance) if in_blocks else None,
+        placement=np.array([entry.placement for entry in store.entries])[np.concatenate(recording)],
         memmaps=(store.values,),
     )
+
+
+def _cut_hash(
+    store: Store,
+    contract: SignalSpec,
+    overlap: float,
+    label: str | None,
+    labels: Sequence[str] | None,
+    subjects: Sequence[str] | None,
+    placements: Sequence[str] | None,
+    starts: Sequence[np.ndarray] | None,
+) -> str:
+    """Return a hash of the store and of how it is cut."""
+    made_from: dict[str, Any] = {"store": store.hash, "seconds": contract.seconds, "overlap": overlap}
+    made_from |= {"channels": list(contract.channels), "label": label}
+    made_from |= {} if labels is None else {"labels": [name for name in store.labels if name in labels]}
+    made_from |= {} if subjects is None else {"subjects": list(subjects)}
+    made_from |= {} if placements is None else {"placements": sorted(placements)}
+    made_from |= {} if starts is None else {"starts": [first.tolist() for first in starts]}
+    return fingerprint(made_from)
 
 
 def _hop(store: Store, contract: SignalSpec, overlap: float) -> int:
@@ -157,21 +177,27 @@ def _first_steps(
     store: Store,
     length: int,
     hop: int,
-    subjects: tuple[str, ...] | None,
     starts: Mapping[str, Sequence[float]] | None,
 ) -> list[np.ndarray]:
     """Return the (windows,) first time step of each window, ascending and different, for every recording of the store."""
     if starts is None:
-        firsts = [np.arange(0, entry.steps - length + 1, hop, dtype=np.int64) for entry in store.entries]
-    else:
-        if unknown := set(starts) - {entry.name for entry in store.entries}:
-            raise ValueError(f"starts names '{min(unknown)}', which is not a recording of '{store.dataset}'")
-        wanted = [np.asarray(starts.get(entry.name, ()), float) for entry in store.entries]
-        firsts = [_steps_at(store, e, start_s, length) for e, start_s in zip(store.entries, wanted, strict=True)]
-    if subjects is None:
-        return firsts
+        return [np.arange(0, entry.steps - length + 1, hop, dtype=np.int64) for entry in store.entries]
+    if unknown := set(starts) - {entry.name for entry in store.entries}:
+        raise ValueError(f"starts names '{min(unknown)}', which is not a recording of '{store.dataset}'")
+    wanted = [np.asarray(starts.get(entry.name, ()), float) for entry in store.entries]
+    return [_steps_at(store, e, start_s, length) for e, start_s in zip(store.entries, wanted, strict=True)]
+
+
+def _selected(
+    store: Store, firsts: Sequence[np.ndarray], subjects: tuple[str, ...], placements: Sequence[str] | None
+) -> list[np.ndarray]:
+    """Return the first time steps without those in recordings of other subjects or placements."""
+    there = {entry.placement for entry in store.entries}
+    if unknown := [name for name in placements or () if name not in there]:
+        raise ValueError(f"'{store.dataset}' has no placement {', '.join(unknown)}; it has {', '.join(sorted(there))}")
     return [
-        first if entry.subject in subjects else first[:0] for entry, first in zip(store.entries, firsts, strict=True)
+        first if entry.subject in subjects and (placements is None or entry.placement in placements) else first[:0]
+        for entry, first in zip(store.entries, firsts, strict=True)
     ]
 
 

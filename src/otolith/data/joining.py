@@ -35,6 +35,7 @@ def join(parts: Sequence[Windows]) -> Windows:
     people = np.cumsum([0] + [len(part.subject_names) for part in parts]).tolist()
     recordings = np.cumsum([0] + [int(part.recording.max(initial=-1)) + 1 for part in parts]).tolist()
     known = [part.variance for part in parts if part.variance is not None]
+    placed = [part.placement for part in parts if part.placement is not None]
     paired, present = _joined_pairs(parts)
     return Windows(
         values=tuple(values for part in parts for values in part.values),
@@ -49,6 +50,7 @@ def join(parts: Sequence[Windows]) -> Windows:
         dataset="+".join(names),
         cut_hash=fingerprint([part.cut_hash for part in parts]),
         variance=np.concatenate(known) if len(known) == len(parts) else None,
+        placement=np.concatenate(placed) if len(placed) == len(parts) else None,
         paired=paired,
         present=present,
         memmaps=tuple(array for part in parts for array in part.memmaps),

@@ -39,13 +39,14 @@ class Batch(NamedTuple):
 _AHEAD = 1024  # windows gathered at a time
 _PIECE = 1 << 20  # keys computed at a time
 
-Draw = Literal["uniform", "subject", "variance"]
+Draw = Literal["uniform", "subject", "placement", "variance"]
 
 
 def weights(windows: Windows, draw: Draw) -> Float[Tensor, " windows"]:
     """Return the (windows,) unnormalised sampling probability of each window, float64.
 
     `uniform`: equal for all windows. `subject`: equal for all subjects, whatever the duration of their recordings.
+    `placement`: equal for all placements of all subjects, so that a subject with sensors at two places counts twice.
     `variance`: the sum over channels of the variance of the window (Fortes Rey et al. 2023, arXiv 2307.01168); a window
     without movement is never drawn. If the store does not know the variances, they are computed from the signal.
     """
@@ -54,6 +55,14 @@ def weights(windows: Windows, draw: Draw) -> Float[Tensor, " windows"]:
     if draw == "subject":
         subject = torch.from_numpy(windows.subject)
         return 1.0 / torch.bincount(subject)[subject].to(torch.float64)
+    if draw == "placement":
+        if windows.placement is None:
+            raise ValueError(
+                "draw is 'placement', but these windows do not say where their sensor was worn; use 'subject'"
+            )
+        place = np.unique(windows.placement, return_inverse=True)[1].reshape(-1)
+        group = torch.from_numpy(windows.subject * (place.max() + 1) + place)
+        return 1.0 / torch.bincount(group)[group].to(torch.float64)
     if windows.variance is not None:
         return torch.from_numpy(windows.variance).to(torch.float64)
     blocks = torch.arange(len(windows), device=windows.offset.device).split(4096)

@@ -94,6 +94,7 @@ class Windows:
         cut_hash: hash of the store and of how it was cut; result rows name it.
         variance: (windows,) float32, sum over channels of the variance of each window, if the store knows it without
             reading the signal; else None.
+        placement: (windows,) where the sensor was worn, if the store says; else None.
         paired: embeddings of other modalities by name, each (windows, dim).
         present: by the same names, which windows have an embedding, each (windows,).
         memmaps: memory maps of the values, so that another process can map the files again instead of being sent a copy of
@@ -112,6 +113,7 @@ class Windows:
     dataset: str
     cut_hash: str
     variance: np.ndarray | None = None
+    placement: np.ndarray | None = None
     paired: dict[str, Tensor] = dataclasses.field(default_factory=dict)
     present: dict[str, Tensor] = dataclasses.field(default_factory=dict)
     memmaps: tuple[np.memmap, ...] = ()
@@ -240,6 +242,7 @@ class Windows:
             recording=self.recording[rows],
             start_s=self.start_s[rows],
             variance=None if self.variance is None else self.variance[rows],
+            placement=None if self.placement is None else self.placement[rows],
             paired={name: vectors[where] for name, vectors in self.paired.items()},
             present={name: mask[where] for name, mask in self.present.items()},
         )

@@ -7,6 +7,7 @@ from otolith import plugins
 from otolith.datasets import (
     aria,
     capture24,
+    dsads,
     ego4d,
     egoexo4d,
     gopro,
@@ -18,6 +19,7 @@ from otolith.datasets import (
     own,
     pamap2,
     realworld,
+    sp_sw_har,
     spar,
     synthetic,
     ucihar,
@@ -30,6 +32,7 @@ from otolith.datasets.card import Dataset
 DATASETS: dict[str, Dataset] = {
     "aria": aria.DATASET,
     "capture24": capture24.DATASET,
+    "dsads": dsads.DATASET,
     "ego4d": ego4d.DATASET,
     "egoexo4d": egoexo4d.DATASET,
     "gopro": gopro.DATASET,
@@ -41,6 +44,7 @@ DATASETS: dict[str, Dataset] = {
     "own": own.DATASET,
     "pamap2": pamap2.DATASET,
     "realworld": realworld.DATASET,
+    "sp-sw-har": sp_sw_har.DATASET,
     "spar": spar.DATASET,
     "synthetic": synthetic.DATASET,
     "ucihar": ucihar.DATASET,

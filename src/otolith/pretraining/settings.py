@@ -14,7 +14,7 @@ class Sampling:
     """Which windows an epoch trains on.
 
     Args:
-        draw: probability of each window: `uniform`, `subject` or `variance`; see `data.sampling.weights`.
+        draw: probability of each window: `uniform`, `subject`, `placement` or `variance`; see `data.sampling.weights`.
         share: part of the windows that one epoch draws.
         replacement: whether one epoch can draw a window more than once.
 

@@ -8,7 +8,7 @@ for use is then fitted on everybody.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,8 +19,9 @@ from joblib import Parallel, delayed
 
 from otolith.apps.adapt import spans
 from otolith.apps.adapt.estimate import CANDIDATES, Choice, choose, estimate_figure, leave_people_out, why_impossible
+from otolith.apps.adapt.own import STEPS, OwnEncoder
 from otolith.apps.adapt.unknown import Judged, judge_left_out, learn_unknown
-from otolith.checkpoints import checkpoint
+from otolith.checkpoints import checkpoint, shipped
 from otolith.checkpoints.checkpoint import Checkpoint
 from otolith.classifiers.baselines import ForestClassifier
 from otolith.classifiers.features import embed
@@ -35,6 +36,8 @@ from otolith.formats.options import DEFAULTS
 from otolith.storage.files import replacing
 
 FILES = ("estimate.csv", "estimate.png")
+OWN = "own"
+"""Instead of a checkpoint: an encoder that is pretrained on the recordings that it is adapted to."""
 
 
 class Fitted(NamedTuple):
@@ -47,7 +50,7 @@ class Fitted(NamedTuple):
 
 
 def adapt(
-    encoder: Checkpoint,
+    encoder: Checkpoint | None,
     windows: Windows,
     out: Path,
     *,
@@ -55,6 +58,7 @@ def adapt(
     people: Sequence[frozenset[str]] = (),
     recorded_in: Units | None = None,
     transfer: Mapping[str, Any] = {},
+    steps: int = STEPS,
     seed: int = 0,
     jobs: int = 1,
 ) -> Iterator[Fitted]:
@@ -65,7 +69,8 @@ def adapt(
     are removed.
 
     Args:
-        encoder: the checkpoint to adapt.
+        encoder: the checkpoint to adapt. None: it is pretrained on these recordings, for the estimate once for each group of
+            people who are left out, without their recordings, and for use on all of them; see `own.OwnEncoder`.
         windows: from `gather`.
         out: folder of the files.
         unlabelled: of the same recordings, from `gather`, for what needs no labels: whitening, self-training, the
@@ -75,33 +80,39 @@ def adapt(
         recorded_in: units of the recordings' files, which the model keeps: `otolith label` assumes them.
         transfer: arguments of `TransferClassifier`, as its `from_arguments` takes them; empty: its defaults, which are the
             few-shot method.
+        steps: of pretraining, about, where there is no encoder.
         seed: of the folds, initial weights and trees.
         jobs: processes that leave people out; each gets its share of the cores.
     """
     splits = leave_people_out(windows, seed)
-    why_not, total = why_impossible(windows, splits), 2 * len(splits) + 1
+    why_not = why_impossible(windows, splits)
+    splits = [] if why_not else splits
     predicted = {name: np.full(len(windows), -1) for name in CANDIDATES}
     judged = {name: Judged.of(len(windows), len(windows.label_names)) for name in CANDIDATES}
-    if why_not:
-        total, splits = 1, []
-    make = _Maker(encoder, transfer, seed, windows, unlabelled, people)
-    tasks = [(split, name) for split in splits for name in CANDIDATES]
+    first = 0 if encoder is not None else len(splits) + 1  # encoders to pretrain
+    total = first + 2 * len(splits) + 1
+    rest = (transfer, seed, windows, unlabelled, people or _labelled_people(windows))
+    if encoder is None:
+        makers = yield from _own_makers([split.test for split in splits], total, steps, *rest)
+    else:
+        makers = [_Maker(encoder, *rest)] * (len(splits) + 1)
+    tasks = [(make, split, name) for make, split in zip(makers, splits, strict=False) for name in CANDIDATES]
     threads = None if jobs == 1 else max(1, torch.get_num_threads() // jobs)
     found = Parallel(n_jobs=jobs, return_as="generator_unordered")(
-        delayed(_left_out)(make, split, name, threads) for split, name in tasks
+        delayed(_left_out)(make, split, name, threads) for make, split, name in tasks
     )
     for done, (split, name, each) in enumerate(found):
         rows = windows.rows_for_subjects(split.test)
         predicted[name][rows] = each.probability.argmax(axis=1)
         judged[name].take(rows, each)
-        yield Fitted(done + 1, total, f"without {', '.join(split.test)}: {CANDIDATES[name]}")
+        yield Fitted(first + done + 1, total, f"without {', '.join(split.test)}: {CANDIDATES[name]}")
     choice = choose(windows, splits, predicted) if splits else Choice("encoder", (why_not,), {}, pd.DataFrame())
-    model = make.fitted(choice.chosen)
+    model = makers[-1].fitted(choice.chosen)
     unknown = learn_unknown(model, windows, judged[choice.chosen])
     choice = dataclasses.replace(choice, why=(*choice.why, unknown))
     scores = {name: round(found.macro_f1, 6) for name, found in choice.estimates.items()}
     facts: dict[str, Any] = {"labelled_subjects": windows.people, "labelled_windows": len(windows)}
-    facts |= {"adapted_from": encoder.sha256}
+    facts |= {"adapted_from": makers[-1].encoder.sha256}
     if recorded_in is not None:
         facts["recorded_in"] = {"acc": recorded_in.acc, "gyro": recorded_in.gyro}
     model.save(out / "model.safetensors", label_names=windows.label_names, about={**facts, "estimate": scores})
@@ -123,7 +134,7 @@ class _Maker:
     ) -> None:
         self.encoder, self.arguments, self.seed = encoder, {**transfer, "seed": seed}, seed
         self.windows, self.unlabelled = windows, unlabelled
-        self.people = people or _labelled_people(windows)
+        self.people = people
         self.table = self.around = None  # arrays, as joblib maps those into all processes
         model = TransferClassifier.from_arguments(self.arguments)
         if model.mode == "frozen":
@@ -140,8 +151,7 @@ class _Maker:
             return ForestClassifier(seed=self.seed).fit(train)
         others, around = None, None
         if self.unlabelled is not None:
-            left = [number for number, mine in enumerate(self.people) if mine & set(left_out)]
-            mine = np.flatnonzero(~np.isin(self.unlabelled.recording, left))
+            mine = _rows_without(self.unlabelled, self.people, left_out)
             others = self.unlabelled[mine] if len(mine) else None
             around = None if self.around is None or others is None else torch.from_numpy(self.around[mine])
         table = None if self.table is None else torch.from_numpy(self.table[rows])
@@ -153,6 +163,37 @@ class _Maker:
         if self.table is None or isinstance(model, ForestClassifier):
             return model.predict_proba(self.windows[rows])
         return model.predict_proba(self.windows[rows], features=torch.from_numpy(self.table[rows]))
+
+
+def _rows_without(unlabelled: Windows, people: Sequence[frozenset[str]], left_out: Collection[str]) -> np.ndarray:
+    """Return the rows of windows in recordings in which none of these people has a span."""
+    theirs = [number for number, mine in enumerate(people) if mine & set(left_out)]
+    return np.flatnonzero(~np.isin(unlabelled.recording, theirs))
+
+
+def _own_makers(
+    left_out: Sequence[Sequence[str]],
+    total: int,
+    steps: int,
+    transfer: Mapping[str, Any],
+    seed: int,
+    windows: Windows,
+    unlabelled: Windows | None,
+    people: Sequence[frozenset[str]],
+) -> Generator[Fitted, None, list[_Maker]]:
+    """Pretrain an encoder without each group of people, and one on everybody; return the makers of their candidates."""
+    makers = []
+    for number, who in enumerate([*left_out, ()]):
+        whole = windows if unlabelled is None else unlabelled
+        mine = whole[_rows_without(whole, people, who)]
+        if not len(mine):  # they have a span in every recording
+            mine = windows[~np.isin(np.array(windows.subject_names)[windows.subject], list(who))]
+        own = OwnEncoder(mine, seed=seed, steps=steps)
+        name = f"without {', '.join(who)}" if who else "everybody"
+        for step in own.pretrain():
+            yield Fitted(number, total, f"{name}: pretraining, step {step.index} of {step.of}")
+        makers.append(_Maker(own.checkpoint(), transfer, seed, windows, unlabelled, people))
+    return makers
 
 
 def _labelled_people(windows: Windows) -> list[frozenset[str]]:
@@ -184,7 +225,7 @@ def _write(choice: Choice, windows: Windows, out: Path) -> None:
 
 
 def adapt_recordings(
-    encoder: Path,
+    encoder: str | Path,
     recordings: Path,
     labels: Path,
     out: Path,
@@ -192,13 +233,15 @@ def adapt_recordings(
     options: ReadOptions = DEFAULTS,
     day: DayOptions = BY_LENGTH,
     recipe: Path | None = None,
+    steps: int = STEPS,
     seed: int = 0,
     jobs: int = 1,
 ) -> tuple[spans.Material, Iterator[Fitted]]:
     """One's own recordings and labels -> `model.safetensors`, `estimate.csv` and `estimate.png` in `out`.
 
     Args:
-        encoder: a checkpoint.
+        encoder: a checkpoint; `shipped`, the encoder that ships in the package; or `own`, an encoder that is pretrained on
+            these recordings, on windows as the shipped one takes them.
         recordings: folder of the recordings.
         labels: the labels file; see `adapt.gather`.
         out: folder of the files.
@@ -206,21 +249,23 @@ def adapt_recordings(
         day: whether recordings are calibrated by gravity, and time in which the device was not worn is left out.
         recipe: its settings for the mode finetune, or for the first arm of its protocol that has a pretrained encoder where
             finetune is not among them, replace the few-shot method.
+        steps: of pretraining, about, where the encoder is `own`.
         seed: of everything.
         jobs: processes.
 
     Returns:
         What was read, and the models as they get fitted; when the last is out, the files are there.
     """
-    loaded = checkpoint.load(encoder)
+    loaded = None if str(encoder) == OWN and not Path(encoder).is_file() else checkpoint.load(encoder)
     settings: Mapping[str, Any] = {}
     if recipe is not None:
         made = load(recipe)
         kinds = {arm: mode_of(arm, made.overrides) for arm in made.protocol.get("modes", ())}
         arms = [arm for arm, kind in kinds.items() if kind in ("frozen", "finetune")]
         settings = made.classifier_arguments(arms[0] if arms and "finetune" not in kinds else "finetune")
-    kind = loaded.about.get("encoder", "")
-    material = spans.gather(recordings, labels, loaded.signal, options=options, encoder=kind, seed=seed, day=day)
+    known = loaded or checkpoint.load(shipped.ENCODER)
+    kind = known.about.get("encoder", "")
+    material = spans.gather(recordings, labels, known.signal, options=options, encoder=kind, seed=seed, day=day)
     fits = adapt(
         loaded,
         material.windows,
@@ -229,6 +274,7 @@ def adapt_recordings(
         people=material.people,
         recorded_in=material.units,
         transfer=settings,
+        steps=steps,
         seed=seed,
         jobs=jobs,
     )
