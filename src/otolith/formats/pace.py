@@ -159,7 +159,9 @@ def stretches(seconds: np.ndarray, rate_hz: float | None, file: str, name: str) 
         )
     ahead = np.setdiff1d(np.flatnonzero(np.diff(clock) > _LONG_S) + 1, starts)
     parts = np.split(np.arange(len(clock)), np.union1d(starts, ahead))
-    paces = [first] if len(parts) == 1 and not late else [pace(np.sort(clock[part])) for part in parts]
+    paces: list[Pace | None] = (
+        [first] if len(parts) == 1 and not late else [pace(np.sort(clock[part])) for part in parts]
+    )
     typical = _typical(parts, paces, first)
     if len(starts):
         facts.append(_restarts(clock, stamped, starts))
