@@ -173,6 +173,14 @@ def test_words_alone_label_people_never_seen(save: Callable[..., Path], windows:
     torch.testing.assert_close(logits, unit @ known.T / 0.2)
 
 
+def test_zero_shot_probabilities_are_as_sharp_as_pretraining_learned(
+    save: Callable[..., Path], windows: Windows
+) -> None:
+    initial = TransferClassifier.from_words(save(), LABELS)
+    learned = TransferClassifier.from_words(save(temperatures={"ssl": 0.5, "mmcl": 0.05}), LABELS)
+    torch.testing.assert_close(learned.head_(learned.transform(windows)), 4 * initial.head_(initial.transform(windows)))
+
+
 def test_zero_shot_uses_no_labels_but_their_names(save: Callable[..., Path], train: Windows, windows: Windows) -> None:
     test = windows.for_subjects(["5", "6"])
     one = TransferClassifier(save(), TextHead(), mode="zero-shot").fit(train)

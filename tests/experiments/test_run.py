@@ -388,6 +388,8 @@ def test_pairs_go_along_with_pretraining_and_test_people_are_searched(
     assert loaded.about["paired"]["text"]["encoder"] == "words" and loaded.about["paired"]["text"]["dim"] == 24
     assert loaded.about["paired"]["text"]["sha256"] == WORDS.sha256 and "skeleton" in loaded.about["paired"]
     assert loaded.about["settings"]["paired"] == {"modalities": ["text", "skeleton"], "fraction": 1.0}
+    learned = loaded.about["temperatures"]
+    assert set(learned) == {"ssl", "mmcl"} and learned["mmcl"] != 0.1 and abs(learned["mmcl"] - 0.1) < 0.05
     found = list(job.retrieve())
     assert [(recall.modality, recall.test_subjects) for recall in found] == [("text", "1 2"), ("skeleton", "1 2")]
     assert found[0].n_keys == 3 and found[0].n_windows == len(job.windows().for_subjects(["1", "2"]))

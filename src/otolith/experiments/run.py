@@ -224,6 +224,7 @@ class Run:
                 "made_from": job.made_from,
                 "recipe": self.recipe.text,
                 "history": history,
+                **objective.facts(),
             },
             heads={name: getattr(objective, name) for name in objective.kept},
         )

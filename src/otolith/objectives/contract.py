@@ -42,3 +42,7 @@ class Objective(nn.Module, ABC):
         """Return the constructor arguments without the encoder."""
         names = inspect.signature(type(self)).parameters
         return {name: getattr(self, name) for name in names if name != "encoder"}
+
+    def facts(self) -> dict[str, Any]:
+        """Return learned values, in JSON, that a checkpoint states and a classifier uses, such as temperatures."""
+        return {}

@@ -117,6 +117,10 @@ class Primus(Objective):
             self.register_buffer("queue_written", torch.zeros((), dtype=torch.long))
             self.register_buffer("queue_next", torch.zeros((), dtype=torch.long))
 
+    def facts(self) -> dict[str, Any]:
+        """Return the learned temperatures."""
+        return {"temperatures": {"ssl": self.ssl_temperature.item(), "mmcl": self.mmcl_temperature.item()}}
+
     def _queue_sizes(self) -> list[tuple[str, int]]:
         return [("ssl", self.width), *((name, self.paired[name]) for name in self.modalities)]
 

@@ -60,7 +60,7 @@ class TextHead(Head):
     def fit(self, inputs: HeadInputs) -> nn.Module:
         """Return the head with class embeddings as its initial weights.
 
-        In zero-shot use, logits are divided by the temperature of pretraining, so that probabilities are as sharp as there;
+        In zero-shot use, logits are divided by the temperature that pretraining learned, so that probabilities are as sharp as there;
         which class is nearest does not depend on it.
 
         Raises:
@@ -86,9 +86,7 @@ class TextHead(Head):
                 )
             checkpoint.check_fit(head.projection, known, what="the head for text")
             head.projection.load_state_dict(known)
-        temperature = 1.0
-        if not inputs.trained:
-            temperature = float(inputs.about.get("objective_arguments", {}).get("temperature", 0.1))
+        temperature = 1.0 if inputs.trained else _temperature(inputs.about)
         with torch.no_grad():
             head.classes.weight.copy_(vectors * (1 / temperature))
             head.classes.bias.zero_()
@@ -113,3 +111,9 @@ class TextHead(Head):
         if self.prompts is None:
             return None
         return {label: [lines] if isinstance(lines, str) else list(lines) for label, lines in self.prompts.items()}
+
+
+def _temperature(about: Mapping[str, Any]) -> float:
+    """The temperature that divides cosines to text: as pretraining learned it, else its initial value."""
+    learned = about.get("temperatures", {}).get("mmcl")
+    return float(learned if learned is not None else about.get("objective_arguments", {}).get("temperature", 0.1))
