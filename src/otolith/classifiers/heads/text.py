@@ -60,8 +60,8 @@ class TextHead(Head):
     def fit(self, inputs: HeadInputs) -> nn.Module:
         """Return the head with class embeddings as its initial weights.
 
-        In zero-shot use, logits are divided by the temperature that pretraining learned, so that probabilities are as sharp as there;
-        which class is nearest does not depend on it.
+        In zero-shot use, logits are divided by the temperature that pretraining learned, so that probabilities are as sharp
+        as there; which class is nearest does not depend on it.
 
         Raises:
             FileNotFoundError: the file of prompts does not exist.
