@@ -394,3 +394,14 @@ def test_patches_of_the_transformer_may_be_of_any_length() -> None:
     assert encoder.features(signal()).shape == (BATCH, 12, 128) and encoder.min_steps == 16
     with pytest.raises(ValueError, match="patch_steps is 0; expected at least 1"):
         build("transformer", patch_steps=0)
+
+
+def test_strides_shorten_what_the_gru_of_cpc_runs_over() -> None:
+    x = torch.randn(2, 3, 100)
+    published, quarter = ENCODERS["cpc"](3), ENCODERS["cpc"](3, strides=(2, 2, 1))
+    assert published.features(x).shape == (2, 100, 128) and quarter.features(x).shape == (2, 25, 128)
+    assert quarter(x).shape == published(x).shape == (2, 256)
+    assert ENCODERS["cpc"](3, strides=(4, 4, 4))(torch.randn(2, 3, 17)).isfinite().all()
+    for strides in ((1, 1), (0, 1, 1)):
+        with pytest.raises(ValueError, match="expected three positive numbers"):
+            ENCODERS["cpc"](3, strides=strides)

@@ -263,6 +263,21 @@ def test_cpc_equals_a_loop_over_windows_and_future_steps(encoder: str, steps: in
     assert loss == pytest.approx(sum(terms) / 20, rel=1e-5)
 
 
+def test_cpc_with_predictions_as_negatives_is_the_softmax_over_the_other_axis(batch: Batch) -> None:
+    objective = build("cpc", future_steps=5).eval().requires_grad_(False)
+    objective.predict.weight.mul_(100)
+    other = build("cpc", future_steps=5, negatives="predictions").eval()
+    other.load_state_dict(objective.state_dict())
+    z = objective.encoder.features(batch.x)
+    start = (z.shape[1] - 5 - 1) // 2
+    context = objective.encoder.context(z[:, : start + 1])[:, -1]
+    predicted = objective.predict(context).unflatten(1, (5, -1)).transpose(0, 1)
+    scores = predicted @ z[:, start + 1 : start + 6].transpose(0, 1).transpose(1, 2)  # (future, predictions, futures)
+    for one, axis in ((objective, 2), (other, 1)):
+        expected = -scores.log_softmax(axis).diagonal(dim1=1, dim2=2).mean()
+        torch.testing.assert_close(one(batch)["cpc"], expected, rtol=1e-4, atol=1e-4)
+
+
 def test_cpc_draws_its_start_in_training_and_fixes_it_when_validating(batch: Batch) -> None:
     objective = build("cpc")
     assert len({total(objective, batch, seed).item() for seed in range(8)}) > 4

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -37,7 +37,15 @@ def predictors(encoder: Encoder, future_steps: int) -> nn.Linear:
     return nn.Linear(encoder.dim, future_steps * width)
 
 
-def future_loss(encoder: Encoder, predict: nn.Linear, z: Float[Tensor, "batch steps width"]) -> Float[Tensor, ""]:
+Negatives = Literal["futures", "predictions"]
+
+
+def future_loss(
+    encoder: Encoder,
+    predict: nn.Linear,
+    z: Float[Tensor, "batch steps width"],
+    negatives: Negatives = "futures",
+) -> Float[Tensor, ""]:
     """Return InfoNCE between predicted and true features, averaged over the future steps.
 
     Args:
@@ -45,6 +53,7 @@ def future_loss(encoder: Encoder, predict: nn.Linear, z: Float[Tensor, "batch st
         predict: the Linear of `predictors`. The start of the prediction is random in train mode, and the middle of its range
             in eval mode.
         z: the encoder's features of a batch.
+        negatives: `futures` or `predictions` of the other windows; see `CPC`.
 
     Raises:
         ValueError: the windows are too short for the future steps, or there are fewer than 2 windows.
@@ -64,7 +73,8 @@ def future_loss(encoder: Encoder, predict: nn.Linear, z: Float[Tensor, "batch st
     if len(future) < 2:
         raise ValueError("a contrastive loss needs at least 2 windows in a batch")
     # (batch, future, width) -> (future, batch, width): negatives are other windows at the same future step
-    return info_nce(predicted.transpose(0, 1), future.transpose(0, 1))
+    query, key = predicted.transpose(0, 1), future.transpose(0, 1)
+    return info_nce(key, query) if negatives == "predictions" else info_nce(query, key)
 
 
 class CPC(Objective):
@@ -79,7 +89,10 @@ class CPC(Objective):
 
     Args:
         encoder: an encoder with `context`: `cpc` or `deepconvlstm`.
-        future_steps: k, the number of steps to predict.
+        future_steps: k, the number of steps to predict, counted in outputs of the encoder's convolutions.
+        negatives: what the true pair is told from: `futures`, the true features of other windows at the same step (the
+            softmax of the papers' equation runs over them), or `predictions` for other windows (as in the code that the
+            paper cites). Gradients differ by a few percent.
 
     Raises:
         ValueError: the encoder has no method `context`, or `future_steps` is less than 1.
@@ -87,11 +100,11 @@ class CPC(Objective):
 
     kept = ("predict",)
 
-    def __init__(self, encoder: Encoder, future_steps: int = 32) -> None:
+    def __init__(self, encoder: Encoder, future_steps: int = 32, negatives: Negatives = "futures") -> None:
         super().__init__(encoder)
-        self.future_steps = future_steps
+        self.future_steps, self.negatives = future_steps, negatives
         self.predict = predictors(encoder, future_steps)
 
     def forward(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         """Return `cpc`: InfoNCE averaged over the future steps. Errors are those of `future_loss`."""
-        return {"cpc": future_loss(self.encoder, self.predict, self.encoder.features(batch.x))}
+        return {"cpc": future_loss(self.encoder, self.predict, self.encoder.features(batch.x), self.negatives)}
