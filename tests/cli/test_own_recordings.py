@@ -75,3 +75,21 @@ def test_a_wrong_column_or_checkpoint_is_named(mine: list[str], otolith: Callabl
     assert ran.status == 1 and "no column 'a'" in ran.err
     ran = otolith("adapt", "own/absent.safetensors", "--recordings", "mine", "--labels", "labels.csv")
     assert ran.status == 1 and "no checkpoint at 'own/absent.safetensors'" in ran.err
+
+
+def test_one_bad_file_does_not_keep_the_others_from_being_labelled(
+    mine: list[str], otolith: Callable[..., Ran]
+) -> None:
+    Path("labels.csv").write_text("\n".join(mine))
+    assert adapt(otolith).status == 0
+    Path("pic.csv").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(256)))
+    ran = otolith("label", "own/model.safetensors", "mine/3.csv", "pic.csv", "--out", "labelled", "--jobs", "1")
+    assert ran.status == 1 and "1 of 2 recordings cannot be labelled; the first: 'pic.csv' is binary" in ran.err
+    assert Path("labelled/3.timeline.csv").exists()
+    ran = otolith("label", "own/model.safetensors", "pic.csv")
+    assert ran.status == 1 and ran.err.count("'pic.csv' is binary") == 1
+
+
+def test_wrong_paths_are_named_first(here: Path, otolith: Callable[..., Ran]) -> None:
+    ran = otolith("adapt", "shipped", "--recordings", "data", "--labels", "nope.csv")
+    assert ran.status == 1 and ran.err == "error: no labels file at 'nope.csv'\n"

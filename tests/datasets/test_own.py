@@ -88,7 +88,7 @@ def test_a_long_gap_parts_a_clip(tmp_path: Path) -> None:
 
 def test_a_table_without_a_gyroscope_says_what_to_do(tmp_path: Path) -> None:
     write_table(tmp_path / "a.csv", 3, gyroscope=False)
-    with pytest.raises(ValueError, match=r"gyroscope.*takes three: pass --subset accelerometer"):
+    with pytest.raises(ValueError, match=r"gyroscope. Add --subset accelerometer"):
         list(DATASET.read(tmp_path))
     (recording,) = DATASET.read(tmp_path, subset="accelerometer")
     assert recording.channels == ("acc_x", "acc_y", "acc_z")

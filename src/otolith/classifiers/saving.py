@@ -62,7 +62,8 @@ def load(kind: Any, path: str | Path, device: str) -> Any:
     facts = loaded.about.get("classifier")
     if facts is None:
         raise ValueError(
-            f"'{path}' holds an encoder without a classifier; train one with labels first: otolith transfer"
+            f"'{path}' holds an encoder without a classifier; train one with labels first: otolith adapt ENCODER "
+            "--recordings DIR --labels FILE, or otolith transfer"
         )
     weights = loaded.heads.get("classifier", {})
     width = loaded.encoder.dim

@@ -38,9 +38,11 @@ def show_recordings(
 
     found = survey_for(model, files, reading)
     for skipped in found.skipped:
+        if skipped.unreadable:
+            continue  # an error, which is shown at the end
         notes.print(f"not a recording: {skipped.path}: {skipped.reason}", highlight=False, markup=False)
     ended: dict[str, tuple[dict[str, Any], ...]] = {}
-    wrong: list[str] = []
+    wrong = [skipped.reason for skipped in found.skipped if skipped.unreadable]
     before = 0
     with progress("labelling") as bar:
         for one in label_files(model, model_hash, found, files, folder, how=how, jobs=jobs):
@@ -60,10 +62,11 @@ def show_recordings(
         show_labelled(each, as_json=as_json)
     if as_json:
         put_json({"recordings": documents, "skipped": [{"file": s.path, "reason": s.reason} for s in found.skipped]})
-    if wrong and len(found.sources) == 1:
+    count = len(found.sources) + sum(skipped.unreadable for skipped in found.skipped)
+    if wrong and count == 1:
         raise ValueError(wrong[0])
     if wrong:
-        raise ValueError(f"{len(wrong)} of {len(found.sources)} recordings cannot be labelled; the first: {wrong[0]}")
+        raise ValueError(f"{len(wrong)} of {count} recordings cannot be labelled; the first: {wrong[0]}")
 
 
 def _show_facts(document: dict[str, Any], shown: set[str], *, alone: bool) -> None:

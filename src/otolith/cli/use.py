@@ -127,6 +127,10 @@ def adapt(
 
     [bold]Example:[/] otolith adapt --recordings recordings --labels labels.csv
     """
+    if not labels.is_file():  # before slow imports
+        raise FileNotFoundError(f"no labels file at '{labels}'")
+    if not recordings.is_dir():
+        raise FileNotFoundError(f"no folder of recordings at '{recordings}'")
     options: dict[str, Any] = {"recipe": recipe, "steps": steps, "seed": seed, "jobs": jobs, "day": day}
     adapt_and_show(encoder, recordings, labels, folder, recording=recording, as_json=as_json, **options)
 

@@ -51,10 +51,7 @@ from otolith.formats.video import video_stream
 
 OFFSETS = "offsets.toml"
 _LEAST_S = 1e-6
-_SIX = (
-    "Six channels need a gyroscope in every recording. An encoder that is pretrained on three channels takes three: pass "
-    "--subset accelerometer"
-)
+_SIX = "Add --subset accelerometer to use the acceleration alone; the six channels of the default need a gyroscope everywhere"
 
 
 def parts(

@@ -14,8 +14,8 @@ class CPC(Encoder):
     """Encoder of contrastive predictive coding.
 
     3 x (Conv1d, reflect padding, no bias; ReLU; dropout) with 32, 64 and 128 channels, then a GRU of 2 layers with 256
-    units. The feature vector is the output of the GRU at the last step. As published, the convolutions have stride 1, and the GRU
-    takes most of the time; with `strides=(2, 2, 1)` it runs over a quarter of the steps, each of four time steps.
+    units. The feature vector is the output of the GRU at the last step. As published, the convolutions have stride 1, and
+    the GRU takes most of the time; with `strides=(2, 2, 1)` it runs over a quarter of the steps.
 
     Source: Haresamudram, Essa, Ploetz, "Contrastive Predictive Coding for Human Activity Recognition", IMWUT 2021;
     Fortes Rey et al. 2023 (arXiv 2307.01168).

@@ -126,7 +126,7 @@ def load(path: str | Path, changes: Sequence[str] = (), seed: int | None = None,
         FileNotFoundError: there is no file.
         ValueError: not TOML, an unknown section or key (the nearest one is named), or a value of the wrong type.
     """
-    path = find_shipped(path)
+    given, path = path, find_shipped(path)
     tree = read_recipe(path)
     try:
         found = tree.pop("variants", {})
@@ -140,9 +140,9 @@ def load(path: str | Path, changes: Sequence[str] = (), seed: int | None = None,
             tree["seed"] = seed
         return _check(with_nones(tree), default_name=path.stem)
     except ValueError as error:
-        raise ValueError(f"recipe '{path}': {error}") from error
+        raise ValueError(f"recipe '{given}': {error}") from error
     except RecursionError:
-        raise ValueError(f"recipe '{path}': its tables are nested too deeply") from None
+        raise ValueError(f"recipe '{given}': its tables are nested too deeply") from None
 
 
 def changed(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:

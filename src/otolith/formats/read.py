@@ -64,7 +64,7 @@ class Survey:
         options: of the user.
         gyro: whether a gyroscope is read: True, False, or None for where there is one.
         units: of each source, by its name.
-        skipped: files in folders that are no recordings.
+        skipped: files that are no recordings, or cannot be read.
     """
 
     sources: tuple[Source, ...]
@@ -124,7 +124,7 @@ def survey(
 
     Raises:
         FileNotFoundError: a path does not exist, or a folder holds no recording.
-        ValueError: a file named by the user, or a recording in a folder, cannot be understood.
+        ValueError: no recording can be understood, or the units of several contradict each other.
     """
     sources, skipped = find_sources(paths, exclude=exclude, gyro=gyro)
     return survey_sources(sources, options, gyro=gyro, known=known, skipped=skipped)
@@ -149,10 +149,10 @@ def survey_sources(
                 opened[source.name] = open_source(source, options, gyro=gyro)
             kept.append(source)
         except ValueError as error:
-            if source.explicit or "several" in str(error):
+            if (source.explicit and len(sources) == 1) or "several" in str(error):
                 raise
             first_error = first_error or error
-            left.append(Skipped(source.path, str(error)))
+            left.append(Skipped(source.path, str(error), source.explicit))
     if not kept and first_error is not None:
         raise ValueError(f"no recording can be read; the first error: {first_error}") from first_error
     raw: dict[str, RawFile] = {}

@@ -162,13 +162,16 @@ def may_be_table(name: str) -> bool:
 
 _RESULTS = {
     ".timeline.csv": b"start_s,end_s,label",
+    ".timeline.parquet": b"PAR1",
     ".summary.csv": b"label,seconds,share",
+    ".days.csv": b"day,",
+    ".hours.csv": b"day,hour,",
     "estimate.csv": b"fold,candidate,people",
 }
 
 
 def is_result(path: Path) -> bool:
-    """Return whether a file is a timeline, a summary or an estimate that Otolith wrote, by its name and first line."""
+    """Return whether a file is a result that Otolith wrote, such as a timeline, by its name and first bytes."""
     first = next((first for end, first in _RESULTS.items() if path.name.lower().endswith(end)), None)
     if first is None or not path.is_file():
         return False

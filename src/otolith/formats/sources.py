@@ -53,10 +53,17 @@ class Source:
 
 
 class Skipped(NamedTuple):
-    """A file in a folder that is no recording, and why."""
+    """A file that is not read, and why.
+
+    Attributes:
+        path: of the file.
+        reason: in words.
+        unreadable: whether the user named it as a recording, so that this is an error.
+    """
 
     path: Path
     reason: str
+    unreadable: bool = False
 
 
 class _File(NamedTuple):
