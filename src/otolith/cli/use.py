@@ -68,6 +68,16 @@ def adapt(
     recipe: Annotated[
         str | None, typer.Option("--recipe", help="A recipe whose \\[transfer] says how the encoder is adapted.")
     ] = None,
+    forest: Annotated[
+        bool,
+        typer.Option(
+            "--forest/--no-forest", help="Whether the random forest may become the model, where it is better."
+        ),
+    ] = True,
+    keep_people: Annotated[
+        bool,
+        typer.Option("--keep-people", help="Keep the people's names in the model; otherwise it has their numbers."),
+    ] = False,
     seed: Annotated[int, typer.Option("--seed", help="Random seed of folds, weights and trees.")] = 0,
     jobs: JobsOption = 0,
     as_json: JsonOption = False,
@@ -76,7 +86,8 @@ def adapt(
 ) -> None:
     """Adapt an encoder to your own labels; estimate how well it does on new people, compared with a random forest.
 
-    The better of the two becomes the model. The labels file is a table with one line for each labelled time span:
+    The better of the two becomes the model; with --no-forest, the encoder. The labels file is a table with one line for
+    each labelled time span:
 
     \b
     recording,start,end,label,person
@@ -91,7 +102,17 @@ def adapt(
     [bold]Example:[/] otolith adapt encoder.safetensors --recordings recordings --labels labels.csv
     """
     adapt_and_show(
-        encoder, recordings, labels, folder, recipe=recipe, seed=seed, jobs=jobs, recording=recording, as_json=as_json
+        encoder,
+        recordings,
+        labels,
+        folder,
+        recipe=recipe,
+        forest=forest,
+        keep_people=keep_people,
+        seed=seed,
+        jobs=jobs,
+        recording=recording,
+        as_json=as_json,
     )
 
 
@@ -144,6 +165,8 @@ def adapt_and_show(
     folder: Path,
     *,
     recipe: str | None = None,
+    forest: bool = True,
+    keep_people: bool = False,
     seed: int = 0,
     jobs: int = 0,
     recording: RecordingOptions | None = None,
@@ -160,6 +183,8 @@ def adapt_and_show(
         folder,
         options=(recording or RecordingOptions()).read_options(),
         recipe=None if recipe is None else find_shipped(recipe),
+        forest=forest,
+        keep_people=keep_people,
         seed=seed,
         jobs=jobs_of(jobs),
     )

@@ -52,6 +52,8 @@ def adapt(
     people: Sequence[frozenset[str]] = (),
     recorded_in: Units | None = None,
     transfer: Mapping[str, Any] = {},
+    forest: bool = True,
+    keep_people: bool = False,
     seed: int = 0,
     jobs: int = 1,
 ) -> Iterator[Fitted]:
@@ -72,6 +74,8 @@ def adapt(
         recorded_in: units of the recordings' files, which the model keeps: `otolith label` assumes them.
         transfer: arguments of `TransferClassifier`, as its `from_arguments` takes them; empty: its defaults, which are the
             few-shot method.
+        forest: whether the random forest may be chosen; it is estimated in any case.
+        keep_people: whether the model holds the names of the labelled people; otherwise it holds their numbers.
         seed: of the folds, initial weights and trees.
         jobs: processes that leave people out; each gets its share of the cores.
     """
@@ -89,10 +93,15 @@ def adapt(
     for done, (split, name, labels) in enumerate(found):
         predicted[name][windows.rows_for_subjects(split.test)] = labels
         yield Fitted(done + 1, total, f"without {', '.join(split.test)}: {CANDIDATES[name]}")
-    choice = _choice(windows, splits, predicted) if splits else Choice("encoder", (why_not,), {}, pd.DataFrame())
+    choice = Choice("encoder", (why_not,), {}, pd.DataFrame())
+    if splits:
+        choice = _choice(windows, splits, predicted, forest=forest)
     model = make.fitted(choice.chosen)
     scores = {name: round(found.macro_f1, 6) for name, found in choice.estimates.items()}
-    facts: dict[str, Any] = {"labelled_subjects": windows.people, "labelled_windows": len(windows)}
+    people_names = windows.people
+    if not keep_people:
+        people_names = [f"{windows.dataset}:{number + 1}" for number in range(len(people_names))]
+    facts: dict[str, Any] = {"labelled_subjects": people_names, "labelled_windows": len(windows)}
     facts |= {"adapted_from": encoder.sha256}
     if recorded_in is not None:
         facts["recorded_in"] = {"acc": recorded_in.acc, "gyro": recorded_in.gyro}
@@ -182,6 +191,8 @@ def adapt_recordings(
     *,
     options: ReadOptions = DEFAULTS,
     recipe: Path | None = None,
+    forest: bool = True,
+    keep_people: bool = False,
     seed: int = 0,
     jobs: int = 1,
 ) -> tuple[spans.Material, Iterator[Fitted]]:
@@ -195,6 +206,8 @@ def adapt_recordings(
         options: of the reader.
         recipe: its settings for the mode finetune, or for the first arm of its protocol that has a pretrained encoder where
             finetune is not among them, replace the few-shot method.
+        forest: as of `adapt`.
+        keep_people: as of `adapt`.
         seed: of everything.
         jobs: processes.
 
@@ -218,6 +231,8 @@ def adapt_recordings(
         people=material.people,
         recorded_in=material.units,
         transfer=settings,
+        forest=forest,
+        keep_people=keep_people,
         seed=seed,
         jobs=jobs,
     )
