@@ -577,3 +577,26 @@ def test_recordings_that_do_not_suit_the_checkpoint(folder: Path, tmp_path: Path
         spans.gather(folder, labels, six)
     with pytest.raises(ValueError, match=r"'walk1': the recording has 50 Hz and the model was trained at 400 Hz"):
         spans.gather(folder, labels, SignalSpec(400.0, ACC, 2.0))
+
+
+def test_without_the_forest_the_encoder_is_taken_and_the_model_names_people_only_if_asked(
+    folder: Path, encoder: Path, tmp_path: Path
+) -> None:
+    people = {"1": "anna", "2": "ben"}
+    rows = [f"{line[:-1]}{people[line[-1]]}" for line in lines("12", 4.0)]
+    windows = gathered(folder, tmp_path, rows).windows
+    poor = {"head": {"C": 1e-9, "whiten": None, "use_statistics": False, "n_augmented_copies": 0}}
+    kinds = {}
+    for out, settings in (("either", {}), ("encoder", {"forest": False}), ("named", {"keep_people": True})):
+        *_, last = adapt.adapt(checkpoint.load(encoder), windows, tmp_path / out, transfer=poor, **settings)
+        assert last.choice is not None and set(last.choice.estimates) == set(CANDIDATES)
+        model = load_classifier(tmp_path / out / "model.safetensors")
+        kinds[out] = isinstance(model, ForestClassifier), last.choice.chosen
+        named = b"anna" in (tmp_path / out / "model.safetensors").read_bytes()
+        assert named == (out == "named")
+        assert model.about_["labelled_subjects"] == [
+            f"recordings:{who}" for who in (people.values() if named else "12")
+        ]
+        if out == "encoder":
+            assert "the forest was left out of the choice" in last.choice.why[0]
+    assert kinds == {"either": (True, "forest"), "encoder": (False, "encoder"), "named": (True, "forest")}

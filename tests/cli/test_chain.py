@@ -166,6 +166,8 @@ def test_a_study_runs_every_variant_and_writes_its_page(here: Path, otolith: Cal
         (["label", "small.toml", "mine.csv"], "is not a complete safetensors file"),
         (["zeroshot", "absent.safetensors", "mine.csv", "--labels", "a,b"], "no checkpoint at 'absent.safetensors'"),
         (["zeroshot", "absent.safetensors", "mine.csv", "--labels", "a,"], "the labels are a; expected at least two"),
+        (["export", "absent.safetensors"], "no checkpoint at 'absent.safetensors'"),
+        (["export", "small.toml", "--to", "tflite"], "--to is 'tflite'; expected onnx"),
         (["retrieve", "small.toml"], "objective 'simclr' is trained on motion alone, so it cannot retrieve other"),
         (["study"], "no recipe given; for example: otolith study dont-freeze/pamap2"),
         (["study", "absent/"], "no recipes in 'absent/'; folders that ship: dont-freeze/"),

@@ -96,6 +96,22 @@ class DownloadOptions:
 
 
 @dataclasses.dataclass(frozen=True)
+class ModelOptions:
+    """What the model of `otolith adapt` is and holds."""
+
+    forest: Annotated[
+        bool,
+        typer.Option(
+            "--forest/--no-forest", help="Whether the random forest may become the model, where it is better."
+        ),
+    ] = True
+    keep_people: Annotated[
+        bool,
+        typer.Option("--keep-people", help="Keep the people's names in the model; otherwise it has their numbers."),
+    ] = False
+
+
+@dataclasses.dataclass(frozen=True)
 class DayGroup:
     """What is done to recordings: one line for each field of `DayOptions`."""
 

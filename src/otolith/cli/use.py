@@ -16,6 +16,7 @@ from otolith.cli.options import (
     FilesArgument,
     JobsOption,
     JsonOption,
+    ModelOptions,
     ParquetOption,
     RecordingOptions,
     ResultsOption,
@@ -108,12 +109,14 @@ def adapt(
     jobs: JobsOption = 0,
     as_json: JsonOption = False,
     *,
+    model: ModelOptions,
     day: DayGroup,
     recording: RecordingOptions,
 ) -> None:
     """Adapt an encoder to your own labels; estimate how well it does on new people, compared with a random forest.
 
-    The better of the two becomes the model. The labels file is a table with one line for each labelled time span:
+    The better of the two becomes the model; with --no-forest, the encoder. The labels file is a table with one line for
+    each labelled time span:
 
     \b
     recording,start,end,label,person
@@ -131,7 +134,7 @@ def adapt(
         raise FileNotFoundError(f"no labels file at '{labels}'")
     if not recordings.is_dir():
         raise FileNotFoundError(f"no folder of recordings at '{recordings}'")
-    options: dict[str, Any] = {"recipe": recipe, "steps": steps, "seed": seed, "jobs": jobs, "day": day}
+    options: dict[str, Any] = {"recipe": recipe, "steps": steps, "seed": seed, "jobs": jobs, "day": day, "model": model}
     adapt_and_show(encoder, recordings, labels, folder, recording=recording, as_json=as_json, **options)
 
 
@@ -200,6 +203,7 @@ def adapt_and_show(
     *,
     recipe: str | None = None,
     steps: int = 1000,
+    model: ModelOptions | None = None,
     seed: int = 0,
     jobs: int = 0,
     day: DayGroup | None = None,
@@ -219,6 +223,8 @@ def adapt_and_show(
         day=(day or DayGroup()).options(),
         recipe=None if recipe is None else find_shipped(recipe),
         steps=steps,
+        forest=(model or ModelOptions()).forest,
+        keep_people=(model or ModelOptions()).keep_people,
         seed=seed,
         jobs=jobs_of(jobs),
     )
@@ -232,12 +238,12 @@ def adapt_and_show(
             choice = fit.choice
             bar.update(fit.what, fit.done, fit.of)
     assert choice is not None
-    model = folder / "model.safetensors"
-    files = [model, *(folder / name for name in adapting.FILES)] if choice.estimates else [model]
+    path = folder / "model.safetensors"
+    files = [path, *(folder / name for name in adapting.FILES)] if choice.estimates else [path]
     if as_json:
         put_json(_adapted_document(material, choice, files))
     _show_adapted(material, choice, files, as_json=as_json)
-    return model
+    return path
 
 
 def _show_adapted(material: Material, choice: Choice, files: list[Path], *, as_json: bool) -> None:

@@ -51,7 +51,9 @@ from otolith.formats.video import video_stream
 
 OFFSETS = "offsets.toml"
 _LEAST_S = 1e-6
-_SIX = "Add --subset accelerometer to use the acceleration alone; the default, six channels, needs a gyroscope everywhere"
+_SIX = (
+    "Add --subset accelerometer to use the acceleration alone; the default, six channels, needs a gyroscope everywhere"
+)
 
 
 def parts(

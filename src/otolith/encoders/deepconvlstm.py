@@ -54,7 +54,7 @@ class DeepConvLSTM(Encoder):
     def features(self, x: Float[Tensor, "batch channels time"]) -> Float[Tensor, "batch steps width"]:
         """Return (batch, time - 16, 64 * channels). Each step depends on 17 time steps of the window."""
         maps = self.convolutions(self.standardise(x).flatten(0, 1)[:, None])
-        return maps.unflatten(0, (len(x), self.channels)).flatten(1, 2).transpose(1, 2)  # type: ignore[no-any-return]
+        return maps.unflatten(0, (x.shape[0], self.channels)).flatten(1, 2).transpose(1, 2)  # type: ignore[no-any-return]
 
     def context(self, features: Float[Tensor, "batch steps width"]) -> Float[Tensor, "batch steps dim"]:
         """Return (batch, time - 16, 256), for the objective `cpc`. Each step depends on the features up to its own."""

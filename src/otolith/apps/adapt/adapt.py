@@ -59,6 +59,8 @@ def adapt(
     recorded_in: Units | None = None,
     transfer: Mapping[str, Any] = {},
     steps: int = STEPS,
+    forest: bool = True,
+    keep_people: bool = False,
     seed: int = 0,
     jobs: int = 1,
 ) -> Iterator[Fitted]:
@@ -81,6 +83,8 @@ def adapt(
         transfer: arguments of `TransferClassifier`, as its `from_arguments` takes them; empty: its defaults, which are the
             few-shot method.
         steps: of pretraining, about, where there is no encoder.
+        forest: whether the random forest may be chosen; it is estimated in any case.
+        keep_people: whether the model holds the names of the labelled people; otherwise it holds their numbers.
         seed: of the folds, initial weights and trees.
         jobs: processes that leave people out; each gets its share of the cores.
     """
@@ -106,12 +110,17 @@ def adapt(
         predicted[name][rows] = each.probability.argmax(axis=1)
         judged[name].take(rows, each)
         yield Fitted(first + done + 1, total, f"without {', '.join(split.test)}: {CANDIDATES[name]}")
-    choice = choose(windows, splits, predicted) if splits else Choice("encoder", (why_not,), {}, pd.DataFrame())
+    choice = Choice("encoder", (why_not,), {}, pd.DataFrame())
+    if splits:
+        choice = choose(windows, splits, predicted, forest=forest)
     model = makers[-1].fitted(choice.chosen)
     unknown = learn_unknown(model, windows, judged[choice.chosen])
     choice = dataclasses.replace(choice, why=(*choice.why, unknown))
     scores = {name: round(found.macro_f1, 6) for name, found in choice.estimates.items()}
-    facts: dict[str, Any] = {"labelled_subjects": windows.people, "labelled_windows": len(windows)}
+    labelled = windows.people
+    if not keep_people:
+        labelled = [f"{windows.dataset}:{number + 1}" for number in range(len(labelled))]
+    facts: dict[str, Any] = {"labelled_subjects": labelled, "labelled_windows": len(windows)}
     facts |= {"adapted_from": makers[-1].encoder.sha256}
     if recorded_in is not None:
         facts["recorded_in"] = {"acc": recorded_in.acc, "gyro": recorded_in.gyro}
@@ -234,6 +243,8 @@ def adapt_recordings(
     day: DayOptions = BY_LENGTH,
     recipe: Path | None = None,
     steps: int = STEPS,
+    forest: bool = True,
+    keep_people: bool = False,
     seed: int = 0,
     jobs: int = 1,
 ) -> tuple[spans.Material, Iterator[Fitted]]:
@@ -250,6 +261,8 @@ def adapt_recordings(
         recipe: its settings for the mode finetune, or for the first arm of its protocol that has a pretrained encoder where
             finetune is not among them, replace the few-shot method.
         steps: of pretraining, about, where the encoder is `own`.
+        forest: as of `adapt`.
+        keep_people: as of `adapt`.
         seed: of everything.
         jobs: processes.
 
@@ -275,6 +288,8 @@ def adapt_recordings(
         recorded_in=material.units,
         transfer=settings,
         steps=steps,
+        forest=forest,
+        keep_people=keep_people,
         seed=seed,
         jobs=jobs,
     )

@@ -149,13 +149,16 @@ def _macro_f1(confusion: np.ndarray) -> np.ndarray:
     return np.asarray(np.nanmean(_f1(confusion), axis=-1))
 
 
-def choose(windows: Windows, splits: Sequence[Split], predicted: Mapping[str, np.ndarray]) -> Choice:
+def choose(
+    windows: Windows, splits: Sequence[Split], predicted: Mapping[str, np.ndarray], *, forest: bool = True
+) -> Choice:
     """Return the candidate that recognises left-out people better, with the estimates; the encoder where they tie.
 
     Args:
         windows: labelled.
         splits: from `leave_people_out`.
         predicted: the label that each candidate gave to each window while its person was left out.
+        forest: whether the forest may be chosen; it is estimated in any case.
     """
     y, classes = windows.y, windows.label_names
     assert y is not None
@@ -182,19 +185,21 @@ def choose(windows: Windows, splits: Sequence[Split], predicted: Mapping[str, np
     one, other = CANDIDATES
     gain = estimates[one].macro_f1 - estimates[other].macro_f1
     tie = abs(gain) <= TIE
-    chosen = one if tie or gain > 0 else other
+    chosen = one if tie or gain > 0 or not forest else other
     said = f"{CANDIDATES[one].capitalize()} minus {CANDIDATES[other]}: {points(gain)} points of macro F1"
     if enough:
         difference = jackknife_interval(total[one] - total[other], without[one] - without[other])
         low, high = float(difference.low), float(difference.high)
         said += f" [{points(low)}, {points(high)}]{', no certain difference' if low <= 0 <= high else ''}"
-    why = [f"{said}{', a tie' if tie else ''}: the {CANDIDATES[chosen]} is taken."]
+    asked = "" if forest else ", as the forest was left out of the choice"
+    why = [f"{said}{', a tie' if tie else ''}: the {CANDIDATES[chosen]} is taken{asked}."]
     if not enough:
         why.append(
             f"{len(people)} people are too few for an interval ({GROUPS_FOR_INTERVAL} are needed): the next person may "
             "differ much."
         )
-    why.append("Its estimate is slightly optimistic, because it was chosen by it.")
+    if forest:
+        why.append("Its estimate is slightly optimistic, because it was chosen by it.")
     return Choice(chosen, tuple(why), estimates, _table(windows, splits, predicted, estimates))
 
 

@@ -1,0 +1,298 @@
+"""Models as ONNX graphs: windows in g and rad/s in, probabilities and features out."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+import otolith
+from otolith.checkpoints import checkpoint
+from otolith.checkpoints.checkpoint import Checkpoint
+from otolith.classifiers.baselines import ForestClassifier, load_classifier
+from otolith.classifiers.features import WithStatistics
+from otolith.classifiers.transfer import TransferClassifier
+from otolith.data.features import log_features, simple_features
+from otolith.data.windows import SignalSpec
+
+Model = TransferClassifier | ForestClassifier | Checkpoint
+
+INPUT, PROBABILITIES, FEATURES = "windows", "probabilities", "features"
+_EXAMPLES = 3  # windows that the exporter traces; any number but 1, which it would take for fixed
+_LEAST = 1e-6  # probabilities below it count as this where a temperature divides their logarithms
+
+
+def load_model(path: Path) -> Model:
+    """Load a classifier, or an encoder without one.
+
+    Raises:
+        FileNotFoundError: there is no file.
+        ValueError: the file is damaged, or of another kind.
+    """
+    header, _ = checkpoint.read_file(path)
+    if "forest" in header or "classifier" in header["about"]:
+        return load_classifier(path)
+    return checkpoint.load(path)
+
+
+def signal_of(model: Model) -> SignalSpec:
+    """Return the signal contract of a model."""
+    signal = model.signal if isinstance(model, Checkpoint) else model.signal_
+    assert signal is not None  # files of models have one
+    return signal
+
+
+def labels_of(model: Model) -> list[str]:
+    """Return the class names in the order of the probabilities; none of an encoder."""
+    return [] if isinstance(model, Checkpoint) else [str(label) for label in model.classes_]
+
+
+def temperature_of(model: Model) -> float:
+    """Return what the logarithms of the probabilities are divided by; 1 where a model has no temperature."""
+    rejection = getattr(model, "rejection_", None)
+    return 1.0 if rejection is None else float(rejection.temperature)
+
+
+def graph_of(model: Model, model_sha256: str) -> Any:
+    """Return the ONNX graph of a model, with its facts as metadata.
+
+    The input `windows` is float32 (batch, channels, time), in g and rad/s, at the stated rate; the batch may have any size.
+    The outputs are `probabilities` (batch, classes) and `features` (batch, dim): what the head sees, which is the encoder's
+    vector and the window's statistics where the head uses these. An encoder alone has no probabilities; the features of a
+    forest are `simple_features`.
+
+    Args:
+        model: fitted, from its file.
+        model_sha256: hash of that file.
+
+    Returns:
+        An `onnx.ModelProto`.
+
+    Raises:
+        ImportError: the packages of the extra `export` are missing.
+    """
+    needs()
+    if isinstance(model, ForestClassifier):
+        graph = _traced(_ForestFeatures(), model, [FEATURES])
+        _append_forest(graph, model)
+    elif isinstance(model, Checkpoint):
+        graph = _traced(_Network(cast(Checkpoint, model).encoder, None), model, [FEATURES])
+    else:
+        body: nn.Module = _WithStatistics(model.encoder_) if model.head.use_statistics else model.encoder_
+        network = _Network(body, model.head_, temperature_of(model))
+        graph = _traced(network, model, [PROBABILITIES, FEATURES])
+    _set_metadata(graph, model, model_sha256)
+    return graph
+
+
+def needs() -> None:
+    """Import what an export needs.
+
+    Raises:
+        ImportError: a package is missing; the message names the extra.
+    """
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            f"an export needs the package {error.name}, which is not installed: pip install 'otolith[export]'"
+        ) from error
+
+
+class _Network(nn.Module):
+    """An encoder and a head as one module.
+
+    Args:
+        body: windows -> what the head sees.
+        head: features -> logits; None: features are the only output.
+        temperature: see `temperature_of`.
+    """
+
+    def __init__(self, body: nn.Module, head: nn.Module | None, temperature: float = 1.0) -> None:
+        super().__init__()
+        self.body, self.head, self.temperature = body, head, temperature
+
+    def forward(self, windows: Tensor) -> tuple[Tensor, ...]:
+        """Return the outputs in order."""
+        features = self.body(windows)
+        if self.head is None:
+            return (features,)
+        probability = self.head(features).softmax(dim=1)
+        if self.temperature != 1:
+            probability = (probability.clamp_min(_LEAST).log() / self.temperature).softmax(dim=1)
+        return probability, features
+
+
+class _WithStatistics(nn.Module):
+    """`classifiers.features.WithStatistics`, whose statistics are computed in 64 bits and rounded to 32.
+
+    A head may weight a statistic that hardly varies by many thousands, and the logarithms and Fourier transforms of ONNX
+    runtimes are less exact in 32 bits than torch's.
+    """
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, windows: Tensor) -> Tensor:
+        """Return one vector per window."""
+        return torch.cat([self.encoder(windows), log_features(windows.double()).float()], dim=1)
+
+
+class _ForestFeatures(nn.Module):
+    """What a forest sees of windows: computed in 64 bits and rounded to 32, as scikit-learn does."""
+
+    def forward(self, windows: Tensor) -> tuple[Tensor]:
+        """Return the features."""
+        return (simple_features(windows.double()).float(),)
+
+
+def _traced(network: nn.Module, model: Model, outputs: list[str]) -> Any:
+    signal = signal_of(model)
+    example = torch.zeros(_EXAMPLES, len(signal.channels), signal.steps)
+    with _quiet():
+        program = torch.onnx.export(
+            network.cpu().eval(),
+            (example,),
+            dynamo=True,
+            verbose=False,
+            input_names=[INPUT],
+            output_names=outputs,
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+        )
+    assert program is not None
+    return program.model_proto
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave out what the exporter says of its own code, and that there is no torchvision, of which a model has nothing."""
+    log = logging.getLogger("torch.onnx._internal.exporter._registration")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(before)
+
+
+def _append_forest(graph: Any, model: ForestClassifier) -> None:
+    """Append the trees to the graph of their features."""
+    from onnx import TensorProto, helper
+
+    found = tree_arrays(model)
+    classes = len(model.classes_)
+    node = helper.make_node(
+        "TreeEnsembleClassifier",
+        [FEATURES],
+        ["label", PROBABILITIES],
+        domain="ai.onnx.ml",
+        classlabels_int64s=list(range(classes)),
+        post_transform="NONE",
+        nodes_modes=["LEAF" if leaf else "BRANCH_LEQ" for leaf in found.pop("leaf")],
+        **{name: values.tolist() for name, values in found.items()},
+    )
+    graph.graph.node.append(node)
+    graph.graph.output.insert(0, helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, ["batch", classes]))
+    graph.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3))
+
+
+def tree_arrays(model: ForestClassifier) -> dict[str, np.ndarray]:
+    """Return the nodes of all trees under the names of ONNX's attributes, and `leaf`.
+
+    scikit-learn compares features in 32 bits with thresholds in 64; ONNX has both in 32. Thresholds are rounded down, with
+    which every comparison has the same result.
+    """
+    nodes: dict[str, list[np.ndarray]] = {}
+    for number, each in enumerate(model.forest_.estimators_):
+        tree = each.tree_
+        leaf = tree.children_left < 0
+        below = tree.threshold.astype(np.float32)
+        below = np.where(below > tree.threshold, np.nextafter(below, np.float32(-np.inf)), below)
+        share = tree.value[leaf, 0] / tree.value[leaf, 0].sum(axis=1, keepdims=True)
+        at, classes = np.flatnonzero(leaf), share.shape[1]
+        values = {
+            "leaf": leaf,
+            "nodes_treeids": np.full(len(leaf), number),
+            "nodes_nodeids": np.arange(len(leaf)),
+            "nodes_featureids": np.where(leaf, 0, tree.feature),
+            "nodes_values": np.where(leaf, np.float32(0), below).astype(np.float32),
+            "nodes_truenodeids": np.where(leaf, 0, tree.children_left),
+            "nodes_falsenodeids": np.where(leaf, 0, tree.children_right),
+            "class_treeids": np.full(share.size, number),
+            "class_nodeids": np.repeat(at, classes),
+            "class_ids": np.tile(np.arange(classes), len(at)),
+            "class_weights": (share / len(model.forest_.estimators_)).astype(np.float32).ravel(),
+        }
+        for name, value in values.items():
+            nodes.setdefault(name, []).append(value)
+    return {name: np.concatenate(values) for name, values in nodes.items()}
+
+
+def _set_metadata(graph: Any, model: Model, model_sha256: str) -> None:
+    from onnx import helper
+
+    signal = signal_of(model)
+    kinds: dict[type, str] = {TransferClassifier: "classifier", ForestClassifier: "forest", Checkpoint: "encoder"}
+    facts = {
+        **signal.to_json(),
+        "steps": signal.steps,
+        "kind": kinds[type(model)],
+        "classes": labels_of(model),
+        "model_sha256": model_sha256,
+        "precision": "float32",
+        "otolith": otolith.__version__,
+    }
+    if temperature_of(model) != 1:
+        facts["temperature"] = temperature_of(model)
+    graph.producer_name, graph.producer_version = "otolith", otolith.__version__
+    words = {name: value if isinstance(value, str) else json.dumps(value) for name, value in facts.items()}
+    helper.set_model_props(graph, words)
+    for node in graph.graph.node:  # where each node comes from in this machine's files
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for value in (*graph.graph.value_info, *graph.graph.input, *graph.graph.output):
+        del value.metadata_props[:]
+    del graph.graph.metadata_props[:]
+
+
+def outputs_of(model: Model, x: Float[np.ndarray, "batch channels time"]) -> dict[str, np.ndarray]:
+    """Return what a model says of windows, computed in 64 bits, by the names of the graph's outputs.
+
+    In 32 bits, the model itself is less exact than its graph: where a head weights a statistic that hardly varies by many
+    thousands, rounding alone moves its probabilities.
+    """
+    windows = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float64))
+    if isinstance(model, ForestClassifier):
+        found = {PROBABILITIES: model.predict_proba(windows), FEATURES: simple_features(windows).numpy()}
+    else:
+        encoder = (
+            copy.deepcopy(cast(Checkpoint, model).encoder if isinstance(model, Checkpoint) else model.encoder_)
+            .double()
+            .eval()
+        )
+        with torch.no_grad():
+            if isinstance(model, Checkpoint):
+                return {FEATURES: encoder(windows).numpy()}
+            body: nn.Module = WithStatistics(encoder) if model.head.use_statistics else encoder
+            features = body(windows)
+            logits = copy.deepcopy(model.head_).double().eval()(features)
+            found = {PROBABILITIES: logits.softmax(dim=1).numpy(), FEATURES: features.numpy()}
+    rejection = getattr(model, "rejection_", None)
+    if rejection is not None:
+        found[PROBABILITIES] = rejection.tempered(found[PROBABILITIES])
+    return found
