@@ -188,7 +188,7 @@ def scores(corpus: Corpus, guesses: np.ndarray) -> dict[str, float]:
     """Return macro F1 by placement, over the classes that another corpus has too, on windows of these."""
     judged = ~np.isin(corpus.names, ONLY_ONE)
     found = {}
-    for place in sorted(set(corpus.places)):
+    for place in sorted(set(corpus.places.tolist())):
         here = judged & (corpus.places == place)
         labels = sorted(set(corpus.names[here]))
         found[place] = float(f1_score(corpus.names[here], guesses[here], labels=labels, average="macro"))
@@ -228,7 +228,14 @@ def compare(kinds: list[str], data: Path, out: Path, rows: Path) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Said:
-    """What a model that never saw a corpus says of its windows: probabilities in `ORDER`, and distances from its training."""
+    """What a model that never saw a corpus says of its windows.
+
+    Attributes:
+        corpus: the windows.
+        probability: (windows, classes) in `ORDER`.
+        distance: (windows, 2) from the windows that the model was trained on.
+        known: which windows are of a class that the model knows.
+    """
 
     corpus: Corpus
     probability: np.ndarray
