@@ -9,7 +9,7 @@ LEAST_F1 = 0.6
 """Macro F1 on corpora that the model never saw, below which a placement is refused unless the caller accepts it."""
 
 
-LYING = 'The activity model takes any mounting, in which lying and sitting are alike; it labels lying as "sitting or standing".'
+LYING = 'The activity model takes any mounting, in which lying is like sitting: it labels both "sitting or standing".'
 """What a user must know of the classes; docs/activity-model.md has the figures."""
 
 
