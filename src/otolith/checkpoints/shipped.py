@@ -1,4 +1,4 @@
-"""Find the weights that ship in the package. `docs/release-encoder.md` is their model card."""
+"""Find the weights that ship in the package. Their cards are `docs/release-encoder.md` and `docs/activity-model.md`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from pathlib import Path
 ENCODER = "shipped"
 """Name of the shipped encoder wherever the path of a checkpoint is expected."""
 
+ACTIVITY = "activity"
+"""Name of the shipped activity model wherever the path of a classifier is expected."""
+
 WEIGHTS = Path(str(resources.files("otolith"))) / "weights"
-_FILES = {ENCODER: "encoder.safetensors"}
+_FILES = {ENCODER: "encoder.safetensors", ACTIVITY: "activity.safetensors"}
 
 
 def locate(path: str | Path) -> Path:

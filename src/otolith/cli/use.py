@@ -31,14 +31,25 @@ if TYPE_CHECKING:
 
 @command
 def label(
-    model: Annotated[
-        Path,
+    words: Annotated[
+        list[Path],
         typer.Argument(
-            metavar="MODEL", help="A classifier: model.safetensors of `otolith transfer` or `otolith adapt`."
+            metavar="[MODEL] FILE...",
+            help="A classifier, *.safetensors of `otolith transfer` or `otolith adapt`, or activity, the model that ships "
+            "(the default); then recordings, or folders of them: tables of any layout, exports of apps, device files.",
         ),
     ],
-    files: FilesArgument,
     folder: ResultsOption = None,
+    placement: Annotated[
+        str | None,
+        typer.Option("--placement", metavar="NAME", help="Where the sensor was worn; for the activity model."),
+    ] = None,
+    accept: Annotated[
+        bool,
+        typer.Option(
+            "--accept-low-accuracy", help="Use the activity model also where it is below 0.6 macro F1 on new corpora."
+        ),
+    ] = False,
     smooth: Annotated[
         bool, typer.Option("--smooth/--no-smooth", help="Smooth by how long activities last and what follows them.")
     ] = True,
@@ -59,14 +70,28 @@ def label(
     Recordings are tables of any layout (.csv, .txt, .gz, .zip, .xlsx, .parquet), folders or zip files of phone apps, GoPro
     clips or device files. What was decided about columns, units, clock and rate is shown; options override it.
 
+    Without MODEL, the activity model labels walking, stairs, running, sitting or standing, lying and other.
+
     [bold]Example:[/] otolith label model.safetensors monday.csv --acc-unit g
     """
     from otolith.apps.label import LabelOptions
+    from otolith.apps.label.activity import check_placement
+    from otolith.checkpoints import shipped
     from otolith.classifiers.baselines import load_classifier
     from otolith.storage.files import sha256
 
+    given = words[0].suffix == ".safetensors" or words[0].as_posix() == shipped.ACTIVITY
+    model, files = (shipped.locate(words[0]), words[1:]) if given else (shipped.locate(shipped.ACTIVITY), words)
+    if not files:
+        raise ValueError(f"'{words[0]}' is the model; name the recordings after it: otolith label {words[0]} FILE...")
+    classifier = load_classifier(model)
+    if "judged" in classifier.about_:
+        for note in check_placement(classifier.about_, placement, accept=accept):
+            notes.print(note, highlight=False, markup=False, soft_wrap=True)
+    elif placement is not None or accept:
+        raise ValueError(f"'{model}' is no activity model: leave out --placement and --accept-low-accuracy")
     show_recordings(
-        load_classifier(model),
+        classifier,
         sha256(model),
         files,
         folder,
