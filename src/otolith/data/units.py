@@ -24,6 +24,9 @@ PER_UNIT: dict[str, dict[str, float]] = {
 GROUPS = {"acc": ACCELEROMETER, "gyro": GYROSCOPE}
 """Short names of groups of channels."""
 
+MOST = 1e6
+"""No sensor of motion measures more, in any unit of `UNITS`: larger values are of damaged files, and overflow in float32."""
+
 _MOST_G = 6.0  # median magnitude over several seconds that no body-worn accelerometer reaches
 _JUDGED_S = 5.0  # shorter signals are not judged: a throw or a jump may fill them
 _SAMPLED = 10_000  # time steps from which the median is taken
@@ -75,6 +78,12 @@ def divisors(channels: Sequence[str], units: Mapping[str, str] | None, here: str
     kinds = [channel.split("_")[0] for channel in channels]
     found = np.array([PER_UNIT[kind][given.get(kind, UNITS[kind])] for kind in kinds])
     return None if (found == 1).all() else found
+
+
+def possible(values: np.ndarray) -> np.ndarray:
+    """Return which values a sensor can have measured: those that are neither NaN nor infinite nor beyond `MOST`."""
+    found: np.ndarray = np.abs(values) <= MOST
+    return found
 
 
 def check_acceleration(signal: np.ndarray, channels: Sequence[str], seconds: float, here: str, remedy: str) -> None:

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from joblib import Parallel, delayed
 
 from otolith.apps.adapt import spans
 from otolith.apps.adapt.estimate import CANDIDATES, Choice, _choice, _impossible, _splits, estimate_figure
@@ -30,6 +29,7 @@ from otolith.experiments.recipe import load
 from otolith.formats import ReadOptions, Units
 from otolith.formats.options import DEFAULTS
 from otolith.storage.files import replacing
+from otolith.storage.processes import unordered
 
 FILES = ("estimate.csv", "estimate.png")
 
@@ -83,9 +83,7 @@ def adapt(
     make = _Maker(encoder, transfer, seed, windows, unlabelled, people)
     tasks = [(split, name) for split in splits for name in CANDIDATES]
     threads = None if jobs == 1 else max(1, torch.get_num_threads() // jobs)
-    found = Parallel(n_jobs=jobs, return_as="generator_unordered")(
-        delayed(_left_out)(make, split, name, threads) for split, name in tasks
-    )
+    found = unordered(_left_out, [(make, split, name, threads) for split, name in tasks], jobs=jobs)
     for done, (split, name, labels) in enumerate(found):
         predicted[name][windows.rows_for_subjects(split.test)] = labels
         yield Fitted(done + 1, total, f"without {', '.join(split.test)}: {CANDIDATES[name]}")
