@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from damage import DAMAGE
 
 from commands import RECIPE
 from otolith.cli.main import COMMANDS, app
 from otolith.data.store import open_store
+from otolith.pretraining.state import TrainingState
 
 FAST = ["--quiet"]
 RUN = ["small.toml", *FAST]
@@ -57,6 +59,9 @@ READS: dict[str, dict[str, list[str]]] = {
     "recipes": {"small.toml": ["show", "small.toml"]},
     "demo": {},  # reads what seglearn ships alone
 }
+UNFIT = ("pair", "adapt", "zeroshot", "retrieve", "import-primus")
+"""Commands that have nothing sound to read in the project, and adapt, which takes long."""
+
 CASES = [(name, pattern) for name, patterns in READS.items() for pattern in patterns]
 
 
@@ -140,6 +145,8 @@ def test_damaged_files_end_a_command_in_words(
 ) -> None:
     file = next(iter(sorted(here.glob(pattern))))
     whole = file.read_bytes()
+    if name not in UNFIT:
+        assert run(name, *READS[name][pattern]) == 0, capsys.readouterr().err
     for kind, damage in DAMAGE.items():
         damage(file)
         status = run(name, *READS[name][pattern])
@@ -152,3 +159,61 @@ def test_damaged_files_end_a_command_in_words(
         if file.is_dir():
             file.rmdir()
         file.write_bytes(whole)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["prepare", "synthetic", "--data", "small.toml/data"],
+        ["pretrain", *RUN, "--out", "small.toml/run"],
+        ["search", *RUN, "--trials", "1", "--out", "small.toml/run"],
+        ["label", "model.safetensors", "mine/1.csv", "--out", "small.toml/labelled", *FAST],
+        ["study", "--from", "study.csv", "--out", "small.toml/again", *FAST],
+        ["recipes", "copy", "motionsense-simclr", "small.toml/mine.toml"],
+    ],
+    ids=lambda words: words[0],
+)
+@pytest.mark.filterwarnings("default")
+def test_a_place_that_cannot_be_written_is_named_in_one_line(
+    here: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    assert run(*words) == 1
+    said = capsys.readouterr().err.strip().splitlines()
+    assert said[-1].startswith("error: ") and "small.toml/" in said[-1] and "Traceback" not in "".join(said)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is such a device here")
+def test_a_device_that_is_not_there_is_named_with_those_that_are(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("pretrain", *RUN, "--everyone", "--set", 'pretrain.runtime.accelerator="cuda"', "--out", "new") == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "error: the accelerator 'cuda' has 0 devices here, and 1 are wanted; there is 1 x cpu" in said
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            torch.OutOfMemoryError(
+                "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 8 GiB"
+            ),
+            "the memory of the device ran out: CUDA out of memory; lower pretrain.batch_size",
+        ),
+        (MemoryError("Unable to allocate 8 GiB"), "memory ran out: Unable to allocate 8 GiB; run fewer processes"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "the memory ran out: DefaultCPU"),
+    ],
+)
+def test_memory_that_runs_out_names_the_setting_to_lower(
+    here: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    message: str,
+) -> None:
+    def raising(self: TrainingState, batch: object) -> None:
+        raise error
+
+    monkeypatch.setattr(TrainingState, "train_on", raising)
+    assert run("pretrain", *RUN, "--everyone", "--out", "new") == 1
+    assert f"error: {message}" in " ".join(capsys.readouterr().err.split())

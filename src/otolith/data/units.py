@@ -93,7 +93,7 @@ def check_acceleration(signal: np.ndarray, channels: Sequence[str], seconds: flo
     free fall move single values, not the median of several seconds; signals shorter than 5 s are accepted as they are.
 
     Args:
-        signal: (time, channels), finite.
+        signal: (time, channels); time steps that are not finite are left out.
         channels: names of the channels; nothing is checked without all three axes of the accelerometer.
         seconds: duration of the signal.
         here: how the error message begins.
@@ -106,7 +106,8 @@ def check_acceleration(signal: np.ndarray, channels: Sequence[str], seconds: flo
         return
     columns = [list(channels).index(name) for name in ACCELEROMETER]
     sample = signal[:: max(1, len(signal) // _SAMPLED)][:, columns].astype(np.float64)
-    median = float(np.median(np.linalg.norm(sample, axis=1)))
+    sizes = np.linalg.norm(sample, axis=1)
+    median = float(np.median(sizes[possible(sizes)])) if possible(sizes).any() else 0.0
     if median <= _MOST_G:
         return
     unit = "m/s2" if median < 50 else "mg" if 200 < median < 5000 else None

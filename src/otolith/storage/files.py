@@ -229,10 +229,11 @@ class Archive:
             raise ValueError(
                 f"member '{name}' of '{self.path}' declares {declared:,} bytes, more than {self.max_member_bytes:,}"
             )
+        damaged = (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError, *_packing_errors())
         try:
             with self._zip.open(name) as member:
                 yield from iter(partial(member.read, size), b"")
-        except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError, *_packing_errors()) as error:
+        except damaged as error:
             raise ValueError(f"member '{name}' of '{self.path}' is damaged: {error}; download it again") from error
 
     def close(self) -> None:
