@@ -175,7 +175,7 @@ def test_the_page_its_figure_and_its_table(rows: pd.DataFrame, tmp_path: Path) -
     study.write(*study.read_table(table), path=tmp_path / "again.md", title="What was found")
     assert cell(text, "simclr, finetune", 1) in (tmp_path / "again.md").read_text()
     (tmp_path / "odd.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(ValueError, match="lacks the columns dataset, macro_f1, planned, variant"):
+    with pytest.raises(ValueError, match="lacks the columns dataset, macro_f1, planned, shots, variant"):
         study.read_table(tmp_path / "odd.csv")
 
 
