@@ -22,7 +22,9 @@ RUN = ["small.toml", *FAST]
 # command -> the files that it reads, as patterns in the project -> the words after its name
 READS: dict[str, dict[str, list[str]]] = {
     "datasets": {"data/synthetic/manifest.json": []},
-    "prepare": {"mine/1.csv": ["own", "--source", "mine", "--data", "new", "--jobs", "1", *FAST]},
+    "prepare": {
+        "mine/1.csv": ["own", "--source", "mine", "--data", "new", "--subset", "accelerometer", "--jobs", "1", *FAST]
+    },
     "pair": {"data/synthetic/manifest.json": ["synthetic", "--text", "none", "--image", "none", *FAST]},
     "pretrain": {
         "small.toml": [*RUN, "--everyone"],

@@ -229,7 +229,14 @@ class Archive:
             raise ValueError(
                 f"member '{name}' of '{self.path}' declares {declared:,} bytes, more than {self.max_member_bytes:,}"
             )
-        damaged = (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError, *_packing_errors())
+        damaged: tuple[type[Exception], ...] = (
+            zipfile.BadZipFile,
+            EOFError,
+            OSError,
+            NotImplementedError,
+            RuntimeError,
+            *_packing_errors(),
+        )
         try:
             with self._zip.open(name) as member:
                 yield from iter(partial(member.read, size), b"")
