@@ -82,7 +82,7 @@ def divisors(channels: Sequence[str], units: Mapping[str, str] | None, here: str
 
 def possible(values: np.ndarray) -> np.ndarray:
     """Return which values a sensor can have measured: those that are neither NaN nor infinite nor beyond `MOST`."""
-    found: np.ndarray = np.abs(values) <= MOST
+    found: np.ndarray = (values >= -MOST) & (values <= MOST)  # takes a quarter of the memory of abs
     return found
 
 
