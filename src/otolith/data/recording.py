@@ -13,6 +13,7 @@ from otolith.data import conversion
 from otolith.data.units import (
     ACCELEROMETER,
     GYROSCOPE,
+    MOST,
     STANDARD_GRAVITY,
     UNITS,
     check_acceleration,
@@ -102,7 +103,8 @@ class Recording:
         }
         for field, value in converted.items():
             object.__setattr__(self, field, value)
-        if not (fine := possible(self.signal)).all():
+        if not (self.signal.min() >= -MOST and self.signal.max() <= MOST):  # so also NaN; no mask in memory
+            fine = possible(self.signal)
             step = int(np.argmin(fine.all(axis=1)))
             value = self.signal[step][~fine[step]][0]
             what = (
