@@ -1,13 +1,13 @@
 """Search: which settings are tried, what they are judged by, whose recordings have a say, and that nothing is lost."""
 
+import contextlib
 import dataclasses
 import functools
 import inspect
 import json
 import math
-import os
 import signal
-import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -18,6 +18,7 @@ import optuna
 import pandas as pd
 import pytest
 import torch
+from filelock import FileLock
 
 from otolith.data.cutting import cut
 from otolith.data.prepare import prepare
@@ -531,6 +532,53 @@ def test_a_killed_search_takes_its_trial_up_again(
     assert list(rows.loc[rows["state"] == "complete", "value"]) == list(table(unbroken[0])["value"][:3])
 
 
+@pytest.mark.parametrize("stored", [0, 1, 2])
+def test_a_search_killed_while_it_draws_ends_as_an_unbroken_one(
+    unbroken: tuple[Run, list[search.Trial]],
+    data: Path,
+    tmp_path: Path,
+    stored: int,
+) -> None:
+    """The process ends before a trial has a name, or when it has stored a part of its settings."""
+    job = run(data, tmp_path)
+    list(searched(job, trials=1))
+    study = the_study(job)
+    half = study.ask()
+    if stored:
+        half.set_user_attr("process", "killed")
+        half.set_user_attr("heartbeat", time.time())
+        trials.lock_of(job.folder, "killed").touch()
+    if stored == 2:
+        half.suggest_categorical("encoder.dropout", ["0.0", "0.1"])
+    list(searched(job, trials=3))
+    rows, expected = table(job), table(unbroken[0])
+    rows = rows[rows["state"] != "fail"]
+    for column in ("value", "pretrain.lr", "pretrain.batch_size", "encoder.dropout"):
+        assert list(rows[column]) == list(expected[column][:3]), column
+
+
+@pytest.mark.parametrize("kind", ["random", "cut", "other program", "folder"])
+def test_a_damaged_storage_is_refused_in_one_line_and_stays(data: Path, tmp_path: Path, kind: str) -> None:
+    job = run(data, tmp_path)
+    file = job.folder / "search.db"
+    if kind == "folder":
+        file.mkdir()
+    elif kind == "random":
+        file.write_bytes(bytes(range(256)) * 40)
+    else:
+        with contextlib.closing(sqlite3.connect(file)) as made:
+            made.execute("CREATE TABLE photos (name TEXT)")
+            made.executemany("INSERT INTO photos VALUES (?)", [("x" * 500,)] * 40)
+            made.commit()
+        if kind == "cut":
+            file.write_bytes(file.read_bytes()[:9000])
+    before = file.read_bytes() if file.is_file() else None
+    with pytest.raises(ValueError, match=r"search\.db' (is damaged|cannot be used|is a database of another)") as caught:
+        next(searched(job, trials=1))
+    assert "\n" not in str(caught.value) and "move it away" in str(caught.value)
+    assert before is None or file.read_bytes() == before
+
+
 def test_a_storage_is_shared_by_processes(data: Path, tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path / 'shared.db'}"
     one, two = run(data, tmp_path / "one"), run(data, tmp_path / "two")
@@ -547,28 +595,36 @@ def test_a_storage_is_shared_by_processes(data: Path, tmp_path: Path) -> None:
     assert len(set(table(one)["pretrain.lr"])) == 3, "they do not draw the same"
 
 
-def test_which_trials_are_stale() -> None:
-    study = optuna.create_study()
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    here, now = socket.gethostname(), time.time()
-    for process, heartbeat, expected in [
-        ("elsewhere:1", now - 60, False),
-        ("elsewhere:1", now - 4000, True),
-        (f"{here}:{os.getpid()}", now, False),
-        (f"{here}:{os.getpid()}", now - 4000, True),
-        (f"{here}:{gone.pid}", now, True),
+def test_which_trials_are_stale(tmp_path: Path) -> None:
+    study, now = optuna.create_study(), time.time()
+    locks = {token: FileLock(trials.lock_of(tmp_path, token)) for token in ("lives", "ended")}
+    trials.lock_of(tmp_path, "lives").parent.mkdir()
+    for lock in locks.values():
+        lock.acquire()
+    locks["ended"].release()
+    for token, heartbeat, expected in [
+        ("in another folder", now - 60, False),
+        ("in another folder", now - 4000, True),
+        ("lives", now, False),
+        ("lives", now - 4000, True),
+        ("ended", now, True),
     ]:
         trial = study.ask()
-        assert not trials.is_stale(study.trials[trial.number]), "just asked, and not signed yet"
-        trial.set_user_attr("process", process)
+        unsigned = study.trials[trial.number]
+        assert not trials.is_stale(unsigned, tmp_path), "just asked, and not signed yet"
+        assert trials.is_stale(unsigned, tmp_path, alone=True), "signed under the lock, had its search lived"
+        trial.set_user_attr("process", token)
         trial.set_user_attr("heartbeat", heartbeat)
-        assert trials.is_stale(study.trials[trial.number]) == expected, process
+        for alone in (True, False):
+            assert trials.is_stale(study.trials[trial.number], tmp_path, alone=alone) == expected, token
+    locks["lives"].release()
 
 
 def test_settings_that_kill_their_process_are_not_tried_for_ever() -> None:
     study = optuna.create_study()
-    drawn = study.ask().suggest_float("pretrain.lr", 0.0, 1.0)
+    first = study.ask()
+    drawn = first.suggest_float("pretrain.lr", 0.0, 1.0)
+    first.set_user_attr("drawn", True)
     for number in range(3):
         trials.give_up(
             study, study.trials[number], killed=0 if number == 1 else 1
@@ -578,6 +634,7 @@ def test_settings_that_kill_their_process_are_not_tried_for_ever() -> None:
         again = study.ask()
         assert (again.number, again.suggest_float("pretrain.lr", 0.0, 1.0)) == (number + 1, drawn)
         assert again.user_attrs["retry_of"] == number
+        again.set_user_attr("drawn", True)
     trials.give_up(study, study.trials[3], killed=1)
     assert [trial.state.name for trial in study.trials] == ["FAIL"] * 4
 
@@ -591,9 +648,12 @@ def test_a_trial_that_another_process_runs_counts_while_it_lives(data: Path, tmp
     asked.set_user_attr("heartbeat", time.time())
     assert [trial.done for trial in searched(job, trials=2)] == [True]
     asked.set_user_attr("heartbeat", 0.0)
-    mine = study.ask()  # left by an earlier search in this process
-    mine.set_user_attr("process", f"{socket.gethostname()}:{os.getpid()}")
-    mine.set_user_attr("heartbeat", time.time())
+    left = study.ask()  # by a search that was killed after it had drawn
+    left.suggest_float("pretrain.lr", 1e-4, 1e-2, log=True)
+    left.set_user_attr("process", "killed")
+    left.set_user_attr("heartbeat", time.time())
+    left.set_user_attr("drawn", True)
+    trials.lock_of(job.folder, "killed").touch()
     assert {trial.number for trial in searched(job, trials=2) if not trial.done} == {3}
     assert [trial.state.name for trial in study.trials] == ["COMPLETE", "FAIL", "FAIL", "COMPLETE", "WAITING"]
 
@@ -617,7 +677,9 @@ def test_heartbeats_say_that_a_trial_lives(data: Path, tmp_path: Path) -> None:
     one = the_study(job).trials[0].user_attrs
     next(records)
     two = the_study(job).trials[0].user_attrs
-    assert two["heartbeat"] > one["heartbeat"] and one["process"] == f"{socket.gethostname()}:{os.getpid()}"
+    assert two["heartbeat"] > one["heartbeat"] and trials.lock_of(job.folder, one["process"]).is_file()
+    records.close()
+    assert not trials.lock_of(job.folder, one["process"]).exists()
 
 
 def test_the_command(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:

@@ -18,6 +18,7 @@ from otolith.data.prepare import prepare
 from otolith.data.store import Store
 from otolith.datasets import DATASETS
 from otolith.paired import ImageEncoder, TextEncoder, embed, load
+from otolith.storage.locks import LOCK
 
 
 def test_each_modality_is_a_file_that_says_how_it_was_made(three: Store, tmp_path: Path) -> None:
@@ -106,8 +107,9 @@ def test_a_killed_process_leaves_what_it_had_finished_and_its_successor_sweeps(t
     assert ended.returncode == -9 and paired.modalities(tmp_path) == []
     half = [tmp_path / ".text.safetensors.x1.part", tmp_path / ".cache" / "ab" / ".abc.safetensors.x2.part"]
     for path in half:
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(b"half")
+        path.mkdir(parents=True)
+        (path / LOCK).touch()  # locked by a process that ended
+        (path / ".tmpAbCdEf").write_bytes(b"half")
     by = Counting()
     multimodal = [
         MultimodalData(name, (Narration(0.0, 1.0, words),)) for name, words in (("a", "walks"), ("b", "sits"))
@@ -137,7 +139,7 @@ def test_a_corpuss_vectors_are_never_all_in_memory(three: Store, tmp_path: Path)
         assert found.embeddings[place * rows : (place + 1) * rows, 0].tolist() == list(
             range(number, number + rows * dim, dim)
         )
-    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["pose.safetensors"]
+    assert [path.name for path in tmp_path.rglob("*.*") if path.is_file() and path.name != LOCK] == ["pose.safetensors"]
 
 
 def test_what_is_kept_is_known_by_content(three: Store, tmp_path: Path) -> None:

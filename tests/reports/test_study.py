@@ -175,7 +175,7 @@ def test_the_page_its_figure_and_its_table(rows: pd.DataFrame, tmp_path: Path) -
     study.write(*study.read_table(table), path=tmp_path / "again.md", title="What was found")
     assert cell(text, "simclr, finetune", 1) in (tmp_path / "again.md").read_text()
     (tmp_path / "odd.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(ValueError, match="lacks the columns dataset, macro_f1, planned, variant"):
+    with pytest.raises(ValueError, match="lacks the columns dataset, macro_f1, planned, shots, variant"):
         study.read_table(tmp_path / "odd.csv")
 
 
@@ -359,3 +359,27 @@ def test_the_page_of_primus(tmp_path: Path) -> None:
         study.read_recalls(tmp_path / "odd.csv")
     study.write(rows, planned, path=tmp_path / "bare.md", title="PRIMUS")
     assert "## Retrieval" not in (tmp_path / "bare.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("column", "text", "message"),
+    [
+        ("macro_f1", "high", r"row 3: macro_f1 is 'high'; expected a number from 0 to 1"),
+        ("macro_f1", "1e39", r"row 3: macro_f1 is '1e39'; expected a number from 0 to 1"),
+        ("fold", "inf", r"row 3: fold is 'inf'; expected a number"),
+        ("shots", "all", r"row 3: shots is 'all'; expected a number"),
+        ("planned", "many", r"row 3: planned is 'many'; expected a number"),
+        ("transfer", "{'a': 1}", r"row 3: transfer is '{'a': 1}'; expected JSON"),
+    ],
+)
+def test_text_among_a_tables_numbers_is_named(
+    rows: pd.DataFrame, tmp_path: Path, column: str, text: str, message: str
+) -> None:
+    path = tmp_path / "table.csv"
+    counts = {(str(a), str(b)): 1 for a, b in rows[["dataset", "variant"]].drop_duplicates().to_numpy()}
+    study.write_table(rows, counts, path)
+    written = pd.read_csv(path, dtype=str, keep_default_na=False)
+    written.loc[2, column] = text
+    written.to_csv(path, index=False)
+    with pytest.raises(ValueError, match=rf"table\.csv', {message}"):
+        study.read_table(path)

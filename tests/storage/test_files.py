@@ -15,7 +15,6 @@ import pytest
 from otolith.storage.files import (
     Archive,
     canonical_json,
-    claimed,
     fingerprint,
     listing,
     recover,
@@ -25,6 +24,7 @@ from otolith.storage.files import (
     unnested,
     write_text,
 )
+from otolith.storage.locks import claimed
 
 MEMBERS = {"a/one.csv": b"1,2,3\n" * 400, "a/two.bin": bytes(range(256)) * 8, "read me.txt": b"hello"}
 
@@ -297,7 +297,7 @@ def test_a_missing_file_of_a_folder_is_called_that(tmp_path: Path) -> None:
 CLAIMING = """
 import sys
 from pathlib import Path
-from otolith.storage.files import claimed
+from otolith.storage.locks import claimed
 with claimed(Path(sys.argv[1])):
     print("claimed", flush=True)
     sys.stdin.read()
@@ -353,7 +353,7 @@ def test_zip_files_in_a_zip_file_are_taken_out_for_as_long_as_they_are_needed(tm
     before = tree(tmp_path)
     path = made if given == "zip" else made.parent
     with pytest.raises(KeyboardInterrupt), unnested(path, tmp_path / "data" / "corpus") as folder:
-        assert folder is not None and folder.parent == tmp_path / "data" and folder.name.startswith(".corpus.")
+        assert folder is not None and folder.parents[1] == tmp_path / "data"
         assert tree(folder) == {"x.zip": INNER, "top-Y.ZIP": INNER}
         assert read_all(folder / "x.zip") == MEMBERS
         raise KeyboardInterrupt

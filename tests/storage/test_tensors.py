@@ -1,6 +1,8 @@
 """Tensors and their header come back as they were, or the file is refused; an older one survives whatever goes wrong."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -103,3 +105,37 @@ def test_another_name_type_or_shape_is_another_content(tmp_path: Path) -> None:
     x = torch.zeros(4)
     contents = [{"x": x}, {"y": x}, {"x": x.reshape(2, 2)}, {"x": x.to(torch.int32)}, {"x": x, "z": torch.zeros(0)}]
     assert len({tensors.digest({}, content) for content in contents} | {tensors.digest({"a": 1}, {"x": x})}) == 6
+
+
+LIMITED = """
+import resource, signal, sys
+from pathlib import Path
+import torch
+from otolith.storage import tensors
+from otolith.storage.files import write_text
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+for write in (
+    lambda: tensors.write(Path(sys.argv[1]), {"x": torch.zeros(50_000)}, {}),
+    lambda: write_text(Path(sys.argv[1]), "x" * 50_000),
+):
+    try:
+        write()
+    except OSError as error:
+        print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits differ there")
+def test_a_full_disk_is_an_error_of_one_line_that_names_the_file_and_leaves_the_older_one(tmp_path: Path) -> None:
+    path = tmp_path / "t.safetensors"
+    tensors.write(path, {"x": torch.ones(2)}, {})
+    ran = subprocess.run([sys.executable, "-c", LIMITED, str(path)], capture_output=True, text=True, check=True)
+    lines = ran.stdout.splitlines()
+    assert len(lines) == 2, ran.stdout
+    for line in lines:
+        assert line.startswith(f"'{path}' cannot be written: ") and line.endswith(
+            "free some space, or choose another folder"
+        )
+    assert torch.equal(tensors.read(path)[1]["x"], torch.ones(2)) and list(tmp_path.iterdir()) == [path]

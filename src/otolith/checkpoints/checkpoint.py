@@ -95,7 +95,12 @@ def save(
 
 
 def write_file(path: str | Path, header: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
-    """Write tensors and a JSON-able header as one safetensors file, atomically; its format and `provenance()` are added."""
+    """Write tensors and a JSON-able header as one safetensors file, atomically; its format and `provenance()` are added.
+
+    Raises:
+        ValueError: a weight is not finite.
+    """
+    check_finite(state, f"nothing was written to '{path}', because training diverged: lower lr; its weights")
     tensors.write(
         Path(path), state, {**header, "format": FORMAT, "about": {**header["about"], "made_by": provenance()}}
     )
@@ -117,10 +122,15 @@ def read_file(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     with usable(path):
         if header["format"] != FORMAT:
             raise ValueError(f"checkpoint format {header['format']}; this version of Otolith reads format {FORMAT}")
+    check_finite(state, f"'{path}' holds weights that")
+    return header, state
+
+
+def check_finite(state: Mapping[str, Tensor], what: str) -> None:
+    """Raise ValueError, which `what` begins, where weights are NaN or infinite."""
     bad = [name for name, value in state.items() if value.is_floating_point() and not torch.isfinite(value).all()]
     if bad:
-        raise ValueError(f"'{path}' holds weights that are not finite: {', '.join(bad[:3])}")
-    return header, state
+        raise ValueError(f"{what} are not finite: {', '.join(bad[:3])}")
 
 
 def read_signal(header: Mapping[str, Any]) -> SignalSpec:

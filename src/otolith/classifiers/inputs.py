@@ -12,6 +12,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from otolith.data.units import MOST
 from otolith.data.windows import Windows
 
 Examples = Windows | np.ndarray | Tensor | Sequence[Any]
@@ -29,20 +30,22 @@ def check_windows(X: Examples, expected: Shape = (None, None)) -> Windows | Tens
         expected: channels and time steps that they must have.
 
     Raises:
-        ValueError: the values are not numbers, the shape is another, the axes are swapped, or a value is NaN or infinite.
+        ValueError: the values are not numbers, the shape is another, the axes are swapped, or a value is NaN, infinite or
+            beyond `units.MOST`.
     """
     if isinstance(X, Windows):
         _check_shape(X.shape, expected)
         return X
     x = _as_tensor(X)
     _check_shape(tuple(x.shape), expected)
-    finite = torch.isfinite(x)
+    finite = x.abs() <= MOST  # NaN is not
     if not finite.all():
         bad = (~finite.flatten(1).all(dim=1)).nonzero()[:, 0]
         window, channel, step = (~finite).nonzero()[0].tolist()
         raise ValueError(
-            f"{len(bad)} of {len(x)} windows hold NaN or infinite values; the first is window {window} (channel "
-            f"{channel}, time step {step}): interpolate the gaps before windows are cut, or drop these windows"
+            f"{len(bad)} of {len(x)} windows hold NaN or infinite values, or more than a sensor measures; the first is "
+            f"window {window} (channel {channel}, time step {step}): interpolate the gaps before windows are cut, or drop "
+            "these windows"
         )
     return x
 

@@ -361,8 +361,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self, "head_")
         windows = self._checked(X)
         features = self._embed(windows) if features is None else check_features(features, len(windows))
-        logits = self.head_.eval()(features.to(self.device))
-        return logits.softmax(dim=1).cpu().numpy()  # type: ignore[no-any-return]
+        logits = check_features(self.head_.eval()(features.to(self.device)), len(windows))
+        return logits.softmax(dim=1).cpu().numpy()
 
     def predict(self, X: Examples, *, features: Tensor | None = None) -> np.ndarray:
         """Return the most probable label of each window; arguments and errors as `predict_proba`."""

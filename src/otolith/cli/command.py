@@ -84,6 +84,22 @@ def _parameter(name: str, hint: Any, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=kept, annotation=hint)
 
 
+def _explained(error: Exception) -> str | None:
+    """Return what to tell the user of an error; None for one that is no user's."""
+    said = str(error).strip() or type(error).__name__
+    if isinstance(error, MemoryError):
+        return f"memory ran out: {said}; run fewer processes with --jobs, or read less at a time"
+    if isinstance(error, RuntimeError):
+        if "out of memory" not in said and "can't allocate memory" not in said:
+            return None
+        where = "of the device " if "CUDA" in said or "MPS" in said or "HIP" in said else ""
+        first = said.splitlines()[0].split(". ")[0]
+        return (
+            f"the memory {where}ran out: {first}; lower pretrain.batch_size, for example --set pretrain.batch_size=64"
+        )
+    return said
+
+
 @contextlib.contextmanager
 def _reported(output: OutputOptions) -> Iterator[None]:
     """End the command with a message and an exit code where the work inside fails."""
@@ -94,9 +110,12 @@ def _reported(output: OutputOptions) -> Iterator[None]:
         raise typer.Exit(130) from None
     except BrokenPipeError:  # the reader of a pipe has gone; Typer ends such a command
         raise
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError, ImportError, MemoryError, RuntimeError) as error:
+        said = _explained(error)
+        if said is None:
+            raise
         if output.verbose:
             traceback.print_exc()
-        message = escape(str(error) or type(error).__name__)
+        message = escape(" ".join(said.splitlines()))
         errors.print(f"[bold red]error:[/] {message}", highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None

@@ -196,6 +196,15 @@ class RecordingOptions:
         float | None, _reading("--max-gap", metavar="SECONDS", help="Longer gaps split a recording; 0.5 by default.")
     ] = None
 
+    max_bytes: Annotated[
+        int | None,
+        _reading(
+            "--max-bytes",
+            metavar="BYTES",
+            help="Largest uncompressed size of a table; by default 8 GiB and, of a compressed file, 100 times its size.",
+        ),
+    ] = None
+
     def read_options(self) -> ReadOptions:
         """Return the options as the reader takes them; what was not given keeps the reader's default."""
         from pydantic import TypeAdapter, ValidationError

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from otolith.data.conversion import numbers, subject_of, text_of
-from otolith.data.units import check_acceleration, divisors
+from otolith.data.units import check_acceleration, divisors, possible
 
 _BLOCK = 1 << 24  # values checked at a time
 _JUDGED = 1000  # windows from which the unit of acceleration is judged
@@ -93,17 +93,20 @@ def checked_hash(array: np.ndarray, channels: Sequence[str]) -> str:
     """Return the SHA-256 of (windows, channels, time) values; every value is read once, block by block.
 
     Raises:
-        ValueError: a value is NaN or infinite; the message names the window, the channel and the time step.
+        ValueError: a value is NaN, infinite or beyond `units.MOST`; the message names the window, the channel and the time
+            step.
     """
     digest = hashlib.sha256()
     size = max(1, _BLOCK // array[0].size)
     for first in range(0, len(array), size):
         block = array[first : first + size]
-        if not np.isfinite(block).all():
-            window, channel, step = (int(place[0]) for place in np.nonzero(~np.isfinite(block)))
+        if not (fine := possible(block)).all():
+            window, channel, step = (int(place[0]) for place in np.nonzero(~fine))
+            value = block[window, channel, step]
+            wanted = "values that a sensor can measure" if np.isfinite(value) else "finite values"
             raise ValueError(
-                f"x: window {first + window} has the value {block[window, channel, step]} at time step {step} of "
-                f"{channels[channel]}; expected finite values: drop the window or interpolate the gap"
+                f"x: window {first + window} has the value {value} at time step {step} of "
+                f"{channels[channel]}; expected {wanted}: drop the window or interpolate the gap"
             )
         digest.update(np.ascontiguousarray(block, dtype="<f4").data)
     return digest.hexdigest()

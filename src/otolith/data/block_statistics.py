@@ -6,6 +6,8 @@ import dataclasses
 
 import numpy as np
 
+from otolith.data.units import possible
+
 _ROWS = 1 << 20  # rows per pass; blocks are never split
 
 
@@ -103,8 +105,10 @@ def _fill(
     if (np.diff(time_s[begin : end + 1]) < 0).any():
         raise ValueError("time goes back; expected seconds in ascending order")
     values = signal[begin:end].astype(np.float64)
-    if not np.isfinite(values).all():
-        raise ValueError("the signal holds a value that is not finite; leave such rows out")
+    if not possible(values).all():
+        raise ValueError(
+            "the signal holds a value that is not finite, or beyond what a sensor measures; leave such rows out"
+        )
     blocks = first + np.flatnonzero(found.counts[first:last])
     starts = edges[blocks] - begin
     found.sums[blocks] = np.add.reduceat(values, starts, axis=0)

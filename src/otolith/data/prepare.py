@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import time
-import warnings
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -19,7 +18,9 @@ from otolith.data.conversion import check_number
 from otolith.data.recording import UNITS, Part, Recording
 from otolith.data.resample import resample
 from otolith.data.store import BLOCK_S, FORMAT, MANIFEST, MOMENTS, SIGNAL, Store, open_store
-from otolith.storage.files import claimed, fingerprint, replacing_folder, sha256, write_text
+from otolith.storage.files import fingerprint, replacing_folder, sha256, write_text
+from otolith.storage.locks import LOCK, claimed
+from otolith.storage.processes import check_parent, unordered
 
 
 class PrepareProgress(NamedTuple):
@@ -114,7 +115,10 @@ def prepare_iter(
     with claimed(work):
         if not kept or not (work / "key").exists() or (work / "key").read_text(encoding="utf-8") != key:
             for path in work.iterdir():
-                path.unlink()
+                if path.is_dir():
+                    shutil.rmtree(path)
+                elif path.name != LOCK:
+                    path.unlink()
             write_text(work / "key", key)
         try:
             found = _taken_over(work, len(listed))
@@ -175,41 +179,20 @@ def _read_parts(
     parts: Sequence[tuple[Part, int]], work: Path, rate_hz: float, jobs: int
 ) -> Generator[tuple[int, int, float, tuple[str, ...]], None, None]:
     """Yield number, recordings, seconds and facts of each part when it was read, in any order."""
-    if min(jobs, len(parts)) < 2:
-        yield from (_read_part(part, number, work, rate_hz) for part, number in parts)
-        return
-    from joblib import Parallel, delayed
-
-    read = Parallel(n_jobs=min(jobs, len(parts)), return_as="generator_unordered")(
-        delayed(_read_part)(part, number, work, rate_hz, os.getpid()) for part, number in parts
-    )
-    try:
-        for result in read:  # noqa: UP028 - `yield from` would close it outside the filter of warnings
-            yield result
-    finally:
-        with warnings.catch_warnings():  # about results that nothing waits for; their parts are kept
-            warnings.simplefilter("ignore", UserWarning)
-            read.close()
+    tasks = [(part, number, work, rate_hz) for part, number in parts]
+    yield from unordered(_read_part, tasks, jobs=max(1, min(jobs, len(parts))))
 
 
-def _read_part(
-    part: Part, number: int, work: Path, rate_hz: float, parent: int | None = None
-) -> tuple[int, int, float, tuple[str, ...]]:
-    """Write the values of a part and their JSON file; with `parent`, stop when that process has ended."""
-
-    def still_wanted() -> None:
-        if parent is not None and os.getppid() != parent:  # it was killed, and another run may write the same files
-            raise InterruptedError(f"process {parent}, which started this one, has ended")
-
+def _read_part(part: Part, number: int, work: Path, rate_hz: float) -> tuple[int, int, float, tuple[str, ...]]:
+    """Write the values of a part and their JSON file; stop when the process that wants them has ended."""
     started = time.perf_counter()
     recordings, digest, count = [], hashlib.sha256(), 0
     facts: dict[str, None] = {}
     path, mark = _paths(work, number)
     try:
-        still_wanted()
         with path.open("wb") as file:
             for recording in part.read():
-                still_wanted()
+                check_parent()
                 facts |= dict.fromkeys(str(fact) for fact in recording.facts)
                 signal = resample(recording.signal, recording.rate_hz, rate_hz)
                 values = np.ascontiguousarray(signal.T, dtype="<f4")

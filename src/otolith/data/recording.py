@@ -13,11 +13,13 @@ from otolith.data import conversion
 from otolith.data.units import (
     ACCELEROMETER,
     GYROSCOPE,
+    MOST,
     STANDARD_GRAVITY,
     UNITS,
     check_acceleration,
     check_channels,
     divisors,
+    possible,
 )
 
 __all__ = ["ACCELEROMETER", "GYROSCOPE", "STANDARD_GRAVITY", "UNITS", "Part", "Recording", "Span"]
@@ -52,8 +54,8 @@ class Recording:
         facts: what its reader decided.
 
     Raises:
-        ValueError: the parts do not fit together, the signal has values that are not finite, or its acceleration is clearly
-            not in g.
+        ValueError: the parts do not fit together, the signal has values that are not finite or beyond `units.MOST`, or its
+            acceleration is clearly not in g.
     """
 
     name: str
@@ -101,10 +103,15 @@ class Recording:
         }
         for field, value in converted.items():
             object.__setattr__(self, field, value)
-        if not np.isfinite(self.signal).all():
-            step = int(np.argmax(~np.isfinite(self.signal).all(axis=1)))
+        if not (self.signal.min() >= -MOST and self.signal.max() <= MOST):  # so also NaN; no mask in memory
+            fine = possible(self.signal)
+            step = int(np.argmin(fine.all(axis=1)))
+            value = self.signal[step][~fine[step]][0]
+            what = (
+                f"the value {value:g}, which no sensor measures" if np.isfinite(value) else "a value that is not finite"
+            )
             raise ValueError(
-                f"{here}: time step {step} has a value that is not finite; "
+                f"{here}: time step {step} has {what}; "
                 "interpolate short gaps and cut at long ones (resample.regular_pieces)"
             )
         remedy = "divide it by {per:g}, or pass units={{'acc': '{unit}'}} to Recording.from_frame"

@@ -24,6 +24,9 @@ PER_UNIT: dict[str, dict[str, float]] = {
 GROUPS = {"acc": ACCELEROMETER, "gyro": GYROSCOPE}
 """Short names of groups of channels."""
 
+MOST = 1e6
+"""No sensor of motion measures more, in any unit of `UNITS`: larger values are of damaged files, and overflow in float32."""
+
 _MOST_G = 6.0  # median magnitude over several seconds that no body-worn accelerometer reaches
 _JUDGED_S = 5.0  # shorter signals are not judged: a throw or a jump may fill them
 _SAMPLED = 10_000  # time steps from which the median is taken
@@ -77,6 +80,12 @@ def divisors(channels: Sequence[str], units: Mapping[str, str] | None, here: str
     return None if (found == 1).all() else found
 
 
+def possible(values: np.ndarray) -> np.ndarray:
+    """Return which values a sensor can have measured: those that are neither NaN nor infinite nor beyond `MOST`."""
+    found: np.ndarray = (values >= -MOST) & (values <= MOST)  # takes a quarter of the memory of abs
+    return found
+
+
 def check_acceleration(signal: np.ndarray, channels: Sequence[str], seconds: float, here: str, remedy: str) -> None:
     """Refuse acceleration that is clearly not in g.
 
@@ -84,7 +93,7 @@ def check_acceleration(signal: np.ndarray, channels: Sequence[str], seconds: flo
     free fall move single values, not the median of several seconds; signals shorter than 5 s are accepted as they are.
 
     Args:
-        signal: (time, channels), finite.
+        signal: (time, channels); time steps that are not finite are left out.
         channels: names of the channels; nothing is checked without all three axes of the accelerometer.
         seconds: duration of the signal.
         here: how the error message begins.
@@ -97,7 +106,8 @@ def check_acceleration(signal: np.ndarray, channels: Sequence[str], seconds: flo
         return
     columns = [list(channels).index(name) for name in ACCELEROMETER]
     sample = signal[:: max(1, len(signal) // _SAMPLED)][:, columns].astype(np.float64)
-    median = float(np.median(np.linalg.norm(sample, axis=1)))
+    sizes = np.linalg.norm(sample, axis=1)
+    median = float(np.median(sizes[possible(sizes)])) if possible(sizes).any() else 0.0
     if median <= _MOST_G:
         return
     unit = "m/s2" if median < 50 else "mg" if 200 < median < 5000 else None

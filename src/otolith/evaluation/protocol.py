@@ -30,6 +30,7 @@ from otolith.data.windows import Windows
 from otolith.evaluation.plan import PRETRAINED, PlannedRow
 from otolith.evaluation.rows import Row
 from otolith.storage.files import fingerprint
+from otolith.storage.processes import unordered
 from otolith.storage.records import read_record, write_record
 
 
@@ -49,16 +50,8 @@ def evaluate(
         ValueError: a row file in the folder is damaged.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if jobs == 1:
-        for row in planned:
-            yield _row(windows, row, folder, recipe)
-        return
-    from joblib import Parallel, delayed
-
-    threads = max(1, torch.get_num_threads() // jobs)
-    yield from Parallel(n_jobs=jobs, return_as="generator_unordered")(
-        delayed(_row)(windows, row, folder, recipe, threads) for row in planned
-    )
+    threads = None if jobs == 1 else max(1, torch.get_num_threads() // jobs)
+    yield from unordered(_row, [(windows, row, folder, recipe, threads) for row in planned], jobs=jobs)
 
 
 _features: dict[tuple[str, str, bool], torch.Tensor] = {}

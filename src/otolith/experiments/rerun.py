@@ -170,8 +170,11 @@ def find_row(address: str, number: int | None = None) -> CommittedRow:
         raise ValueError(f"'{address}' names no row; expected TABLE.csv#FINGERPRINT, or TABLE.csv and the row's number")
     if not table.is_file():
         raise FileNotFoundError(f"no table at '{table}'; expected a CSV file of rows, such as results/few-shot.csv")
-    with table.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    try:
+        with table.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file, restval=""))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"'{table}' cannot be read as a table: {error}") from error
     needed = {"windows", "mode", "shots", "fold", "seed", "fold_seed", "test_subjects", "macro_f1", "fingerprint"}
     if missing := needed - set(rows[0] if rows else ()):
         raise ValueError(

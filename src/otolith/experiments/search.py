@@ -17,10 +17,16 @@ searches them, which is the score of the features under a classifier on another 
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
 import time
+import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from otolith.checkpoints.provenance import PRETRAINING_CODE, RESULT_CODE, code_version
 from otolith.data.cutting import cut
@@ -30,7 +36,7 @@ from otolith.experiments.corpora import open_corpus
 from otolith.experiments.run import Run
 from otolith.experiments.search_page import write_search
 from otolith.experiments.search_space import Metric, drawn_settings, incomparable, pretrain_setting, space
-from otolith.experiments.trials import Task, Trial, count_finished, give_up, is_stale, own_process, run_trial
+from otolith.experiments.trials import Task, Trial, count_finished, draw_settings, give_up, is_stale, lock_of, run_trial
 from otolith.storage.files import fingerprint
 
 _TAKEN = ("RUNNING", "COMPLETE", "PRUNED")
@@ -78,53 +84,106 @@ def search(
     task = Task(job, unit, space(job.recipe, train, by), trials, _scoring_windows(job, by, on), heartbeat_s)
     if by == "loss":
         _check_comparable(task, validation)
-    study = _study(task, train, validation, by, storage)
     people = sorted({*train.people, *([] if validation is None else validation.people)})
-    while True:
-        for trial in study.trials:
-            if trial.state.name == "RUNNING" and is_stale(trial):
-                give_up(study, trial, killed=1)
-        if sum(trial.state.name in _TAKEN for trial in study.trials) >= trials:
-            break
-        asked = study.ask()
-        asked.set_user_attr("process", own_process())
-        asked.set_user_attr("heartbeat", time.time())
-        yield from run_trial(study, asked, task)
-        if any(trial.state.name == "COMPLETE" for trial in study.trials):
-            write_search(study, task, people, picture=False)
+    with _readable(job, storage), _searching(job.folder) as token:
+        study = _study(task, train, validation, by, storage)
+        while (drawn := _drawn(study, task, token, alone=storage is None)) is not None:
+            yield from run_trial(study, drawn[0], task, drawn[1])
+            if any(trial.state.name == "COMPLETE" for trial in study.trials):
+                write_search(study, task, people, picture=False)
+        yield _best(study, task, people, picture=picture)
+
+
+def _best(study: Any, task: Task, people: list[str], *, picture: bool) -> Trial:
+    """Write what was found, and return the best trial."""
     if not any(trial.state.name == "COMPLETE" for trial in study.trials):
         why = next((trial.user_attrs["why"] for trial in study.trials if "why" in trial.user_attrs), "they still run")
         raise ValueError(f"none of {len(study.trials)} trials was completed, the first because {why}")
     write_search(study, task, people, picture=picture)
     best = study.best_trial
     settings = drawn_settings(task.found, best.params)
-    yield Trial(best.number, count_finished(study), trials, "complete", settings, value=best.value, done=True)
+    return Trial(best.number, count_finished(study), task.of, "complete", settings, value=best.value, done=True)
+
+
+def _drawn(study: Any, task: Task, token: str, *, alone: bool) -> tuple[Any, dict[str, Any]] | None:
+    """Return the next trial with all its settings, which are stored; None if there are enough trials.
+
+    One search at a time draws, so that a trial is drawn from all that are known, and a trial of a search that has ended is
+    taken up once.
+    """
+    with FileLock(task.job.folder / ".searching" / "draw.lock"):
+        for trial in study.trials:
+            if trial.state.name == "RUNNING" and is_stale(trial, task.job.folder, alone=alone):
+                give_up(study, trial, killed=1)
+        if sum(trial.state.name in _TAKEN for trial in study.trials) >= task.of:
+            return None
+        asked = study.ask()
+        asked.set_user_attr("process", token)
+        asked.set_user_attr("heartbeat", time.time())
+        return asked, draw_settings(study, asked, task.job.recipe, task.found)
+
+
+@contextlib.contextmanager
+def _searching(folder: Path) -> Iterator[str]:
+    """Yield a name of this search, and hold its lock: others see by it whether this one lives."""
+    token = uuid.uuid4().hex
+    lock = FileLock(lock_of(folder, token))
+    Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with lock:
+            yield token
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _readable(job: Run, storage: str | None) -> Iterator[None]:
+    """Turn errors of the storage into one line; refuse a file of another program before Optuna writes into it.
+
+    Raises:
+        ValueError: the storage is damaged, of another program, or cannot be reached.
+    """
+    import optuna
+    from sqlalchemy.exc import SQLAlchemyError
+
+    file = job.folder / "search.db"
+    named = f"'{file}'" if storage is None else "the storage"
+    remedy = "move it away to search from the beginning" if storage is None else "compare --storage with its URL"
+    try:
+        if storage is None and file.exists():
+            with contextlib.closing(sqlite3.connect(file)) as found:
+                (sound,) = found.execute("PRAGMA quick_check(1)").fetchone()
+                tables = {name for (name,) in found.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if sound != "ok":
+                raise ValueError(f"{named} is damaged: {' '.join(sound.split())}; {remedy}")
+            if tables and not {"studies", "trials", "version_info"} <= tables:
+                raise ValueError(f"{named} is a database of another program, with the table {min(tables)}; {remedy}")
+        yield
+    except (sqlite3.Error, SQLAlchemyError, optuna.exceptions.OptunaError) as error:
+        said = str(error.__cause__ or error).splitlines()[0]
+        raise ValueError(f"{named} cannot be used: {said}; {remedy}") from error
 
 
 def _study(task: Task, train: Windows, validation: Windows | None, by: Metric, storage: str | None) -> Any:
-    """Return the Optuna study; trials that an earlier search in this process left unfinished are queued again."""
+    """Return the Optuna study."""
     import optuna  # imported here: it takes a second
 
     job = task.job
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if storage is None:
-        job.folder.mkdir(parents=True, exist_ok=True)
         storage = f"sqlite:///{(job.folder / 'search.db').resolve().as_posix()}"
     windows = [None if each is None else each.content_hash for each in (train, validation, task.windows)]
     code = code_version(PRETRAINING_CODE if by == "loss" else RESULT_CODE)
     sought = [task.found, given_settings(job.recipe, job.recipe.seed), windows, by, code]
     warmup = pretrain_setting(job.recipe, "epochs") // 10
-    study = optuna.create_study(
-        study_name=f"{job.recipe.name}-{fingerprint(sought)[:12]}",
-        storage=storage,
-        direction="minimize" if by == "loss" else "maximize",
-        pruner=optuna.pruners.MedianPruner(n_warmup_steps=warmup) if by == "loss" else optuna.pruners.NopPruner(),
-        load_if_exists=True,
-    )
-    for trial in study.trials:
-        if trial.state.name == "RUNNING" and trial.user_attrs.get("process") == own_process():
-            give_up(study, trial, killed=0)
-    return study
+    with FileLock(job.folder / ".searching" / "draw.lock"):  # two at once would both create the tables
+        return optuna.create_study(
+            study_name=f"{job.recipe.name}-{fingerprint(sought)[:12]}",
+            storage=storage,
+            direction="minimize" if by == "loss" else "maximize",
+            pruner=optuna.pruners.MedianPruner(n_warmup_steps=warmup) if by == "loss" else optuna.pruners.NopPruner(),
+            load_if_exists=True,
+        )
 
 
 def _check_comparable(task: Task, validation: Windows | None) -> None:

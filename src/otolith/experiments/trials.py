@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,6 +20,7 @@ from otolith.experiments.run import Run
 from otolith.experiments.search_space import chance_loss, drawn_settings, has_setting, in_words, pretrain_setting
 from otolith.experiments.subjects import Pretraining
 from otolith.pretraining import DivergenceError, Step
+from otolith.storage.locks import is_free
 
 _SILENCE_S = 1800.0  # seconds without a heartbeat until a trial is stale
 _MAX_KILLED = 3  # processes that a setting may kill
@@ -72,24 +71,23 @@ class Task(NamedTuple):
     heartbeat_s: float
 
 
-def run_trial(study: Any, trial: Any, task: Task) -> Iterator[Trial]:
-    """Run one trial, from drawing its settings to its end.
+def run_trial(study: Any, trial: Any, task: Task, settings: dict[str, Any]) -> Iterator[Trial]:
+    """Run one trial to its end.
 
     Args:
         study: of Optuna.
-        trial: of Optuna, just asked for.
+        trial: of Optuna.
         task: what all trials share.
+        settings: from `draw_settings`.
 
     Raises:
         ValueError: the settings cannot be trained with.
     """
     import optuna
 
-    settings: dict[str, Any] = {}
     started = time.time()
     epochs, value, state, why = [0], None, "COMPLETE", ""
     try:
-        settings = draw_settings(study, trial, task.job.recipe, task.found)
         recipe = changed(task.job.recipe, settings)
         run = Run(recipe, task.job.folder / "search", task.job.data, task.job.shared or task.job.folder)
         made = run.pretraining(task.unit)
@@ -123,8 +121,11 @@ def _train(
     """Pretrain a trial's encoder; report its losses to Optuna, and stop when it is pruned. `epochs` counts them."""
     import optuna
 
-    before = study.trials[trial.user_attrs["retry_of"]].intermediate_values if "retry_of" in trial.user_attrs else {}
-    for epoch, loss in before.items():  # of the same settings in a process that died
+    before, one = dict[int, float](), trial
+    while "retry_of" in one.user_attrs:  # of the same settings in processes that died
+        one = study.trials[one.user_attrs["retry_of"]]
+        before |= one.intermediate_values
+    for epoch, loss in sorted(before.items()):
         trial.report(loss, epoch)
     finished, heartbeat = count_finished(study), time.time()
     for *_, step in run.pretrain(of=[task.unit]):
@@ -133,8 +134,9 @@ def _train(
             trial.set_user_attr("heartbeat", heartbeat)
         if step.validation is not None:
             epochs[0] = step.epoch
-            if task.windows is None and step.epoch not in before:
-                trial.report(step.validation - chance, step.epoch)
+            if task.windows is None:
+                if step.epoch not in before:
+                    trial.report(step.validation - chance, step.epoch)
                 if not step.done and trial.should_prune():
                     raise optuna.TrialPruned(f"worse than the median after {step.epoch} epochs")
         yield Trial(trial.number, finished, task.of, "running", settings, step)
@@ -159,10 +161,11 @@ def _transfer_score(path: Path, windows: Windows, rows: Path, seed: int) -> floa
 
 
 def draw_settings(study: Any, trial: Any, recipe: Recipe, found: Mapping[str, Any]) -> dict[str, Any]:
-    """Draw a trial's settings; those that its encoder or objective does not have are left out.
+    """Draw a trial's settings and store them; those that its encoder or objective does not have are left out.
 
-    Each trial has its own sampler, whose seed follows from the number of trials drawn before it: a sampler seeded again
-    when a search continues would draw the first trials again.
+    Each trial has its own sampler, whose seed follows from the trial's number among those that were drawn to the end: a
+    sampler seeded again when a search continues would draw the first trials again. A trial whose process died before is
+    drawn again by its successor, with the same result.
 
     Args:
         study: of Optuna.
@@ -172,7 +175,10 @@ def draw_settings(study: Any, trial: Any, recipe: Recipe, found: Mapping[str, An
     """
     from optuna.samplers import TPESampler
 
-    drawn = sum("retry_of" not in earlier.user_attrs for earlier in study.trials[: trial.number])
+    drawn = sum(
+        "retry_of" not in one.user_attrs and ("drawn" in one.user_attrs or one.state.name == "RUNNING")
+        for one in study.trials[: trial.number]
+    )
     seed = np.random.SeedSequence([recipe.seed % 2**64, drawn]).generate_state(1)[0]
     study.sampler = TPESampler(seed=int(seed), multivariate=False)  # jointly, it could not leave settings out
     settings: dict[str, Any] = {}
@@ -187,6 +193,7 @@ def draw_settings(study: Any, trial: Any, recipe: Recipe, found: Mapping[str, An
         else:
             trial.suggest_float(key, what["low"], what["high"], log=what["log"])
         settings = drawn_settings(found, trial.params)
+    trial.set_user_attr("drawn", True)
     return settings
 
 
@@ -221,35 +228,37 @@ def give_up(study: Any, trial: Any, *, killed: int) -> None:
         trial: of Optuna.
         killed: 1 if its process died, 0 if it was stopped.
     """
+    drawn, again = "drawn" in trial.user_attrs, trial.user_attrs.get("retry_of")
+    params, first = (trial.params, trial.number) if drawn else (trial.system_attrs.get("fixed_params"), again)
     killed += trial.user_attrs.get("killed", 0)
-    if end_trial(study, trial, "FAIL") and killed < _MAX_KILLED:
-        study.enqueue_trial(trial.params, user_attrs={"retry_of": trial.number, "killed": killed})
+    if end_trial(study, trial, "FAIL") and killed < _MAX_KILLED and first is not None:
+        study.enqueue_trial(params, user_attrs={"retry_of": first, "killed": killed})
 
 
-def own_process() -> str:
-    """Return what identifies this process among those of all machines that share a storage."""
-    return f"{socket.gethostname()}:{os.getpid()}"
+def lock_of(folder: Path, token: str) -> Path:
+    """Return the file that a search locks while it runs.
+
+    Args:
+        folder: of the run.
+        token: names the search in its trials.
+    """
+    return folder / ".searching" / f"{token}.lock"
 
 
-def is_stale(trial: Any) -> bool:
-    """Return whether the process of a running trial is gone, or has sent no heartbeat for long."""
-    host, _, pid = trial.user_attrs.get("process", "").rpartition(":")
-    if host == socket.gethostname() and not _alive(int(pid)):
+def is_stale(trial: Any, folder: Path, *, alone: bool = False) -> bool:
+    """Return whether the search that runs a trial is gone, or has sent no heartbeat for long.
+
+    Args:
+        trial: of Optuna, running.
+        folder: of the run; a search in the same folder holds its lock while it lives, on whichever machine.
+        alone: whether the caller holds the lock under which all trials of the storage are drawn: a trial that names no
+            search then is one whose search has ended.
+    """
+    token = trial.user_attrs.get("process", "")
+    if is_free(lock_of(folder, token)) or (alone and not token):
         return True
     heartbeat: float = trial.user_attrs.get("heartbeat", trial.datetime_start.timestamp())
     return time.time() - heartbeat > _SILENCE_S
-
-
-def _alive(pid: int) -> bool:
-    if os.name == "nt":  # there, os.kill ends the process it asks about
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 def count_finished(study: Any) -> int:

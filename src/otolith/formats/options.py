@@ -55,7 +55,8 @@ class ReadOptions:
         subject_column: column that names the person of each row.
         device_column: column that names the device of each row.
         max_gap_s: longer stretches without data split a recording; shorter ones are interpolated.
-        max_bytes: the largest uncompressed size that is read.
+        max_bytes: the largest uncompressed size of a table; None: 8 GiB and, of a compressed one, 100 times its size or
+            256 MiB.
 
     Raises:
         ValueError: an invalid argument.
@@ -78,7 +79,7 @@ class ReadOptions:
     subject_column: str | None = None
     device_column: str | None = None
     max_gap_s: float = 0.5
-    max_bytes: int = 1 << 33
+    max_bytes: int | None = None
 
     def __post_init__(self) -> None:
         from otolith.formats.names import ACC_UNITS, GYRO_UNITS, TIME_UNITS, acc_factor, gyro_factor
@@ -103,6 +104,8 @@ class ReadOptions:
             raise ValueError(f"--skip-rows is {self.skip_rows}; expected a number of lines, 0 or more")
         if not (math.isfinite(self.max_gap_s) and self.max_gap_s > 0):
             raise ValueError(f"--max-gap is {self.max_gap_s:g}; expected a positive number of seconds")
+        if self.max_bytes is not None and self.max_bytes < 1:
+            raise ValueError(f"--max-bytes is {self.max_bytes}; expected a number of bytes, 1 or more")
 
 
 DEFAULTS = ReadOptions()

@@ -126,7 +126,7 @@ def survey(
         FileNotFoundError: a path does not exist, or a folder holds no recording.
         ValueError: no recording can be understood, or the units of several contradict each other.
     """
-    sources, skipped = find_sources(paths, exclude=exclude, gyro=gyro)
+    sources, skipped = find_sources(paths, exclude=exclude, gyro=gyro, max_bytes=options.max_bytes)
     return survey_sources(sources, options, gyro=gyro, known=known, skipped=skipped)
 
 

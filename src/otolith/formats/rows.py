@@ -13,9 +13,10 @@ import pandas as pd
 
 from otolith.formats import stamps
 from otolith.formats.layout import Layout, text_of
-from otolith.formats.source import Table
+from otolith.formats.source import Table, byte_limit, too_large
 from otolith.formats.stamps import NAT, Stamps
 
+_MOST_STAMP = 1e100  # larger ones overflow when their unit is converted
 _CHUNK = 400_000
 _LARGEST = 1e12  # in any unit; what is beyond is no motion
 _WIDTH = 64  # bytes of the longest stamp
@@ -104,7 +105,7 @@ def read_rows(
     axes: Collection[int] = (),
     clocks: Mapping[int, bool] = {},
     words: Collection[int] = (),
-    max_bytes: int = 1 << 33,
+    max_bytes: int | None = None,
     max_rows: int | None = None,
 ) -> Rows:
     """Read some columns of a table.
@@ -115,14 +116,14 @@ def read_rows(
         axes: places of columns of numbers.
         clocks: places of columns of time stamps -> whether they are numbers.
         words: places of columns of words.
-        max_bytes: the largest uncompressed size.
+        max_bytes: the largest uncompressed size; None: see `source.byte_limit`.
         max_rows: stop about there.
 
     Raises:
         ValueError: the table is damaged.
     """
     if table.kind == "parquet":
-        return _parquet(table, layout, axes, clocks, words, max_rows)
+        return _parquet(table, layout, axes, clocks, words, max_bytes, max_rows)
     try:
         return _text(table, layout, axes, clocks, words, max_bytes, max_rows, strict=True)
     except _NotNumbersError:
@@ -139,7 +140,7 @@ def _text(
     axes: Collection[int],
     clocks: Mapping[int, bool],
     words: Collection[int],
-    max_bytes: int,
+    max_bytes: int | None,
     max_rows: int | None,
     *,
     strict: bool,
@@ -209,7 +210,8 @@ def _collect(
         if is_number:
             values = _numeric(chunk[column])
             found.count_text(column, chunk[column], values)
-            found.numbers.setdefault(column, []).append(values.to_numpy(np.float64, na_value=np.nan))
+            stamp = values.to_numpy(np.float64, na_value=np.nan)
+            found.numbers.setdefault(column, []).append(np.where(np.abs(stamp) < _MOST_STAMP, stamp, np.nan))
         else:
             cells = chunk[column].to_numpy()
             if cells.dtype.kind != "S":
@@ -251,17 +253,27 @@ def _parquet_file(table: Table):  # type: ignore[no-untyped-def]  # pyarrow has 
         raise ValueError(f"'{table}' cannot be read as a Parquet file: {error}") from error
 
 
-def parquet_layout(table: Table) -> Layout:
+def _declared_bytes(file: Any) -> int:
+    """The uncompressed size of a Parquet file."""
+    return sum(int(file.metadata.row_group(number).total_byte_size) for number in range(file.metadata.num_row_groups))
+
+
+def parquet_layout(table: Table, max_bytes: int | None = None) -> Layout:
     """Return the layout of a Parquet file, with a sample of its rows as text.
 
     Raises:
         ValueError: it is damaged, or pyarrow is not installed.
     """
     file = _parquet_file(table)
+    limit = byte_limit(table.path, max_bytes, packed=True)
     try:
+        if _declared_bytes(file) > limit:
+            raise too_large(str(table), limit)
         names = tuple(file.schema_arrow.names)
         batch = next(file.iter_batches(batch_size=2000), None)
         columns = [] if batch is None else [[_cell(v) for v in column.to_pylist()] for column in batch.columns]
+    except ValueError:
+        raise
     except Exception as error:
         raise ValueError(f"'{table}' cannot be read as a Parquet file: {error}") from error
     sample = tuple(zip(*columns, strict=True))
@@ -282,11 +294,15 @@ def _parquet(
     axes: Collection[int],
     clocks: Mapping[int, bool],
     words: Collection[int],
+    max_bytes: int | None,
     max_rows: int | None,
 ) -> Rows:
     file = _parquet_file(table)
     found = _Collected()
     wanted = [layout.names[column] for column in sorted({*axes, *clocks, *words})]
+    limit = byte_limit(table.path, max_bytes, packed=True)
+    if max(8 * len(wanted) * file.metadata.num_rows, _declared_bytes(file)) > limit:  # equal values take no place in it
+        raise too_large(str(table), limit)
     place = {name: number for number, name in enumerate(layout.names)}
     try:
         for batch in file.iter_batches(batch_size=_CHUNK, columns=wanted):

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import gzip
 import io
+import lzma
 import re
 import zipfile
 import zlib
@@ -20,6 +21,9 @@ SUFFIXES = (".csv", ".tsv", ".txt", ".dat", ".tab", ".log", ".asc", ".parquet", 
 """Endings of files that may hold a table; each may be followed by .gz."""
 
 _ARCHIVE_LIMIT = 10_000
+_PLAIN_LIMIT = 8 << 30  # bytes of a table that is read without --max-bytes
+_PACKED_LIMIT = 256 << 20  # of a compressed one; more where the file itself is larger than 1 % of that
+_MOST_PACKED = 100
 _NO_TABLE = re.compile(
     r"(?:^|/)(?:\.|__MACOSX)|\.narration\.csv$|(?:^|/)(?:readme|licen[cs]e|requirements|labels?|annotations?|offsets)[^/]*$",
     re.IGNORECASE,
@@ -49,21 +53,25 @@ class Table:
         return stem(PurePosixPath(self.member or self.path.name).name)
 
     @contextmanager
-    def open(self, max_bytes: int) -> Iterator[io.BufferedIOBase]:
+    def open(self, max_bytes: int | None = None) -> Iterator[io.BufferedIOBase]:
         """Open the table's text, uncompressed.
 
+        Args:
+            max_bytes: the largest uncompressed size; None: see `byte_limit`.
+
         Raises:
-            ValueError: it is damaged, or longer than `max_bytes`.
+            ValueError: it is damaged, or longer than that.
         """
         if self.kind == "sheet":
-            yield io.BytesIO(_sheet(self.path, self.member))
+            yield io.BytesIO(_sheet(self.path, self.member, max_bytes))
             return
         try:
             with _raw(self.path, self.member) as raw:
                 zipped = raw.peek(2)[:2] == b"\x1f\x8b"
                 stream: io.BufferedIOBase = io.BufferedReader(gzip.GzipFile(fileobj=raw)) if zipped else raw
-                yield io.BufferedReader(_Limited(stream, max_bytes, str(self)), 1 << 18)
-        except (EOFError, zlib.error, zipfile.BadZipFile, gzip.BadGzipFile, NotImplementedError, RuntimeError) as error:
+                limit = byte_limit(self.path, max_bytes, packed=zipped or bool(self.member))
+                yield io.BufferedReader(_Limited(stream, limit, str(self)), 1 << 18)
+        except DAMAGED as error:
             raise ValueError(f"'{self}' is damaged or cut off: {error}") from error
         except OSError as error:
             if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
@@ -81,6 +89,40 @@ def _raw(path: Path, member: str) -> Iterator[io.BufferedReader]:
         yield io.BufferedReader(inside)  # type: ignore[arg-type]
 
 
+DAMAGED = (
+    EOFError,
+    zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    gzip.BadGzipFile,
+    NotImplementedError,
+    RuntimeError,
+    IndexError,
+)
+"""What a damaged archive or compressed file may raise, apart from OSError."""
+
+
+def byte_limit(path: Path, max_bytes: int | None, *, packed: bool) -> int:
+    """Return how many bytes of a table are read.
+
+    A few bytes may unpack to any number. A compressed table may be 100 times as large as its file, and 256 MiB always;
+    recordings become 3 to 20 times smaller when they are compressed.
+
+    Args:
+        path: the file.
+        max_bytes: of `ReadOptions`.
+        packed: whether the table is compressed.
+    """
+    if max_bytes is not None:
+        return max_bytes
+    return min(_PLAIN_LIMIT, max(_PACKED_LIMIT, _MOST_PACKED * path.stat().st_size)) if packed else _PLAIN_LIMIT
+
+
+def too_large(name: str, limit: int) -> ValueError:
+    """Return the error that a table holds more than `limit` bytes."""
+    return ValueError(f"'{name}' holds more than {limit:,} bytes; cut it into pieces, or allow more with --max-bytes")
+
+
 class _Limited(io.RawIOBase):
     """A stream that refuses to give more than a number of bytes: an archive may unpack to any size."""
 
@@ -95,11 +137,11 @@ class _Limited(io.RawIOBase):
         """Read into a buffer."""
         try:
             data = self._stream.read(len(buffer))
-        except zlib.error as error:
+        except (zlib.error, lzma.LZMAError, EOFError) as error:
             raise ValueError(f"'{self._name}' is damaged: {error}") from error
         self._left -= len(data)
         if self._left < 0:
-            raise ValueError(f"'{self._name}' holds more than {self._limit:,} bytes; cut it into pieces")
+            raise too_large(self._name, self._limit)
         buffer[: len(data)] = data
         return len(data)
 
@@ -113,7 +155,7 @@ def stem(name: str) -> str:
     return bare.rsplit(".", 1)[0] if re.search(r"[^.]\.[A-Za-z]\w{0,6}$", bare) else bare
 
 
-def tables_in(path: Path) -> list[Table]:
+def tables_in(path: Path, max_bytes: int | None = None) -> list[Table]:
     """Return the tables that a file holds: one, or those of an archive or a workbook.
 
     Raises:
@@ -125,7 +167,7 @@ def tables_in(path: Path) -> list[Table]:
     with path.open("rb") as file:
         head = file.read(8)
     if head[:4] == b"PK\x03\x04" or head[:4] == b"PK\x05\x06":
-        return _archived(path)
+        return _archived(path, max_bytes)
     if head[:4] == b"PAR1":
         return [Table(path, kind="parquet")]
     if head == b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1":
@@ -133,15 +175,15 @@ def tables_in(path: Path) -> list[Table]:
     return [Table(path)]
 
 
-def _archived(path: Path) -> list[Table]:
+def _archived(path: Path, max_bytes: int | None) -> list[Table]:
     try:
         with zipfile.ZipFile(path) as archive:
-            infos = [info for info in archive.infolist() if not info.is_dir()]
-    except (zipfile.BadZipFile, OSError) as error:
+            infos = [info for info in archive.infolist() if info.filename and not info.filename.endswith("/")]
+    except (*DAMAGED, OSError, ValueError) as error:
         raise ValueError(f"'{path.name}' is a damaged zip file: {error}") from error
     names = [info.filename for info in infos]
     if "xl/workbook.xml" in names:
-        return [Table(path, sheet, "sheet") for sheet in _sheets(path)]
+        return [Table(path, sheet, "sheet") for sheet in _sheets(path, max_bytes)]
     if "log.bin" in names or ("info.txt" in names and any(name.endswith(".bin") for name in names)):
         raise ValueError(f"'{path.name}' is a device file of ActiGraph, but damaged; export it as CSV")
     if len(infos) > _ARCHIVE_LIMIT:
@@ -179,7 +221,11 @@ def is_result(path: Path) -> bool:
         return file.read(len(first)) == first
 
 
-def _workbook(path: Path):  # type: ignore[no-untyped-def]  # openpyxl has no types
+def _workbook(path: Path, max_bytes: int | None):  # type: ignore[no-untyped-def]  # openpyxl has no types
+    limit = byte_limit(path, max_bytes, packed=True)
+    with zipfile.ZipFile(path) as archive:  # no member gives more than it declares
+        if sum(info.file_size for info in archive.infolist()) > limit:
+            raise too_large(path.name, limit)
     try:
         import openpyxl
     except ImportError as error:
@@ -192,8 +238,8 @@ def _workbook(path: Path):  # type: ignore[no-untyped-def]  # openpyxl has no ty
         raise ValueError(f"'{path.name}' cannot be read as an Excel workbook: {error}; save it as CSV") from error
 
 
-def _sheets(path: Path) -> list[str]:
-    book = _workbook(path)
+def _sheets(path: Path, max_bytes: int | None) -> list[str]:
+    book = _workbook(path, max_bytes)
     try:
         names = [str(name) for name in book.sheetnames]
     finally:
@@ -204,9 +250,9 @@ def _sheets(path: Path) -> list[str]:
 
 
 @functools.lru_cache(maxsize=2)
-def _sheet(path: Path, name: str) -> bytes:
+def _sheet(path: Path, name: str, max_bytes: int | None) -> bytes:
     """A sheet as tab-separated text: dates in ISO, numbers in full."""
-    book = _workbook(path)
+    book = _workbook(path, max_bytes)
     try:
         lines = []
         for row in book[name].iter_rows(values_only=True):

@@ -76,7 +76,11 @@ class _File(NamedTuple):
 
 
 def find_sources(
-    paths: Sequence[Path], *, exclude: Collection[Path] = (), gyro: bool | None = None
+    paths: Sequence[Path],
+    *,
+    exclude: Collection[Path] = (),
+    gyro: bool | None = None,
+    max_bytes: int | None = None,
 ) -> tuple[list[Source], list[Skipped]]:
     """Find what is to be read.
 
@@ -84,6 +88,7 @@ def find_sources(
         paths: files and folders; folders are searched to any depth, hidden files are left out.
         exclude: files that are no recordings, such as a labels file.
         gyro: True joins the gyroscope's file that lies next to a file named by the user.
+        max_bytes: the largest uncompressed size of a workbook.
 
     Returns:
         The sources in order, and the files that were left out.
@@ -92,9 +97,9 @@ def find_sources(
         FileNotFoundError: a path does not exist, or a folder holds no table.
         ValueError: a file named by the user holds no table.
     """
-    sources, skipped = _explicit([path for path in paths if not path.is_dir()], gyro)
+    sources, skipped = _explicit([path for path in paths if not path.is_dir()], gyro, max_bytes)
     for folder in (path for path in paths if path.is_dir()):
-        found, left = _in_folder(folder, {path.resolve() for path in exclude})
+        found, left = _in_folder(folder, {path.resolve() for path in exclude}, max_bytes)
         if not found:
             held = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
             raise FileNotFoundError(
@@ -125,7 +130,7 @@ def _distinct(sources: Sequence[Source]) -> list[Source]:
     return found
 
 
-def _explicit(paths: Sequence[Path], gyro: bool | None) -> tuple[list[Source], list[Skipped]]:
+def _explicit(paths: Sequence[Path], gyro: bool | None, max_bytes: int | None) -> tuple[list[Source], list[Skipped]]:
     """Sources of files that the user named: files of one folder that are parts of one recording are joined."""
     files: list[_File] = []
     sources: list[Source] = []
@@ -140,7 +145,7 @@ def _explicit(paths: Sequence[Path], gyro: bool | None) -> tuple[list[Source], l
         if path.is_file() and (recorded := _recorder(path, path.name)) is not None:
             sources.append(dataclasses.replace(recorded, explicit=True))
             continue
-        tables = tables_in(path)
+        tables = tables_in(path, max_bytes)
         mine = [_file(table, path.name, stem(path.name), len(tables)) for table in tables]
         if len(tables) > 1:
             inside = _grouped(mine, whole=stem(path.name))
@@ -202,7 +207,7 @@ def _file(table: Table, relative: str, folder: str, count: int) -> _File:
     return _File(table, PurePosixPath(relative).parent.as_posix().removeprefix("."), relative, kind, quality, words)
 
 
-def _in_folder(folder: Path, exclude: Collection[Path]) -> tuple[list[Source], list[Skipped]]:
+def _in_folder(folder: Path, exclude: Collection[Path], max_bytes: int | None) -> tuple[list[Source], list[Skipped]]:
     files: list[_File] = []
     sources: list[Source] = []
     skipped: list[Skipped] = []
@@ -223,7 +228,7 @@ def _in_folder(folder: Path, exclude: Collection[Path]) -> tuple[list[Source], l
         if path.suffix.lower() != ".zip" and not may_be_table(relative):
             continue
         try:
-            tables = tables_in(path)
+            tables = tables_in(path, max_bytes)
         except ValueError as error:
             skipped.append(Skipped(path, str(error)))
             continue

@@ -85,7 +85,7 @@ def open_table(member: Member, options: ReadOptions, *, gyro: bool | None) -> Op
         ValueError: they cannot be told.
     """
     table = member.table
-    layout = parquet_layout(table) if table.kind == "parquet" else find_layout(table, options)
+    layout = parquet_layout(table, options.max_bytes) if table.kind == "parquet" else find_layout(table, options)
     alone = options
     kind: Kind = member.part or "" if member.part != "acc" else ""
     if member.part == "gyro":

@@ -20,7 +20,8 @@ from otolith.datasets.card import Dataset
 from otolith.paired.embeddings import PairedEmbeddings, folder_of, microseconds, save
 from otolith.paired.image import ImageEncoder
 from otolith.paired.text import TextEncoder, clean_narration
-from otolith.storage.files import claimed, fingerprint, replacing, unnested
+from otolith.storage.files import fingerprint, replacing, unnested
+from otolith.storage.locks import claimed, sweep
 
 _CHUNK = 600  # frames that are encoded and cached at a time
 _MODALITY = re.compile(r"[a-z0-9][\w-]*", re.ASCII | re.IGNORECASE)
@@ -123,8 +124,8 @@ def embed(
     work = _EmbeddingJob(store, folder / ".cache", text, image, fps, near_s)
     numbers = {entry.name: number for number, entry in enumerate(store.entries)}
     with claimed(folder / ".cache"), contextlib.closing(work):
-        for stale in folder.rglob(".*.part"):  # of a process that was killed while it wrote
-            stale.unlink()
+        for place in {folder, *(path for path in (folder / ".cache").iterdir() if path.is_dir())}:
+            sweep(place)
         done, seen, strange = 0, set[str](), list[str]()
         for one in multimodal_data:
             name = one.recording

@@ -303,9 +303,24 @@ def _launched(runtime: Runtime) -> Any:
 
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # set by torchrun and fabric run
     nodes = int(os.environ.get("WORLD_SIZE", "1")) // local
+    _check_accelerator(runtime.accelerator, local)
     fabric = Fabric(accelerator=runtime.accelerator, devices=local, num_nodes=nodes, precision=runtime.precision)
     fabric.launch()
     return fabric
+
+
+def _check_accelerator(name: str, wanted: int) -> None:
+    """Raise ValueError, which names the devices that are here, where those that are asked for are not."""
+    here = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    count = here.get({"gpu": "mps" if here["mps"] else "cuda"}.get(name, name))
+    if count is None or name in ("auto", "cpu"):  # others are Fabric's own matter
+        return
+    if count < wanted:
+        there = ", ".join(f"{number} x {kind}" for kind, number in here.items() if number)
+        raise ValueError(
+            f"the accelerator '{name}' has {count} devices here, and {wanted} are wanted; there is {there}: set "
+            "pretrain.runtime.accelerator to auto or cpu"
+        )
 
 
 def _placed(windows: Windows, device: torch.device) -> Windows:

@@ -8,10 +8,12 @@ test subjects. A question whose variants were not run is left out, and the page 
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from otolith.evaluation.recalls import Recall
@@ -19,6 +21,8 @@ from otolith.evaluation.rows import Row
 from otolith.reports import dont_freeze, primus
 from otolith.reports.style import svg
 from otolith.storage.files import write_text
+
+_JSON = ("pretraining", "transfer", "f1_by_class", "f1_by_subject", "confusion")
 
 
 def write(
@@ -63,12 +67,12 @@ def read_table(path: Path) -> tuple[pd.DataFrame, dict[tuple[str, str], int]]:
     Raises:
         ValueError: the file is not such a table.
     """
-    words = {field.name: str for field in dataclasses.fields(Row) if field.type == "str"}
-    rows = pd.read_csv(path, dtype={**words, "shots": "Int64"}, keep_default_na=False, na_values={"shots": [""]})
-    if missing := {"dataset", "variant", "planned", "macro_f1"} - set(rows.columns):
+    rows = _table(path, Row)
+    if missing := {"dataset", "variant", "planned", "macro_f1", "shots"} - set(rows.columns):
         raise ValueError(
             f"'{path}' lacks the columns {', '.join(sorted(missing))}; expected a table that otolith study wrote"
         )
+    rows["shots"] = pd.to_numeric(rows["shots"]).astype("Int64")
     groups = rows.groupby(["dataset", "variant"], sort=False)["planned"].first()
     return rows.drop(columns="planned"), {(str(a), str(b)): int(n) for (a, b), n in groups.items()}
 
@@ -82,8 +86,7 @@ def read_recalls(path: Path) -> pd.DataFrame:
     file = _recalls_path(path)
     if not file.is_file():
         return pd.DataFrame()
-    words = {field.name: str for field in dataclasses.fields(Recall) if field.type == "str"}
-    table: pd.DataFrame = pd.read_csv(file, dtype=words, keep_default_na=False)
+    table = _table(file, Recall)
     expected = {
         "setting",
         "variant",
@@ -95,6 +98,39 @@ def read_recalls(path: Path) -> pd.DataFrame:
             f"'{file}' lacks the columns {', '.join(sorted(missing))}; expected recalls that this version of otolith study "
             "wrote"
         )
+    return table
+
+
+def _table(path: Path, kind: type) -> pd.DataFrame:
+    """Read records of a kind.
+
+    Raises:
+        ValueError: the file is no table, or a column of numbers holds text; the message names its line.
+    """
+    words = {field.name: str for field in dataclasses.fields(kind) if field.type == "str"}
+    try:
+        table: pd.DataFrame = pd.read_csv(path, dtype=words, keep_default_na=False)
+    except ValueError as error:  # pandas' own errors too
+        raise ValueError(f"'{path}' cannot be read as a table: {str(error).strip()}") from error
+    numbers = [field.name for field in dataclasses.fields(kind) if field.type in ("int", "float", "int | None")]
+    for name in {*numbers, "planned"} & set(table.columns):
+        cells = table[name].astype(str)
+        found = pd.to_numeric(cells, errors="coerce")
+        wrong = ~np.isfinite(found) & (cells != "")
+        if name in ("accuracy", "macro_f1"):
+            wrong |= (found < 0) | (found > 1)
+        if wrong.any():
+            line = int(np.argmax(wrong))
+            wanted = "a number from 0 to 1" if name in ("accuracy", "macro_f1") else "a number"
+            raise ValueError(f"'{path}', row {line + 1}: {name} is '{cells.iloc[line]}'; expected {wanted}")
+    for name in set(_JSON) & set(table.columns):
+        for line, cell in enumerate(table[name]):
+            try:
+                fine = cell == "" or isinstance(json.loads(cell), dict | list)
+            except (ValueError, RecursionError):
+                fine = False
+            if not fine:
+                raise ValueError(f"'{path}', row {line + 1}: {name} is '{cell[:40]}'; expected JSON")
     return table
 
 

@@ -3,40 +3,54 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import re
 import shutil
 import sys
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from otolith.storage.locks import temporary_folder
+
 _BLOCK = 1 << 20  # bytes read at a time
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the folder of `path`; the file takes its final name when the block ends without an error.
+    """Yield a temporary path near `path`; the file takes its final name when the block ends without an error.
 
-    A process that is killed at any moment leaves the old file or the new one, never a part of either.
+    A process that is killed at any moment leaves the old file or the new one, never a part of either, and the temporary
+    folder, which the next process that writes there removes.
+
+    Raises:
+        OSError: the file cannot be written, for example as the disk is full; the message names it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    part = Path(name)
     try:
-        yield part
-        part.chmod(0o666 & ~_umask())
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+        with temporary_folder(path) as folder:
+            part = folder / path.name
+            part.touch()
+            yield part
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
+            part.replace(path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> OSError:
+    """Return an error that names `path` in place of a temporary file; one that names another file stays."""
+    named = str(error.filename or "")
+    if error.errno is None or (named and f".{path.name}." not in named and Path(named) != path):
+        return error
+    remedy = "; free some space, or choose another folder" if error.errno in _FULL else ""
+    return type(error)(f"'{path}' cannot be written: {error.strerror}{remedy}")
 
 
 @contextlib.contextmanager
@@ -45,9 +59,14 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 
     A folder cannot replace another one in a single step, so the older one is renamed first; `recover` restores it if the
     process was killed between the two steps.
+
+    Raises:
+        OSError: a file cannot be written, for example as the disk is full.
     """
     recover(folder)
-    with _temporary(folder) as part:
+    with temporary_folder(folder) as holder:
+        part = holder / folder.name
+        part.mkdir()
         yield part
         for file in part.rglob("*"):
             if file.is_file():
@@ -60,49 +79,6 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(_aside(folder), ignore_errors=True)
 
 
-@contextlib.contextmanager
-def _temporary(folder: Path) -> Iterator[Path]:
-    """Yield a new folder next to `folder`, which is removed at the end; remove those that dead processes left there."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    for stale in _parts(folder):
-        if not _alive(stale):
-            shutil.rmtree(stale, ignore_errors=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.{os.getpid()}-", suffix=".part", dir=folder.parent))
-    part.chmod(0o777 & ~_umask())
-    try:
-        yield part
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def claimed(folder: Path) -> Iterator[None]:
-    """Lock `folder`, which is created if necessary, for this process; the system unlocks it however the process ends.
-
-    On Windows, and on file systems without locks, nothing is locked.
-
-    Raises:
-        ValueError: another process has locked it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    if sys.platform == "win32":
-        yield
-        return
-    import fcntl
-
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"'{folder}' is in use by another process; wait until it has ended") from None
-        except OSError:
-            pass  # a file system without locks
-        yield
-    finally:
-        os.close(handle)
-
-
 def recover(folder: Path) -> None:
     """Restore a folder that was renamed for a new one that was never written."""
     if not folder.exists() and _aside(folder).is_dir():
@@ -111,32 +87,6 @@ def recover(folder: Path) -> None:
 
 def _aside(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.old")
-
-
-def _parts(folder: Path) -> list[Path]:
-    """Return the temporary folders of all processes that prepare `folder`."""
-    pattern = re.compile(re.escape(f".{folder.name}.") + r"\d+-[^.]*\.part")
-    return [path for path in folder.parent.iterdir() if pattern.fullmatch(path.name)]
-
-
-def _alive(part: Path) -> bool:
-    """Return whether the process that created a temporary folder still runs."""
-    if os.name == "nt":  # os.kill would end the process
-        return True
-    pid = int(part.name.rsplit(".", 2)[1].split("-")[0])
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def write_text(path: Path, text: str) -> None:
@@ -209,7 +159,9 @@ def unnested(path: Path | None, near: Path, max_bytes: int = 8 << 30) -> Iterato
             return
         if (total := sum(map(archive.size, inner))) > max_bytes:
             raise ValueError(f"the zip files in '{outer[0]}' declare {total:,} bytes, more than {max_bytes:,}")
-        with _temporary(near) as folder:
+        with temporary_folder(near) as holder:
+            folder = holder / near.name
+            folder.mkdir()
             for name in inner:
                 with (folder / re.sub(r"[/\\]", "-", name)).open("wb") as file:
                     file.writelines(archive.blocks(name))
@@ -256,7 +208,8 @@ class Archive:
         """Return the names of all members, sorted."""
         if self._zip is None:
             return sorted(p.relative_to(self.path).as_posix() for p in self.path.rglob("*") if p.is_file())
-        return sorted(info.filename for info in self._zip.infolist() if not info.is_dir())
+        every = (info.filename for info in self._zip.infolist())
+        return sorted(name for name in every if name and not name.endswith("/"))
 
     def size(self, name: str) -> int:
         """Return the size of one member in bytes, as the archive declares it."""
@@ -276,10 +229,18 @@ class Archive:
             raise ValueError(
                 f"member '{name}' of '{self.path}' declares {declared:,} bytes, more than {self.max_member_bytes:,}"
             )
+        damaged: tuple[type[Exception], ...] = (
+            zipfile.BadZipFile,
+            EOFError,
+            OSError,
+            NotImplementedError,
+            RuntimeError,
+            *_packing_errors(),
+        )
         try:
             with self._zip.open(name) as member:
                 yield from iter(partial(member.read, size), b"")
-        except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError, _zlib_error()) as error:
+        except damaged as error:
             raise ValueError(f"member '{name}' of '{self.path}' is damaged: {error}; download it again") from error
 
     def close(self) -> None:
@@ -294,7 +255,8 @@ class Archive:
         self.close()
 
 
-def _zlib_error() -> type[Exception]:
+def _packing_errors() -> tuple[type[Exception], ...]:
+    import lzma
     import zlib
 
-    return zlib.error
+    return zlib.error, lzma.LZMAError

@@ -27,6 +27,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) 
 
     Raises:
         ValueError: the header has a value that JSON cannot represent, such as NaN.
+        OSError: the file cannot be written, for example as the disk is full.
     """
     json.dumps(header, allow_nan=False)  # before tensors are copied
     apart, storages = dict[str, Tensor](), set[int]()
@@ -39,7 +40,10 @@ def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) 
         text = json.dumps(
             {**header, _HASH: digest(header, apart)}
         )  # one key: the format does not keep the order of several
-        save_file(apart, part, metadata={_KEY: text})
+        try:
+            save_file(apart, part, metadata={_KEY: text})
+        except safetensors.SafetensorError as error:  # its words for every error of the disk
+            raise OSError(f"'{path}' cannot be written: {error}; free some space, or choose another folder") from error
 
 
 def digest(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:

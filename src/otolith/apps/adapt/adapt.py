@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from joblib import Parallel, delayed
 
 from otolith.apps.adapt import spans
 from otolith.apps.adapt.estimate import CANDIDATES, Choice, choose, estimate_figure, leave_people_out, why_impossible
@@ -34,6 +33,7 @@ from otolith.formats import ReadOptions, Units
 from otolith.formats.day import BY_LENGTH, DayOptions
 from otolith.formats.options import DEFAULTS
 from otolith.storage.files import replacing
+from otolith.storage.processes import unordered
 
 FILES = ("estimate.csv", "estimate.png")
 OWN = "own"
@@ -102,9 +102,7 @@ def adapt(
         makers = [_Maker(encoder, *rest)] * (len(splits) + 1)
     tasks = [(make, split, name) for make, split in zip(makers, splits, strict=False) for name in CANDIDATES]
     threads = None if jobs == 1 else max(1, torch.get_num_threads() // jobs)
-    found = Parallel(n_jobs=jobs, return_as="generator_unordered")(
-        delayed(_left_out)(make, split, name, threads) for make, split, name in tasks
-    )
+    found = unordered(_left_out, [(make, split, name, threads) for make, split, name in tasks], jobs=jobs)
     for done, (split, name, each) in enumerate(found):
         rows = windows.rows_for_subjects(split.test)
         predicted[name][rows] = each.probability.argmax(axis=1)

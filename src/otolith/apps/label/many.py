@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import torch
-from joblib import Parallel, delayed
 
 from otolith.apps.label.recording import Labelled, label, survey_for
 from otolith.apps.label.results import document, write
@@ -20,6 +20,7 @@ from otolith.formats import ReadOptions, Session, Source, Survey
 from otolith.formats.day import BY_LENGTH, DayOptions, corrected
 from otolith.formats.options import DEFAULTS
 from otolith.storage.files import fingerprint, listing, write_text
+from otolith.storage.processes import unordered
 
 Truth = Sequence[tuple[float, float, str]]
 _CODE = ("storage", "data", "formats", "encoders", "checkpoints", "classifiers", "reports", "apps")
@@ -129,24 +130,21 @@ def label_files(
     count = len(found.sources)
     jobs = min(jobs, count)
     threads = None if jobs == 1 else max(1, torch.get_num_threads() // jobs)
-    tasks = (
-        delayed(_one)(model, model_hash, found, source, sources, out, how, threads, alone=count == 1)
-        for source in found.sources
-    )
-    ended = Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks)
-    for done, one in enumerate(ended):
-        yield one._replace(done=done + 1, of=count)
+    one = partial(_one, model, model_hash, found, sources, out, how, threads, alone=count == 1)
+    ended = unordered(one, [(source,) for source in found.sources], jobs=jobs)
+    for done, labelled in enumerate(ended):
+        yield labelled._replace(done=done + 1, of=count)
 
 
 def _one(
     model: TransferClassifier | ForestClassifier,
     model_hash: str,
     found: Survey,
-    source: Source,
     sources: Sequence[Path],
     out: Path | None,
     how: LabelOptions,
     threads: int | None,
+    source: Source,
     *,
     alone: bool,
 ) -> Done:

@@ -9,6 +9,7 @@ here.
 from __future__ import annotations
 
 import io
+import lzma
 import re
 import struct
 import zipfile
@@ -28,7 +29,7 @@ _SEPARATOR = 0x1E
 _MOST_INFO = 1 << 16  # bytes
 _MOST_RECORDS = 1 << 25  # a year of seconds
 _ACCEL_SCALE, _SAMPLE_RATE = (0, 55), (1, 10)
-_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError)
+_BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError, RuntimeError)
 _DEFAULT_SCALES = {"NEO": 341.0, "CLE": 341.0, "MRA": 341.0}  # by the first letters of the serial number; else 256
 
 
