@@ -655,7 +655,11 @@ def test_a_trial_that_another_process_runs_counts_while_it_lives(data: Path, tmp
     left.set_user_attr("drawn", True)
     trials.lock_of(job.folder, "killed").touch()
     assert {trial.number for trial in searched(job, trials=2) if not trial.done} == {3}
-    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "FAIL", "FAIL", "COMPLETE", "WAITING"]
+    # The first of the two had drawn nothing that a successor could repeat.
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "FAIL", "FAIL", "COMPLETE"]
+    assert (
+        study.trials[3].user_attrs["retry_of"] == 2 and study.trials[2].params.items() <= study.trials[3].params.items()
+    )
 
 
 def test_a_trial_that_was_given_up_by_mistake_does_not_count(data: Path, tmp_path: Path) -> None:

@@ -51,6 +51,7 @@ READS: dict[str, dict[str, list[str]]] = {
         "encoder.safetensors": ["encoder.safetensors", "--recordings", "mine", "--labels", "labels.csv", *FAST],
         "labels.csv": ["encoder.safetensors", "--recordings", "mine", "--labels", "labels.csv", *FAST],
     },
+    "export": {"model.safetensors": ["model.safetensors", "--to", "onnx", "--out", "model.onnx", *FAST]},
     "zeroshot": {
         "encoder.safetensors": ["encoder.safetensors", "mine/1.csv", "--labels", "walking,running", *FAST],
         "prompts.toml": ["encoder.safetensors", "mine/1.csv", "--labels", "a,b", "--prompts", "prompts.toml", *FAST],
