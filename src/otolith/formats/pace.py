@@ -101,7 +101,7 @@ def _over_blocks(steps: np.ndarray, middle: float) -> float:
     if typical == 0:
         return count / max(float(clock.max() - clock.min()), 1e-12)
     usual = np.abs(lasting - typical) <= 0.2 * typical + max(middle, float(np.quantile(steps, 0.995)))
-    return block / float(lasting[usual].mean())
+    return block / float(lasting[usual].mean() if usual.any() else typical)
 
 
 def _over_packets(steps: np.ndarray) -> float | None:
