@@ -538,6 +538,35 @@ def test_gravity_aware_adds_reconstruction_and_simclr_unchanged(batch: Batch) ->
         assert total(less, batch).item() == pytest.approx(weight * total(alone, batch).item(), rel=1e-5)
 
 
+def test_one_view_of_gravity_aware_gives_both_errors_of_the_same_masked_view(batch: Batch) -> None:
+    objective = build("gravity_aware", one_view=True, simclr=0.0, decoder_kind="perceptron", mask=0.4).eval()
+    calls = []
+    objective.encoder.register_forward_hook(lambda _, given, __: calls.append(given[0]))
+    torch.manual_seed(3)
+    losses = objective(batch)
+    torch.manual_seed(3)
+    view = augment(batch.x, objective.augmentations)
+    hidden = hidden_steps(5, 100, 0.4, 10, batch.x.device)
+    assert len(calls) == 1 and torch.equal(calls[0], hide(objective.encoder, view, hidden))
+    vectors, masked = objective.encoder(calls[0]), hidden.expand(-1, 6, -1)
+    error = (objective.decoder(vectors) - objective.encoder.standardise(view))[masked].square().mean()
+    assert losses["masked_reconstruction"].item() == pytest.approx(error.item(), rel=1e-5)
+    statistics = (objective.described(vectors) - log_features(batch.x).clamp(-5, 5)).square().mean()
+    assert losses["predict_statistics"].item() == pytest.approx(statistics.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("steps", [16, 99, 100])
+def test_a_perceptron_decodes_as_many_steps_as_a_window_has(steps: int) -> None:
+    objective = build("reconstruction", steps=steps, decoder_kind="perceptron", mask=0.5)
+    assert sum(value.numel() for value in objective.decoder.parameters()) == 257 * 6 * steps + 256 * (
+        objective.encoder.dim + 1
+    )
+    batch = noise_batch(4, steps)
+    loss = total(objective, batch)
+    loss.backward()
+    assert loss.item() == pytest.approx(1, abs=0.3) and objective.decoder[0].weight.grad.abs().sum() > 0
+
+
 def test_target_statistics_are_clipped_at_five_standard_deviations(batch: Batch) -> None:
     strange = batch._replace(x=batch.x * 1e6)
     objective = build("gravity_aware", masked_reconstruction=0.0, simclr=0.0, std=[1e-3] * 128)
@@ -557,6 +586,7 @@ def test_target_statistics_are_clipped_at_five_standard_deviations(batch: Batch)
         ({"temperature": 0.0}, "temperature is 0.0"),
         ({"statistics_mask": 1.0}, "mask is 1.0 with mask_steps 10"),
         ({"mask": -0.5}, "mask is -0.5"),
+        ({"one_view": True, "predict_statistics": 0.0}, "one_view is set; expected positive weights"),
     ],
 )
 def test_gravity_aware_refuses_invalid_arguments(arguments: dict, message: str) -> None:

@@ -17,7 +17,7 @@ from otolith.data.sampling import Batch
 from otolith.encoders import Encoder
 from otolith.objectives.contract import Objective
 from otolith.objectives.contrast import nt_xent
-from otolith.objectives.reconstruction import Decoder, check_mask, hidden_steps, hide
+from otolith.objectives.reconstruction import Decoder, DecoderKind, check_mask, hidden_steps, hide
 
 SMALL: tuple[Mapping[str, Any], ...] = (
     {"name": "rotation", "sd_degrees": 20},
@@ -56,6 +56,9 @@ class GravityAware(Objective):
         mask_steps: length of a masked span in time steps.
         augmentations: transforms that make a view; see `augment.augment`.
         temperature: temperature of NT-Xent.
+        decoder_kind: layers of the decoder of `masked_reconstruction`; see `reconstruction.DecoderKind`.
+        one_view: `predict_statistics` and `masked_reconstruction` share one augmented view, of which a share `mask` is
+            masked: a step then computes three encoder passes instead of four. `statistics_mask` is not used.
 
     Raises:
         ValueError: a mask, weight or temperature is out of range, or the number of means and standard deviations does not
@@ -76,6 +79,8 @@ class GravityAware(Objective):
         mask_steps: int = 10,
         augmentations: Sequence[Mapping[str, Any]] = SMALL,
         temperature: float = 0.1,
+        decoder_kind: DecoderKind = "convolutions",
+        one_view: bool = False,
     ) -> None:
         super().__init__(encoder)
         count = feature_count(encoder.channels, steps)
@@ -101,6 +106,11 @@ class GravityAware(Objective):
         self.predict_statistics, self.masked_reconstruction = predict_statistics, masked_reconstruction
         self.mask, self.statistics_mask, self.mask_steps = mask, statistics_mask, mask_steps
         self.augmentations, self.temperature = check_transforms(augmentations), temperature
+        self.decoder_kind, self.one_view = decoder_kind, one_view
+        if one_view and not (predict_statistics and masked_reconstruction):
+            raise ValueError(
+                "one_view is set; expected positive weights of predict_statistics and masked_reconstruction"
+            )
         self.register_buffer("_shift", torch.tensor(self.mean), persistent=False)
         self.register_buffer("_spread", torch.tensor(self.std), persistent=False)
         kept = []
@@ -108,7 +118,7 @@ class GravityAware(Objective):
             self.described = _head(encoder.dim, 256, count)
             kept += ["described"]
         if masked_reconstruction:
-            self.decoder = Decoder(encoder, steps, mask, mask_steps)
+            self.decoder = Decoder(encoder, steps, mask, mask_steps, decoder_kind)
             kept += ["decoder"]
         if simclr:
             self.head = _head(encoder.dim, 256, 128)
@@ -122,20 +132,34 @@ class GravityAware(Objective):
             ValueError: the windows are not `steps` long, or `simclr` gets fewer than 2 windows.
         """
         losses = {}
-        if self.predict_statistics:
+        if self.one_view:
+            losses = self._errors_of_one_view(batch.x)
+        elif self.predict_statistics:
             losses["predict_statistics"] = self.predict_statistics * self._statistics_error(batch.x)
-        if self.masked_reconstruction:
+        if self.masked_reconstruction and not self.one_view:
             losses["masked_reconstruction"] = self.masked_reconstruction * self.decoder.error(self.encoder, batch.x)
         if self.simclr:
             one, two = (self.head(self.encoder(augment(batch.x, self.augmentations))) for _ in range(2))
             losses["simclr"] = self.simclr * nt_xent(one, two, self.temperature)
         return losses
 
-    def _statistics_error(self, x: Float[Tensor, "batch channels time"]) -> Float[Tensor, ""]:
+    def _target(self, x: Float[Tensor, "batch channels time"]) -> Float[Tensor, "batch features"]:
         if x.shape[2] != self.steps:
             raise ValueError(f"gravity_aware was built for windows of {self.steps} time steps but got {x.shape[2]}")
-        target = ((log_features(x) - self._shift) / self._spread).clamp(-_LIMIT, _LIMIT)  # type: ignore[operator]
-        view = augment(x, self.augmentations)
+        return ((log_features(x) - self._shift) / self._spread).clamp(-_LIMIT, _LIMIT)  # type: ignore[operator]
+
+    def _errors_of_one_view(self, x: Float[Tensor, "batch channels time"]) -> dict[str, Float[Tensor, ""]]:
+        target, view = self._target(x), augment(x, self.augmentations)
+        hidden = hidden_steps(len(x), self.steps, self.mask, self.mask_steps, x.device)
+        vectors = self.encoder(hide(self.encoder, view, hidden))
+        drawn = self.decoder.masked_error(vectors, self.encoder.standardise(view), hidden)
+        return {
+            "predict_statistics": self.predict_statistics * F.mse_loss(self.described(vectors), target),
+            "masked_reconstruction": self.masked_reconstruction * drawn,
+        }
+
+    def _statistics_error(self, x: Float[Tensor, "batch channels time"]) -> Float[Tensor, ""]:
+        target, view = self._target(x), augment(x, self.augmentations)
         if self.statistics_mask:
             hidden = hidden_steps(len(x), self.steps, self.statistics_mask, self.mask_steps, x.device)
             view = hide(self.encoder, view, hidden)
