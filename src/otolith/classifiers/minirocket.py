@@ -8,9 +8,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.linear_model import RidgeClassifierCV
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -57,6 +54,10 @@ class MiniRocketClassifier(ClassifierMixin, BaseEstimator):
         labels = check_labels(windows, y)
         self.shape_ = shape_of(windows)
         self._draw(_array(windows))
+        from sklearn.linear_model import RidgeClassifierCV
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
         ridge = RidgeClassifierCV(alphas=np.logspace(-3, 3, 10))
         self.machine_ = make_pipeline(StandardScaler(), ridge).fit(self.transform(windows), labels)
         self.classes_ = self.machine_.classes_
