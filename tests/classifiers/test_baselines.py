@@ -18,6 +18,7 @@ from sklearn.exceptions import NotFittedError
 from forging import save_forged
 from otolith.apps.label import label_recordings
 from otolith.checkpoints import checkpoint
+from otolith.classifiers import baselines
 from otolith.classifiers.baselines import CLASSICAL, ForestClassifier, SVMClassifier, load_classifier, simple_features
 from otolith.classifiers.minirocket import MiniRocketClassifier
 from otolith.classifiers.transfer import TransferClassifier
@@ -322,3 +323,10 @@ def test_a_forest_of_other_windows_is_refused(tensors: dict[str, Any], message: 
     rewrite(path, {}, **tensors)
     with pytest.raises(ValueError, match=message):
         load_classifier(path)
+
+
+def test_features_of_a_large_corpus_are_computed_in_blocks(train: Windows, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = simple_features(train.array().numpy())
+    monkeypatch.setattr(baselines, "_BLOCK", 7)
+    np.testing.assert_array_equal(baselines._features_of(train), whole)
+    np.testing.assert_array_equal(baselines._features_of(train.array()), whole)

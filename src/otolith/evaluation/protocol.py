@@ -24,6 +24,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 from otolith.checkpoints import checkpoint, provenance
 from otolith.classifiers.baselines import CLASSICAL
 from otolith.classifiers.features import embed
+from otolith.classifiers.heads.whitening import spread_rows
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.splits import draw_shots
 from otolith.data.windows import Windows
@@ -54,16 +55,20 @@ def evaluate(
     yield from unordered(_row, [(windows, row, folder, recipe, threads) for row in planned], jobs=jobs)
 
 
+_BLOCK = 1 << 16  # test windows classified at a time: a corpus may be larger than memory
 _features: dict[tuple[str, str, bool], torch.Tensor] = {}
 
 
-def _features_of(encoder: checkpoint.Checkpoint, windows: Windows, statistics: bool = False) -> torch.Tensor:
-    """Frozen features of the whole corpus, with or without statistics, computed once per process and encoder."""
+def _features_of(
+    encoder: checkpoint.Checkpoint, windows: Windows, folder: Path, statistics: bool = False
+) -> torch.Tensor:
+    """Frozen features of the whole corpus, with or without statistics, computed once per process and encoder; a memory map
+    of a temporary file in `folder` if they are large."""
     key = (encoder.sha256, windows.content_hash, statistics)
     if key not in _features:
         for other in [other for other in _features if other[:2] != key[:2]]:
             del _features[other]  # those of one encoder at a time: they may be large
-        _features[key] = embed(encoder.encoder, windows, statistics=statistics)
+        _features[key] = embed(encoder.encoder, windows, statistics=statistics, folder=folder)
     return _features[key]
 
 
@@ -82,7 +87,7 @@ def _row(windows: Windows, planned: PlannedRow, folder: Path, recipe: str, threa
         raise ValueError(f"'{planned.encoder}' has changed since these rows were planned; run the same command again")
     rows = _training_rows(windows, planned)
     test_rows = windows.rows_for_subjects(split.test)
-    predicted, steps = _predictions(windows, planned, encoder, rows, test_rows)
+    predicted, steps = _predictions(windows, planned, encoder, folder, rows, test_rows)
     pretrained, classical = planned.mode in PRETRAINED, planned.mode in CLASSICAL
     row = Row(
         dataset=windows.dataset,
@@ -130,25 +135,34 @@ def _training_rows(windows: Windows, planned: PlannedRow) -> np.ndarray:
 
 
 def _predictions(
-    windows: Windows, planned: PlannedRow, encoder: checkpoint.Checkpoint, rows: np.ndarray, test_rows: np.ndarray
+    windows: Windows,
+    planned: PlannedRow,
+    encoder: checkpoint.Checkpoint,
+    folder: Path,
+    rows: np.ndarray,
+    test_rows: np.ndarray,
 ) -> tuple[np.ndarray, int]:
     """Label numbers of the test windows, by a classifier fitted on `rows`, and its optimisation steps."""
     assert windows.y is not None
-    train, test = windows[rows], windows[test_rows]
+    train, blocks = windows[rows], np.split(test_rows, range(_BLOCK, len(test_rows), _BLOCK))
     if planned.mode in CLASSICAL:
         arguments = {name: value for name, value in planned.classifier.items() if name != "mode"}
-        return CLASSICAL[planned.mode](**arguments).fit(train).predict(test), 0
+        baseline = CLASSICAL[planned.mode](**arguments).fit(train)
+        return np.concatenate([baseline.predict(windows[block]) for block in blocks]), 0
     table: torch.Tensor | None = None
     if planned.mode == "zero-shot":
         known = np.unique(windows.y)
         words = {name: planned.classifier["head"][name] for name in ("prompts", "text")}
         model = TransferClassifier.from_words(encoder, [windows.label_names[k] for k in known], **words)
-        table = _features_of(encoder, windows)[test_rows]
-        return np.asarray(known[model.predict_proba(test, features=table).argmax(axis=1)]), 0
+        table = _features_of(encoder, windows, folder)
+        likely = [model.predict_proba(windows[block], features=table[block]) for block in blocks]
+        return np.asarray(known[np.concatenate(likely).argmax(axis=1)]), 0
     model = TransferClassifier.from_arguments(planned.classifier, encoder)
     if model.reads_pretrained_features:
-        table = _features_of(encoder, windows, model.head.use_statistics)
+        table = _features_of(encoder, windows, folder, model.head.use_statistics)
     train_rows, held = windows.rows_for_subjects(planned.unit.split.train), np.array(planned.held, int)
+    if model.head.uses_unlabelled:
+        train_rows = train_rows[spread_rows(len(train_rows))]
     model.fit(
         train,
         validation=windows[held] if len(held) else None,
@@ -158,7 +172,8 @@ def _predictions(
         unlabelled_features=table[train_rows] if table is not None and model.head.uses_unlabelled else None,
     )
     frozen = table if planned.mode == "frozen" else None
-    return model.predict(test, features=None if frozen is None else frozen[test_rows]), model.steps_
+    predicted = [model.predict(windows[k], features=None if frozen is None else frozen[k]) for k in blocks]
+    return np.concatenate(predicted), model.steps_
 
 
 def _recorded(classifier: Mapping[str, Any]) -> dict[str, Any]:
