@@ -8,7 +8,7 @@ end of the context at random; here it is always the middle, in the loop and in t
 Loop and bare encoder alternate, and the best round of each counts. On one thread, time is processor time, which other
 programs disturb least; on several threads, it is wall-clock time. Windows have random values, which do not change the time.
 
-Usage: python benchmarks/loops.py [--threads 1] [--rounds 5] [--steps 20] [--only NAME;NAME]
+Usage: python benchmarks/loops.py [--threads 1] [--rounds 5] [--steps 20] [--precision bf16-mixed] [--only NAME;NAME]
 """
 
 import argparse
@@ -88,12 +88,12 @@ def windows_of(loop: Loop, count: int) -> Windows:
     return dataclasses.replace(windows, paired=paired, present=present)
 
 
-def timed(clock: Callable[[], float], loop: Loop, windows: Windows, steps: int) -> Iterator[float]:
+def timed(clock: Callable[[], float], loop: Loop, windows: Windows, steps: int, precision: str) -> Iterator[float]:
     """Yield seconds per step of the loop and of the bare encoder, alternately."""
     bare = loop.build().encoder.train()
     x = torch.cat([windows.gather(torch.arange(loop.batch_size))] * loop.stacked)
     gradients = [torch.randn_like(loop.run(bare, x)) for _ in range(loop.passes)]
-    runtime = Runtime(accelerator="cpu", report_every=10**6)
+    runtime = Runtime(precision, accelerator="cpu", report_every=10**6)
     while True:
         records = pretrain(loop.build(), windows, epochs=2, batch_size=loop.batch_size, patience=None, runtime=runtime)
         next(records)  # the first epoch is a warm-up
@@ -114,11 +114,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--precision", default="32-true", help="of the loop; the bare encoder always has 32-true")
     parser.add_argument("--only", default=";".join(LOOPS), help="names, separated by ;")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     clock: Callable[[], float] = time.process_time if given.threads == 1 else time.perf_counter
-    head = f"{given.threads} threads, best of {given.rounds} rounds, torch {torch.__version__}"
+    head = f"{given.threads} threads, best of {given.rounds} rounds, torch {torch.__version__}, {given.precision}"
     print(f"{head}, load {os.getloadavg()[0]:.1f}\n")
     print("| objective, encoder | batch | loop, windows/s | bare, windows/s | ratio |")
     print("|---|---|---|---|---|")
@@ -126,7 +127,7 @@ def main() -> None:
         loop = LOOPS[name]
         windows = windows_of(loop, loop.batch_size * given.steps)
         with mock.patch("otolith.objectives.cpc.torch.randint", lambda high, _: torch.tensor((high - 1) // 2)):
-            times = timed(clock, loop, windows, given.steps)
+            times = timed(clock, loop, windows, given.steps, given.precision)
             rounds = [(next(times), next(times)) for _ in range(given.rounds)]
         best = [min(column) for column in zip(*rounds, strict=True)]
         speeds = [f"{loop.batch_size / seconds:,.0f}" for seconds in best]
