@@ -63,7 +63,7 @@ class HydraFeatures(BaseEstimator):
             raise ValueError(f"windows of {time} time steps; Hydra's kernels need at least {_TAPS + 1}")
         self.dilations_ = [2**power for power in range(int(np.log2((time - 1) / (_TAPS - 1))) + 1)]
         random = torch.Generator().manual_seed(self.seed)
-        half, each = self.groups // 2, int(np.clip(channels // 2, 2, _MOST_CHANNELS))
+        half, each = self.groups // 2, 1 if channels == 1 else min(max(channels // 2, 2), _MOST_CHANNELS)
         weights = torch.randn(len(self.dilations_), 2, half * self.kernels, 1, _TAPS, generator=random)
         weights = weights - weights.mean(dim=-1, keepdim=True)
         self.weights_ = weights / weights.abs().sum(dim=-1, keepdim=True)
