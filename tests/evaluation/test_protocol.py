@@ -30,7 +30,13 @@ from otolith.evaluation.plan import FoldSeed, PlannedRow, fold_seeds, planned_ro
 from otolith.evaluation.protocol import collect_rows
 from otolith.evaluation.rows import Row
 
-ELSEWHERE = ("zero-shot", "forest-copies", "hydra", "minirocket-head", "hydra-head")  # test_prompts.py and test_hydra.py
+ELSEWHERE = (
+    "zero-shot",
+    "forest-copies",
+    "hydra",
+    "minirocket-head",
+    "hydra-head",
+)  # test_prompts.py and test_hydra.py
 MODES = tuple(mode for mode in ALL_MODES if mode not in ELSEWHERE)
 KINDS = {mode: getattr(CLASSICAL[mode], "func", CLASSICAL[mode]) for mode in MODES if mode in CLASSICAL}
 SEEDS, FOLDS, SHOTS = (0, 1), 3, (2, None)
@@ -221,6 +227,11 @@ def test_one_partition_into_folds_may_serve_all_seeds(some: Windows) -> None:
     assert {(unit.seed, unit.fold_seed) for unit in shared} == {(3, 7), (4, 7)}
     own = fold_seeds(some, folds=FOLDS, seeds=(3, 4))
     assert [unit.split for unit in own[:FOLDS]] != [unit.split for unit in own[FOLDS:]]
+    assert {(unit.seed, unit.pretraining_seed) for unit in shared} == {(3, 7), (4, 7)}
+    assert {(unit.seed, unit.pretraining_seed) for unit in own} == {(3, 3), (4, 4)}
+    each = fold_seeds(some, folds=FOLDS, seeds=(3, 4), fold_seed=7, encoder_per_seed=True)
+    assert [unit.split for unit in each] == [unit.split for unit in shared]
+    assert {(unit.seed, unit.pretraining_seed) for unit in each} == {(3, 3), (4, 4)}
 
 
 def test_nobody_need_validate(some: Windows) -> None:
