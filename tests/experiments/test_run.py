@@ -83,8 +83,7 @@ def test_other_corpora_alone_give_one_encoder_a_seed(data: Path, tmp_path: Path)
 def test_each_seed_has_its_own_encoder_of_the_same_people_where_the_recipe_says_so(data: Path, tmp_path: Path) -> None:
     job = run(data, tmp_path, '["synthetic"]')
     assert len({job.encoder_path(unit) for unit in job.plan(job.windows())}) == 3
-    protocol = {**job.recipe.protocol, "encoder_per_seed": True}
-    job = Run(dataclasses.replace(job.recipe, protocol=protocol), job.folder, data)
+    job = Run(recipe.load(tmp_path / "r.toml", ["protocol.encoder_per_seed=true"]), job.folder, data)
     made = {(unit.split.fold, unit.seed): job.pretraining(unit) for unit in job.plan(job.windows())}
     assert len({each.path for each in made.values()}) == 6
     for fold in range(3):

@@ -91,6 +91,7 @@ def check_protocol(
     shots: Sequence[int | None] = (None,),
     modes: Sequence[str] = ("frozen",),
     validation_windows: int | None = None,
+    encoder_per_seed: bool = False,  # noqa: ARG001 - any truth value will do
 ) -> None:
     """Raise ValueError, which names it, for an argument of a protocol that is out of its range."""
     check_number("folds", folds, least=2, whole=True)
