@@ -1,29 +1,29 @@
-"""Collect the rows of several runs into one table, with the `setting` of each run's recipe as `dataset`, as studies write it.
+"""Collect the rows of several runs into one table, with the `setting` of each run's recipe as `dataset`, as studies do.
 
     python benchmarks/collect.py results/few-shot-controls.csv RUN... [--mode few-shot] [--variant one-view]
 
-A run is a folder of `otolith evaluate`. The variant of a row is `--variant`, or what the run's name has beyond its recipe's.
+A run is a folder of `otolith evaluate`; all of them have the same variant, and an existing table keeps the rows of others.
 """
 
 from __future__ import annotations
 
 import argparse
-import tomllib
 from pathlib import Path
 
 import pandas as pd
 
 from otolith.evaluation.protocol import collect_rows
+from otolith.experiments.toml import read_recipe
 from otolith.storage.files import write_text
 
 
 def rows_of(run: Path, modes: list[str] | None) -> pd.DataFrame:
     """Return a run's rows with the columns `dataset` (the setting) and `variant`."""
-    recipe = tomllib.loads((run / "recipe.toml").read_text(encoding="utf-8"))
+    recipe = read_recipe(run / "recipe.toml")
     rows = collect_rows(run / "rows")
     if modes:
         rows = rows[rows["mode"].isin(modes)]
-    return rows.assign(dataset=recipe.get("setting", recipe["dataset"]), variant=recipe["name"].rpartition("-")[2])
+    return rows.assign(dataset=recipe.get("setting", recipe["dataset"]))
 
 
 def main() -> None:
@@ -37,6 +37,8 @@ def main() -> None:
     table = pd.concat([rows_of(run, given.mode) for run in given.runs])
     if given.variant:
         table["variant"] = given.variant
+    if given.table.exists():
+        table = pd.concat([pd.read_csv(given.table, dtype={"shots": "Int64", "test_subjects": str}), table])
     table = table.drop_duplicates(["fingerprint", "dataset", "variant"])
     write_text(
         given.table, table.sort_values(["dataset", "variant", "mode", "shots", "seed", "fold"]).to_csv(index=False)
