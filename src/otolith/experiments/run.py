@@ -41,6 +41,7 @@ from otolith.objectives import Objective
 from otolith.paired.attach import attach
 from otolith.pretraining import Runtime, Step, pretrain
 from otolith.reports import figures, findings, page
+from otolith.storage.engines import Workers
 from otolith.storage.files import fingerprint, write_text
 
 
@@ -276,7 +277,7 @@ class Run:
             **settings,
         )
 
-    def evaluate(self, *, jobs: int = 1, allow_seen: bool = False) -> tuple[int, Iterator[Row]]:
+    def evaluate(self, *, jobs: Workers = 1, allow_seen: bool = False) -> tuple[int, Iterator[Row]]:
         """Return the number of rows of the protocol, and an iterator over the rows as they are computed."""
         windows = self.windows()
         planned = self.planned_rows(windows, allow_seen=allow_seen)

@@ -32,8 +32,8 @@ from otolith.experiments.recipe import load
 from otolith.formats import ReadOptions, Units
 from otolith.formats.day import BY_LENGTH, DayOptions
 from otolith.formats.options import DEFAULTS
+from otolith.storage.engines import Workers, map_unordered, threads_of
 from otolith.storage.files import replacing
-from otolith.storage.processes import unordered
 
 FILES = ("estimate.csv", "estimate.png")
 OWN = "own"
@@ -62,7 +62,7 @@ def adapt(
     forest: bool = True,
     keep_people: bool = False,
     seed: int = 0,
-    jobs: int = 1,
+    jobs: Workers = 1,
 ) -> Iterator[Fitted]:
     """Estimates both candidates by leaving people out, takes the better, fits it on everybody, and writes
     `model.safetensors`, `estimate.csv` and `estimate.png` to `out`; yields as models get fitted.
@@ -86,7 +86,7 @@ def adapt(
         forest: whether the random forest may be chosen; it is estimated in any case.
         keep_people: whether the model holds the names of the labelled people; otherwise it holds their numbers.
         seed: of the folds, initial weights and trees.
-        jobs: processes that leave people out; each gets its share of the cores.
+        jobs: processes that leave people out, each of which gets its share of the cores; or an executor.
     """
     splits = leave_people_out(windows, seed)
     why_not = why_impossible(windows, splits)
@@ -101,8 +101,8 @@ def adapt(
     else:
         makers = [_Maker(encoder, *rest)] * (len(splits) + 1)
     tasks = [(make, split, name) for make, split in zip(makers, splits, strict=False) for name in CANDIDATES]
-    threads = None if jobs == 1 else max(1, torch.get_num_threads() // jobs)
-    found = unordered(_left_out, [(make, split, name, threads) for make, split, name in tasks], jobs=jobs)
+    threads = threads_of(jobs, torch.get_num_threads())
+    found = map_unordered(_left_out, [(make, split, name, threads) for make, split, name in tasks], jobs=jobs)
     for done, (split, name, each) in enumerate(found):
         rows = windows.rows_for_subjects(split.test)
         predicted[name][rows] = each.probability.argmax(axis=1)
@@ -244,7 +244,7 @@ def adapt_recordings(
     forest: bool = True,
     keep_people: bool = False,
     seed: int = 0,
-    jobs: int = 1,
+    jobs: Workers = 1,
 ) -> tuple[spans.Material, Iterator[Fitted]]:
     """One's own recordings and labels -> `model.safetensors`, `estimate.csv` and `estimate.png` in `out`.
 
@@ -262,7 +262,7 @@ def adapt_recordings(
         forest: as of `adapt`.
         keep_people: as of `adapt`.
         seed: of everything.
-        jobs: processes.
+        jobs: as of `adapt`.
 
     Returns:
         What was read, and the models as they get fitted; when the last is out, the files are there.
