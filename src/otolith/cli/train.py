@@ -63,7 +63,7 @@ def search(
         typer.Option("--on", metavar="CORPUS", help="Another prepared corpus with labels, for --by transfer."),
     ] = None,
 ) -> None:
-    """Search the hyperparameters of pretraining with Optuna; write recipe-best.toml, search.csv and search.png.
+    """Search the hyperparameters of pretraining with Optuna; write recipe-best.toml, search.csv, search.html and search.png.
 
     The recipe's section \\[search] names what is searched; without it, the ranges of "Don't freeze" are. Test people
     of the first fold are not used for model selection.

@@ -7,7 +7,7 @@
 <run>/encoders/<name>-<hash>.safetensors   pretrained encoders, one for each group of training subjects
 <run>/rows/<fingerprint>.json          result rows
 <run>/recalls/<fingerprint>.json       results of retrieval
-<run>/rows.csv, report.html, report.md written by `report`
+<run>/rows.csv, report.html, report.md written by `report`, with `--latex` tables.tex, references.bib
 <run>/model.safetensors                a classifier for `otolith label`
 """
 
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
+from markupsafe import Markup
 
 from otolith import paired
 from otolith.checkpoints import checkpoint
@@ -40,7 +41,8 @@ from otolith.experiments.subjects import Pretraining, encoder_label, pretraining
 from otolith.objectives import Objective
 from otolith.paired.attach import attach
 from otolith.pretraining import Runtime, Step, pretrain
-from otolith.reports import figures, findings, page
+from otolith.reports import figures, findings, page, references
+from otolith.reports.latex import latex as latex_tables
 from otolith.storage.files import fingerprint, write_text
 
 
@@ -363,11 +365,12 @@ class Run:
         )
         return out
 
-    def report(self, *, picture: bytes | None = None) -> tuple[Path, pd.DataFrame]:
+    def report(self, *, picture: Markup | None = None, latex: bool = False) -> tuple[Path, pd.DataFrame]:
         """Collect the rows into `rows.csv`; write `report.html` and `report.md`; return the page's path and the rows.
 
         Args:
-            picture: SVG of a labelled recording, for the page.
+            picture: figure of a labelled recording (`apps.label.picture`), for the page.
+            latex: whether to write the tables as `tables.tex`, and the BibTeX of what was used as `references.bib`.
         """
         windows = self.windows()
         rows = collect_rows(self.rows, self.planned_rows(windows, allow_seen=True))
@@ -377,6 +380,9 @@ class Run:
         loaded = checkpoint.load(self.encoder_path(unit))
         unseen = windows.for_subjects(unit.split.test)
         facts = card(self.recipe.dataset, open_corpus(self.data, self.recipe.dataset))
+        if latex:
+            write_text(self.folder / "tables.tex", latex_tables(page.tables(rows)))
+            write_text(self.folder / "references.bib", references.bibtex(references.used(rows)))
         out = self.folder / "report.html"
         page.write(
             out,
