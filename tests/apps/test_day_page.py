@@ -7,10 +7,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from pages import BROWSER, HOUR, in_browser, labelled_day
 
 from otolith.apps.label.page import MOST_BINS, page
 from otolith.apps.label.recording import Labelled
+from pages import BROWSER, HOUR, in_browser, labelled_day
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from pages import chromium, in_browser, labelled_day, opened, violations
 from test_page import GOOD
 from test_study import primus_rows
 
@@ -19,6 +18,7 @@ from otolith.data.windows import Windows
 from otolith.datasets import DATASETS
 from otolith.experiments.search_page import search_page
 from otolith.reports import figures, page, study
+from pages import chromium, in_browser, labelled_day, opened, violations
 
 pytestmark = in_browser
 KINDS = ("report", "study", "recording", "estimate", "search")

@@ -172,7 +172,7 @@ def test_the_page_its_figure_and_its_table(rows: pd.DataFrame, tmp_path: Path) -
     assert set(re.findall(r'href="([^"#]+)"', whole)) == {"rows.csv"}
     titles = [part[0] for part in re.findall(r"<h2 [^>]*>([^<]*)(</h2>)", whole)]
     assert titles[:4] == ["Macro F1 by number of labels", "Scores", "Answers", "What was run"]
-    assert whole.count("<table") == text.count("| --- |") and whole.count("<figure ") == 2
+    assert whole.count("<table") == text.count("\n| --- ") and whole.count("<figure ") == 2
     assert cell(text, "simclr, finetune", 1).split(" ")[0] in whole
     assert "<caption>spar (in brackets: the score of the worst subject)</caption>" in whole
     assert "Macro F1, spar; the highest mean is, with 2 windows per class" in whole
@@ -355,7 +355,13 @@ def test_the_page_of_primus(tmp_path: Path) -> None:
     ran = text[text.index("## What was run") :]
     assert cell(ran, "spar, alpha-0.25", 1) == "not run (9)"
     study.write_table(rows, planned, table, recalls)
-    study.write(*study.read_table(table), path=tmp_path / "again.md", title="PRIMUS", rows_link="rows.csv", recalls=study.read_recalls(table))
+    study.write(
+        *study.read_table(table),
+        path=tmp_path / "again.md",
+        title="PRIMUS",
+        rows_link="rows.csv",
+        recalls=study.read_recalls(table),
+    )
     again = (tmp_path / "again.md").read_text()
     for heading in ("## Scores", "## Zero-shot", "## Retrieval", "### How sensitive is PRIMUS to its settings?"):
         assert heading in again

@@ -25,6 +25,7 @@ from markupsafe import Markup
 
 from otolith import paired
 from otolith.checkpoints import checkpoint
+from otolith.checkpoints.shipped import locate
 from otolith.classifiers.features import embed
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.cutting import cut
@@ -331,7 +332,14 @@ class Run:
             existing_only=existing_only,
         )
 
-    def transfer(self, *, mode: str = "finetune", shots: int | None = None, fold: int | None = None) -> Path:
+    def transfer(
+        self,
+        *,
+        mode: str = "finetune",
+        shots: int | None = None,
+        fold: int | None = None,
+        encoder: str | Path | None = None,
+    ) -> Path:
         """Fit a classifier, write `model.safetensors`, and return its path.
 
         Args:
@@ -339,16 +347,24 @@ class Run:
             shots: windows per class; None: all.
             fold: train on this fold's training subjects with its encoder, so that its test subjects stay unseen; None: on
                 every subject, with the encoder that saw every subject.
+            encoder: a checkpoint, `shipped` or `hub:user/name`, instead of the recipe's encoder.
 
         Raises:
             FileNotFoundError: the encoder is not pretrained yet.
-            ValueError: the recipe has no such fold.
+            ValueError: the recipe has no such fold, or `encoder` saw its test subjects.
         """
         windows = self.windows()
         unit = None if fold is None else next((u for u in self.plan(windows) if u.split.fold == fold), None)
         if fold is not None and unit is None:
             raise ValueError(f"the recipe has no fold {fold}")
-        path = self.encoder_path(unit)
+        path = self.encoder_path(unit) if encoder is None else locate(encoder)
+        if encoder is not None and unit is not None:
+            tested = {f"{self.recipe.dataset}:{person}" for person in unit.split.test}
+            if seen := tested & set(checkpoint.load(path).about.get("subjects", ())):
+                raise ValueError(
+                    f"'{encoder}' was pretrained on {', '.join(sorted(seen))}, whom fold {fold} tests; leave out --fold, or "
+                    "choose an encoder that did not see them"
+                )
         if not path.exists():
             hint = "otolith pretrain RECIPE" + (" --everyone" if unit is None else "")
             raise FileNotFoundError(f"no encoder at '{path}'; run first: {hint}")

@@ -163,7 +163,7 @@ def _anchor(name: str) -> str:
 def _environment() -> Environment:
     made = Environment(
         loader=PackageLoader("otolith.reports"),
-        autoescape=True,
+        autoescape=lambda name: name is None or not name.endswith(".md"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -113,6 +113,23 @@ def read_table(path: Path) -> tuple[pd.DataFrame, dict[tuple[str, str], int]]:
     return rows.drop(columns="planned"), {(str(a), str(b)): int(n) for (a, b), n in groups.items()}
 
 
+def read_rows(path: Path) -> pd.DataFrame:
+    """Return result rows of any CSV table, such as `rows.csv` of a report.
+
+    Raises:
+        FileNotFoundError: there is no file.
+        ValueError: the file is no table of rows.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no table at '{path}'; otolith report writes rows.csv")
+    rows = _table(path, Row)
+    if missing := {"dataset", "mode", "macro_f1", "shots", "f1_by_subject", "test_subjects"} - set(rows.columns):
+        raise ValueError(
+            f"'{path}' lacks the columns {', '.join(sorted(missing))}; expected rows.csv of otolith report"
+        )
+    return rows.assign(shots=pd.to_numeric(rows["shots"]).astype("Int64"))
+
+
 def read_recalls(path: Path) -> pd.DataFrame:
     """Return the recalls that `write_table` wrote with the table `path`; empty if there are none.
 

@@ -2,8 +2,8 @@
 
 TERMS = {
     "macro F1": "F1 of a class is the harmonic mean of two shares: how many of its windows are found, and how many of the "
-    "windows with its label really are of it. Macro F1 is the mean over classes, so that a rare class counts as much as a frequent "
-    "one. 1 is perfect; guessing among n equally frequent classes gives about 1/n.",
+    "windows with its label really are of it. Macro F1 is the mean over classes, so that a rare class counts as much as a "
+    "frequent one. 1 is perfect; guessing among n equally frequent classes gives about 1/n.",
     "interval": "The 95 % interval of Student's t over groups of test subjects. A group is the subjects that one fold "
     "tests together. With fewer than 5 groups there is no interval.",
     "held-out subjects": "Subjects whose windows were used neither for pretraining nor for training.",

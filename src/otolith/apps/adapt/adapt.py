@@ -116,6 +116,10 @@ def adapt(
     unknown = learn_unknown(model, windows, judged[choice.chosen])
     choice = dataclasses.replace(choice, why=(*choice.why, unknown))
     scores = {name: round(found.macro_f1, 6) for name, found in choice.estimates.items()}
+    intervals = {
+        name: None if np.isnan(found.low) else [round(found.low, 6), round(found.high, 6)]
+        for name, found in choice.estimates.items()
+    }
     labelled = windows.people
     if not keep_people:
         labelled = [f"{windows.dataset}:{number + 1}" for number in range(len(labelled))]
@@ -123,7 +127,11 @@ def adapt(
     facts |= {"adapted_from": makers[-1].encoder.sha256}
     if recorded_in is not None:
         facts["recorded_in"] = {"acc": recorded_in.acc, "gyro": recorded_in.gyro}
-    model.save(out / "model.safetensors", label_names=windows.label_names, about={**facts, "estimate": scores})
+    model.save(
+        out / "model.safetensors",
+        label_names=windows.label_names,
+        about={**facts, "estimate": scores, "estimate_intervals": intervals},
+    )
     _write(choice, windows, out)
     yield Fitted(total, total, f"everybody: {CANDIDATES[choice.chosen]}", choice)
 
