@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from sklearn.utils.validation import check_is_fitted
 
-from otolith.checkpoints import checkpoint
+from otolith.checkpoints import checkpoint, shipped
 from otolith.classifiers import saving
 from otolith.classifiers.bouts import Bouts
 from otolith.classifiers.features import batch_getter
@@ -206,10 +206,14 @@ def _check_trees(trees: Any, seed: Any) -> None:
 def load_classifier(path: str | Path) -> TransferClassifier | ForestClassifier:
     """Load a classifier of any kind.
 
+    Args:
+        path: the file, a folder with `model.safetensors`, `activity` for the model that ships, or `hub:user/name`.
+
     Raises:
         FileNotFoundError: there is no file.
         ValueError: it is not a classifier's file, or is damaged.
     """
+    path = shipped.locate(path)
     header, tensors = checkpoint.read_file(path)
     if "forest" in header:
         return ForestClassifier._from_file(path, header, tensors)

@@ -7,7 +7,7 @@
 <run>/encoders/<name>-<hash>.safetensors   pretrained encoders, one for each group of training subjects
 <run>/rows/<fingerprint>.json          result rows
 <run>/recalls/<fingerprint>.json       results of retrieval
-<run>/rows.csv, report.html, report.md written by `report`
+<run>/rows.csv, report.html, report.md written by `report`, with `--latex` tables.tex, references.bib
 <run>/model.safetensors                a classifier for `otolith label`
 """
 
@@ -21,9 +21,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
+from markupsafe import Markup
 
 from otolith import paired
 from otolith.checkpoints import checkpoint
+from otolith.checkpoints.shipped import locate
 from otolith.classifiers.features import embed
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.cutting import cut
@@ -42,6 +44,8 @@ from otolith.paired.attach import attach
 from otolith.pretraining import Runtime, Step, pretrain
 from otolith.reports import figures, findings, page
 from otolith.storage.engines import Workers
+from otolith.reports import figures, findings, page, references
+from otolith.reports.latex import latex as latex_tables
 from otolith.storage.files import fingerprint, write_text
 
 
@@ -330,7 +334,14 @@ class Run:
             existing_only=existing_only,
         )
 
-    def transfer(self, *, mode: str = "finetune", shots: int | None = None, fold: int | None = None) -> Path:
+    def transfer(
+        self,
+        *,
+        mode: str = "finetune",
+        shots: int | None = None,
+        fold: int | None = None,
+        encoder: str | Path | None = None,
+    ) -> Path:
         """Fit a classifier, write `model.safetensors`, and return its path.
 
         Args:
@@ -338,16 +349,24 @@ class Run:
             shots: windows per class; None: all.
             fold: train on this fold's training subjects with its encoder, so that its test subjects stay unseen; None: on
                 every subject, with the encoder that saw every subject.
+            encoder: a checkpoint, `shipped` or `hub:user/name`, instead of the recipe's encoder.
 
         Raises:
             FileNotFoundError: the encoder is not pretrained yet.
-            ValueError: the recipe has no such fold.
+            ValueError: the recipe has no such fold, or `encoder` saw its test subjects.
         """
         windows = self.windows()
         unit = None if fold is None else next((u for u in self.plan(windows) if u.split.fold == fold), None)
         if fold is not None and unit is None:
             raise ValueError(f"the recipe has no fold {fold}")
-        path = self.encoder_path(unit)
+        path = self.encoder_path(unit) if encoder is None else locate(encoder)
+        if encoder is not None and unit is not None:
+            tested = {f"{self.recipe.dataset}:{person}" for person in unit.split.test}
+            if seen := tested & set(checkpoint.load(path).about.get("subjects", ())):
+                raise ValueError(
+                    f"'{encoder}' was pretrained on {', '.join(sorted(seen))}, whom fold {fold} tests; leave out --fold, or "
+                    "choose an encoder that did not see them"
+                )
         if not path.exists():
             hint = "otolith pretrain RECIPE" + (" --everyone" if unit is None else "")
             raise FileNotFoundError(f"no encoder at '{path}'; run first: {hint}")
@@ -364,11 +383,12 @@ class Run:
         )
         return out
 
-    def report(self, *, picture: bytes | None = None) -> tuple[Path, pd.DataFrame]:
+    def report(self, *, picture: Markup | None = None, latex: bool = False) -> tuple[Path, pd.DataFrame]:
         """Collect the rows into `rows.csv`; write `report.html` and `report.md`; return the page's path and the rows.
 
         Args:
-            picture: SVG of a labelled recording, for the page.
+            picture: figure of a labelled recording (`apps.label.picture`), for the page.
+            latex: whether to write the tables as `tables.tex`, and the BibTeX of what was used as `references.bib`.
         """
         windows = self.windows()
         rows = collect_rows(self.rows, self.planned_rows(windows, allow_seen=True))
@@ -378,6 +398,9 @@ class Run:
         loaded = checkpoint.load(self.encoder_path(unit))
         unseen = windows.for_subjects(unit.split.test)
         facts = card(self.recipe.dataset, open_corpus(self.data, self.recipe.dataset))
+        if latex:
+            write_text(self.folder / "tables.tex", latex_tables(page.tables(rows)))
+            write_text(self.folder / "references.bib", references.bibtex(references.used(rows)))
         out = self.folder / "report.html"
         page.write(
             out,
