@@ -21,6 +21,7 @@ from otolith.datasets import synthetic
 from otolith.encoders import ENCODERS, Strided
 from otolith.experiments import recipe, study
 from otolith.experiments.build import made_from
+from otolith.experiments.report import report
 from otolith.experiments.run import Run
 from otolith.objectives import OBJECTIVES, SimCLR
 from otolith.pretraining import pretrain
@@ -239,7 +240,7 @@ def test_any_prepared_store_can_be_named_and_goes_with_known_ones(with_own: Path
         "-",
         "motionsense+my-own+bare",
     }
-    page, _ = job.report()
+    page, _ = report(job)
     assert "My recordings: 6 subjects, 3 classes" in page.read_text()
 
 
@@ -267,7 +268,7 @@ def test_stages_that_need_no_labels_take_a_corpus_without_any(with_own: Path, tm
         seen = set(checkpoint.load(job.encoder_path(unit)).about["subjects"])
         assert seen == {f"bare:{name}" for name in unit.split.train + unit.split.validation}
     list(job.pretrain(everyone=True))
-    for stage in (job.windows, job.evaluate, job.report, lambda: job.transfer(mode="frozen")):
+    for stage in (job.windows, job.evaluate, lambda: report(job), lambda: job.transfer(mode="frozen")):
         with pytest.raises(ValueError, match="'bare' has no labels, so nothing can be fitted or scored on it"):
             stage()
 

@@ -115,25 +115,26 @@ def adapt(
     model = makers[-1].fitted(choice.chosen)
     unknown = learn_unknown(model, windows, judged[choice.chosen])
     choice = dataclasses.replace(choice, why=(*choice.why, unknown))
+    about = {"adapted_from": makers[-1].encoder.sha256, **_about(choice, windows, recorded_in, keep_people)}
+    model.save(out / "model.safetensors", label_names=windows.label_names, about=about)
+    _write(choice, windows, out)
+    yield Fitted(total, total, f"everybody: {CANDIDATES[choice.chosen]}", choice)
+
+
+def _about(choice: Choice, windows: Windows, recorded_in: Units | None, keep_people: bool) -> dict[str, Any]:
+    """What a model says of the labels and the estimate."""
+    labelled = windows.people
+    if not keep_people:
+        labelled = [f"{windows.dataset}:{number + 1}" for number in range(len(labelled))]
+    facts: dict[str, Any] = {"labelled_subjects": labelled, "labelled_windows": len(windows)}
+    if recorded_in is not None:
+        facts["recorded_in"] = {"acc": recorded_in.acc, "gyro": recorded_in.gyro}
     scores = {name: round(found.macro_f1, 6) for name, found in choice.estimates.items()}
     intervals = {
         name: None if np.isnan(found.low) else [round(found.low, 6), round(found.high, 6)]
         for name, found in choice.estimates.items()
     }
-    labelled = windows.people
-    if not keep_people:
-        labelled = [f"{windows.dataset}:{number + 1}" for number in range(len(labelled))]
-    facts: dict[str, Any] = {"labelled_subjects": labelled, "labelled_windows": len(windows)}
-    facts |= {"adapted_from": makers[-1].encoder.sha256}
-    if recorded_in is not None:
-        facts["recorded_in"] = {"acc": recorded_in.acc, "gyro": recorded_in.gyro}
-    model.save(
-        out / "model.safetensors",
-        label_names=windows.label_names,
-        about={**facts, "estimate": scores, "estimate_intervals": intervals},
-    )
-    _write(choice, windows, out)
-    yield Fitted(total, total, f"everybody: {CANDIDATES[choice.chosen]}", choice)
+    return {**facts, "estimate": scores, "estimate_intervals": intervals}
 
 
 class _Maker:
