@@ -71,10 +71,8 @@ LOOPS = {
     "simclr, strided": Loop(lambda: SimCLR(encoders.Strided(3)), 3, 100, 256, 2),
     "cpc, cpc": Loop(lambda: CPC(encoders.CPC(3), FUTURE), 3, 100, 256, 1, 1, middle),
     "primus, primus": Loop(primus, 6, 250, 62, 1, 2),
-    "gravity_aware, strided": Loop(gravity_aware, 3, 100, 128, 4),
-    "the same, two layers, one view": Loop(
-        lambda: gravity_aware(decoder_kind="perceptron", one_view=True), 3, 100, 128, 3
-    ),
+    "gravity_aware, strided": Loop(gravity_aware, 3, 100, 128, 3),
+    "the same, convolutional decoder": Loop(lambda: gravity_aware(decoder_kind="convolutions"), 3, 100, 128, 3),
 }
 
 

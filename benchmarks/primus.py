@@ -70,9 +70,7 @@ def look_up_by_broadcast(self: Primus, _: Tensor, vectors: dict[str, Tensor], __
 def main() -> None:
     torch.set_num_threads(THREADS)
     print(f"{THREADS} threads, best of {ROUNDS} rounds, torch {torch.__version__}, load {os.getloadavg()[0]:.1f}\n")
-    print(
-        "| batch | windows/s | ms per step | outside the encoder | windows/s by broadcast | ratio | windows/s in bf16 | ratio |"
-    )
+    print("| batch | windows/s | ms per step | outside the encoder | by broadcast | ratio | in bf16 | ratio |")
     print("|---|---|---|---|---|---|---|---|")
     for count in BATCHES:
         objective, batch = built(), drawn(count)

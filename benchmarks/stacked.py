@@ -1,6 +1,6 @@
 """Measure ways to fine-tune several small classifiers of one shape: one after the other, stacked, compiled, in bf16.
 
-K copies of an encoder with a linear head are trained on batches of 32 windows. Times are for one step of all copies together:
+K copies of an encoder with a linear head are trained on batches of 32 windows. Times are of one step of all copies:
 
     one by one      a loop over the copies, as `evaluate` does it (each process has its own rows)
     stacked         `torch.func.vmap` of `grad` over stacked parameters
