@@ -21,6 +21,7 @@ from otolith.datasets import synthetic
 from otolith.encoders import ENCODERS, Strided
 from otolith.experiments import recipe, study
 from otolith.experiments.build import made_from
+from otolith.experiments.report import report
 from otolith.experiments.run import Run
 from otolith.objectives import OBJECTIVES, SimCLR
 from otolith.pretraining import pretrain
@@ -228,7 +229,7 @@ def test_any_prepared_store_can_be_named_and_goes_with_known_ones(with_own: Path
         "-",
         "motionsense+my-own+bare",
     }
-    page, _ = job.report()
+    page, _ = report(job, latex=True)
     assert "My recordings: 6 subjects, 3 classes" in page.read_text()
 
 

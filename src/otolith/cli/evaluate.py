@@ -224,9 +224,10 @@ def report_run(job: Run, picture: Markup | None = None, *, as_json: bool = False
         as_json: also write everything as JSON to standard output; words go to standard error.
         latex: also write the tables as LaTeX, and BibTeX of what was used.
     """
+    from otolith.experiments.report import report as write_report
     from otolith.reports import findings
 
-    path, rows = job.report(picture=picture, latex=latex)
+    path, rows = write_report(job, picture=picture, latex=latex)
     sentences = findings.findings(rows)
     if as_json:
         put_json(_report_document(job, path, rows, sentences))

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
-from markupsafe import Markup
 
 from otolith import paired
 from otolith.checkpoints import checkpoint
@@ -42,8 +41,6 @@ from otolith.experiments.subjects import Pretraining, encoder_label, pretraining
 from otolith.objectives import Objective
 from otolith.paired.attach import attach
 from otolith.pretraining import Runtime, Step, pretrain
-from otolith.reports import figures, findings, page, references
-from otolith.reports.latex import latex as latex_tables
 from otolith.storage.files import fingerprint, write_text
 
 
@@ -380,37 +377,6 @@ class Run:
             out, label_names=train.label_names, about={"labelled_subjects": train.people, "labelled_windows": len(rows)}
         )
         return out
-
-    def report(self, *, picture: Markup | None = None, latex: bool = False) -> tuple[Path, pd.DataFrame]:
-        """Collect the rows into `rows.csv`; write `report.html` and `report.md`; return the page's path and the rows.
-
-        Args:
-            picture: figure of a labelled recording (`apps.label.picture`), for the page.
-            latex: whether to write the tables as `tables.tex`, and the BibTeX of what was used as `references.bib`.
-        """
-        windows = self.windows()
-        rows = collect_rows(self.rows, self.planned_rows(windows, allow_seen=True))
-        write_text(self.folder / "rows.csv", rows.to_csv(index=False, lineterminator="\n"))
-        write_text(self.folder / "report.md", findings.markdown(rows))
-        unit = self.plan(windows)[0]
-        loaded = checkpoint.load(self.encoder_path(unit))
-        unseen = windows.for_subjects(unit.split.test)
-        facts = card(self.recipe.dataset, open_corpus(self.data, self.recipe.dataset))
-        if latex:
-            write_text(self.folder / "tables.tex", latex_tables(page.tables(rows)))
-            write_text(self.folder / "references.bib", references.bibtex(references.used(rows)))
-        out = self.folder / "report.html"
-        page.write(
-            out,
-            rows,
-            title=f"{facts.title}: {self.recipe.name}",
-            card=facts,
-            recipe=self.recipe.text,
-            embedding=figures.Embedding.of(embed(loaded.encoder, unseen), unseen),
-            history=loaded.about.get("history", ()),
-            picture=picture,
-        )
-        return out, rows
 
     def _keep_recipe(self) -> None:
         write_text(self.folder / "recipe.toml", self.recipe.text + "\n")

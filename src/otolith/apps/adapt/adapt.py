@@ -115,11 +115,6 @@ def adapt(
     model = makers[-1].fitted(choice.chosen)
     unknown = learn_unknown(model, windows, judged[choice.chosen])
     choice = dataclasses.replace(choice, why=(*choice.why, unknown))
-    scores = {name: round(found.macro_f1, 6) for name, found in choice.estimates.items()}
-    intervals = {
-        name: None if np.isnan(found.low) else [round(found.low, 6), round(found.high, 6)]
-        for name, found in choice.estimates.items()
-    }
     labelled = windows.people
     if not keep_people:
         labelled = [f"{windows.dataset}:{number + 1}" for number in range(len(labelled))]
@@ -130,10 +125,21 @@ def adapt(
     model.save(
         out / "model.safetensors",
         label_names=windows.label_names,
-        about={**facts, "estimate": scores, "estimate_intervals": intervals},
+        about={**facts, **_estimated(choice)},
     )
     _write(choice, windows, out)
     yield Fitted(total, total, f"everybody: {CANDIDATES[choice.chosen]}", choice)
+
+
+def _estimated(choice: Choice) -> dict[str, Any]:
+    """Return the estimates of the candidates for the model's header: macro F1, and its interval where it has one."""
+    return {
+        "estimate": {name: round(found.macro_f1, 6) for name, found in choice.estimates.items()},
+        "estimate_intervals": {
+            name: None if np.isnan(found.low) else [round(found.low, 6), round(found.high, 6)]
+            for name, found in choice.estimates.items()
+        },
+    }
 
 
 class _Maker:
