@@ -143,7 +143,9 @@ def test_a_graph_says_what_is_unknown(models: Path, windows: Windows, store: Sto
     names = {} if kind == "classifier" else {"label_names": None}
     model.save(tmp_path / "model.safetensors", **names)
     made = export(tmp_path / "model.safetensors", tmp_path / "model.onnx", windows=store.folder)
-    assert (made.files[0].compared.equal_unknown or 0) > 0.99  # forests have few probabilities, which may lie on the threshold
+    assert (
+        made.files[0].compared.equal_unknown or 0
+    ) > 0.99  # forests have few probabilities, which may lie on the threshold
     facts = made.metadata
     far = np.concatenate([train.array()[:20].numpy(), 3 * train.array()[:20].numpy()])
     found = ran(tmp_path / "model.onnx", far)

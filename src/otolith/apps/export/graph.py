@@ -265,30 +265,26 @@ def tree_arrays(model: ForestClassifier) -> dict[str, np.ndarray]:
     scikit-learn compares features in 32 bits with thresholds in 64; ONNX has both in 32. Thresholds are rounded down, with
     which every comparison has the same result.
     """
-    nodes: dict[str, list[np.ndarray]] = {}
-    for number, each in enumerate(model.forest_.estimators_):
-        tree = each.tree_
-        leaf = tree.children_left < 0
-        below = tree.threshold.astype(np.float32)
-        below = np.where(below > tree.threshold, np.nextafter(below, np.float32(-np.inf)), below)
-        share = tree.value[leaf, 0] / tree.value[leaf, 0].sum(axis=1, keepdims=True)
-        at, classes = np.flatnonzero(leaf), share.shape[1]
-        values = {
-            "leaf": leaf,
-            "nodes_treeids": np.full(len(leaf), number),
-            "nodes_nodeids": np.arange(len(leaf)),
-            "nodes_featureids": np.where(leaf, 0, tree.feature),
-            "nodes_values": np.where(leaf, np.float32(0), below).astype(np.float32),
-            "nodes_truenodeids": np.where(leaf, 0, tree.children_left),
-            "nodes_falsenodeids": np.where(leaf, 0, tree.children_right),
-            "class_treeids": np.full(share.size, number),
-            "class_nodeids": np.repeat(at, classes),
-            "class_ids": np.tile(np.arange(classes), len(at)),
-            "class_weights": (share / len(model.forest_.estimators_)).astype(np.float32).ravel(),
-        }
-        for name, value in values.items():
-            nodes.setdefault(name, []).append(value)
-    return {name: np.concatenate(values) for name, values in nodes.items()}
+    trees = model.trees_
+    leaf, count = trees.leaf, len(trees.left)
+    tree = np.searchsorted(trees.root, np.arange(count), side="right") - 1
+    start = trees.root[tree]
+    below = trees.threshold.astype(np.float32)
+    below = np.where(below > trees.threshold, np.nextafter(below, np.float32(-np.inf)), below)
+    at, classes = np.flatnonzero(leaf), trees.share.shape[1]
+    return {
+        "leaf": leaf,
+        "nodes_treeids": tree,
+        "nodes_nodeids": np.arange(count) - start,
+        "nodes_featureids": trees.feature,
+        "nodes_values": below.astype(np.float32),
+        "nodes_truenodeids": np.where(leaf, 0, trees.left - start),
+        "nodes_falsenodeids": np.where(leaf, 0, trees.right - start),
+        "class_treeids": np.repeat(tree[at], classes),
+        "class_nodeids": np.repeat(at - start[at], classes),
+        "class_ids": np.tile(np.arange(classes), len(at)),
+        "class_weights": (trees.share[at] / len(trees.root)).astype(np.float32).ravel(),
+    }
 
 
 def _set_metadata(graph: Any, model: Model, model_sha256: str) -> None:
