@@ -81,6 +81,17 @@ def test_other_corpora_alone_give_one_encoder_a_seed(data: Path, tmp_path: Path)
         assert "spar:1" in train and len(held) == 2  # a fifth of six people, rounded up; one person only trains
 
 
+def test_each_seed_has_its_own_encoder_of_the_same_people_where_the_recipe_says_so(data: Path, tmp_path: Path) -> None:
+    job = run(data, tmp_path, '["synthetic"]')
+    assert len({job.encoder_path(unit) for unit in job.plan(job.windows())}) == 3
+    job = Run(recipe.load(tmp_path / "r.toml", ["protocol.encoder_per_seed=true"]), job.folder, data)
+    made = {(unit.split.fold, unit.seed): job.pretraining(unit) for unit in job.plan(job.windows())}
+    assert len({each.path for each in made.values()}) == 6
+    for fold in range(3):
+        assert made[fold, 0].subjects == made[fold, 1].subjects
+        assert (made[fold, 0].seed, made[fold, 1].seed) == (0, 1)
+
+
 def test_the_target_among_them_keeps_its_test_people_out(data: Path, tmp_path: Path) -> None:
     job = run(data, tmp_path, '["motionsense", "synthetic"]')
     for unit in job.plan(job.windows()):

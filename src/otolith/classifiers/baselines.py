@@ -1,8 +1,9 @@
-"""Baselines that every encoder must beat: random forest and support vector machine on simple features, and MiniRocket."""
+"""Baselines that every encoder must beat: random forest and SVM on simple features; the table of all classical methods."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,11 @@ from sklearn.utils.validation import check_is_fitted
 from otolith.checkpoints import checkpoint, shipped
 from otolith.classifiers import saving
 from otolith.classifiers.bouts import Bouts
+from otolith.classifiers.features import batch_getter
+from otolith.classifiers.fixed import FixedFeaturesClassifier
+from otolith.classifiers.heads import LogisticHead
+from otolith.classifiers.heads.logistic import AUGMENTATIONS
+from otolith.classifiers.hydra import HydraClassifier
 from otolith.classifiers.inputs import Examples, accuracy, check_labels, check_windows, shape_of
 from otolith.classifiers.minirocket import MiniRocketClassifier
 from otolith.classifiers.rejection import Rejection
@@ -27,6 +33,7 @@ from otolith.classifiers.transfer import TransferClassifier
 from otolith.classifiers.trees import Trees
 from otolith.data import features
 from otolith.data.conversion import check_number
+from otolith.data.sampling import seeded
 from otolith.data.windows import SignalSpec, Windows
 
 
@@ -45,7 +52,9 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
 
     Args:
         trees: in the forest.
-        seed: of the forest.
+        seed: of the forest and the copies.
+        n_augmented_copies: augmented copies of each window on which the forest is grown too, with the augmentations of
+            `LogisticHead`.
 
     Attributes:
         classes_: labels in the order of `predict_proba`'s columns.
@@ -58,9 +67,10 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
     rejection_: Rejection | None = None
     bouts_: Bouts | None = None
 
-    def __init__(self, trees: int = 300, seed: int = 0) -> None:
+    def __init__(self, trees: int = 300, seed: int = 0, n_augmented_copies: int = 0) -> None:
         self.trees = trees
         self.seed = seed
+        self.n_augmented_copies = n_augmented_copies
 
     def fit(self, X: Examples, y: Any = None) -> ForestClassifier:
         """Fit on windows (windows, channels, time) in the store's units.
@@ -69,13 +79,18 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
             ValueError: windows or labels are invalid; see `check_windows` and `check_labels`.
         """
         _check_trees(self.trees, self.seed)
+        check_number("n_augmented_copies", self.n_augmented_copies, least=0, whole=True)
         self.rejection_ = self.bouts_ = None
         windows = check_windows(X)
         self.signal_: SignalSpec | None = windows.contract if isinstance(windows, Windows) else None
         self.shape_ = shape_of(windows)
         self.about_: dict[str, Any] = {}
+        labels, tables = check_labels(windows, y), [_features_of(windows)]
+        with seeded(self.seed):
+            get_batch = batch_getter(windows, torch.device("cpu"), AUGMENTATIONS)
+            tables += [_features_of(get_batch(torch.arange(len(windows)))) for _ in range(self.n_augmented_copies)]
         forest = RandomForestClassifier(self.trees, random_state=self.seed, n_jobs=1)
-        forest.fit(_features_of(windows), check_labels(windows, y))
+        forest.fit(np.concatenate(tables), np.tile(labels, len(tables)))
         self.trees_, self.classes_ = Trees.of(forest), forest.classes_
         return self
 
@@ -226,9 +241,27 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):
         return accuracy(self, X, y, sample_weight)
 
 
-CLASSICAL: dict[str, type[ForestClassifier | SVMClassifier | MiniRocketClassifier]] = {
+Classical = ForestClassifier | SVMClassifier | MiniRocketClassifier | HydraClassifier | FixedFeaturesClassifier
+
+CLASSICAL: dict[str, Callable[..., Classical]] = {
     "forest": ForestClassifier,
+    "forest-copies": partial(ForestClassifier, n_augmented_copies=8),
     "svm": SVMClassifier,
     "minirocket": MiniRocketClassifier,
+    "hydra": HydraClassifier,
+    "statistics-head": partial(FixedFeaturesClassifier, "statistics"),
+    "minirocket-head": partial(FixedFeaturesClassifier, "minirocket"),
+    "hydra-head": partial(FixedFeaturesClassifier, "hydra"),
 }
-"""Classifiers that need no encoder, by the names of their rows."""
+"""Classifiers that need no encoder, by the names of their rows. Those in `-head` are controls of an encoder: the head of few
+labels on features that are not learnt."""
+
+
+def classical(arguments: Mapping[str, Any]) -> Classical:
+    """Build a classical classifier from its arguments, as rows record them: `mode` and all constructor arguments."""
+    given = {name: value for name, value in arguments.items() if name != "mode"}
+    if "head" in given:
+        given["head"] = LogisticHead(**given["head"])
+    if "features" in given and isinstance(given["features"], str):
+        return FixedFeaturesClassifier(**given)
+    return CLASSICAL[arguments["mode"]](**given)

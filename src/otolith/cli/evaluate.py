@@ -12,7 +12,7 @@ from rich.table import Table
 from otolith.cli.command import command
 from otolith.cli.console import escape, notes, out, put_json, results
 from otolith.cli.data import prepare_corpus
-from otolith.cli.options import ChangeOption, DataOption, DownloadOptions, JobsOption, JsonOption, RunOptions, jobs_of
+from otolith.cli.options import ChangeOption, DataOption, DownloadOptions, EngineOptions, JsonOption, RunOptions
 from otolith.cli.progress import progress
 from otolith.cli.train import pretrain_run
 
@@ -28,12 +28,12 @@ AllowSeenOption = Annotated[
 
 
 @command
-def evaluate(options: RunOptions, jobs: JobsOption = 0, allow_seen: AllowSeenOption = False) -> None:
+def evaluate(options: RunOptions, engine: EngineOptions, allow_seen: AllowSeenOption = False) -> None:
     """Evaluate: subject-wise cross-validation x labels per class x seeds x methods; one result row each.
 
     [bold]Example:[/] otolith evaluate motionsense-simclr --jobs 4
     """
-    evaluate_run(options.open(), jobs, allow_seen)
+    evaluate_run(options.open(), engine, allow_seen)
 
 
 @command
@@ -75,7 +75,6 @@ def study(
         Path | None, typer.Option("--table", help="All rows as CSV.", show_default="study.csv in the study's folder")
     ] = None,
     title: Annotated[str, typer.Option("--title", help="Title of the page.")] = "Results",
-    jobs: JobsOption = 0,
     only_page: Annotated[
         bool, typer.Option("--only-page", help="Compute nothing: write the page from the rows that exist.")
     ] = False,
@@ -84,6 +83,7 @@ def study(
         typer.Option("--from", help="Compute nothing: write the page from a table that a study has written."),
     ] = None,
     *,
+    engine: EngineOptions,
     download: DownloadOptions,
 ) -> None:
     """Run a whole experiment: prepare, pretrain and evaluate all variants of the recipes; write a page of answers.
@@ -106,11 +106,11 @@ def study(
         wanted = dict.fromkeys(name for job in runs for name in (job.recipe.dataset, *job.recipe.pretrain_on))
         for name in wanted:
             if not (data / name / MANIFEST).exists():
-                prepare_corpus(name, given.get(name), data, jobs, download)
+                prepare_corpus(name, given.get(name), data, engine, download)
         for number, job in enumerate(runs):
             notes.print(f"[bold]{number + 1}/{len(runs)}[/] {escape(job.folder.name)}", highlight=False)
             pretrain_run(job)
-            evaluate_run(job, jobs)
+            evaluate_run(job, engine)
             if job.can_retrieve:
                 retrieve_run(job)
     target = page or run / "study.md"
@@ -186,10 +186,10 @@ def rerun(
         raise typer.Exit(1)
 
 
-def evaluate_run(job: Run, jobs: int, allow_seen: bool = False) -> None:
+def evaluate_run(job: Run, engine: EngineOptions, allow_seen: bool = False) -> None:
     """Compute the result rows of a run that are missing, with a progress bar."""
-    total, rows = job.evaluate(jobs=jobs_of(jobs), allow_seen=allow_seen)
-    with progress("evaluating") as bar:
+    with engine.workers() as workers, progress("evaluating") as bar:
+        total, rows = job.evaluate(jobs=workers, allow_seen=allow_seen)
         for done, row in enumerate(rows):
             shots = "all" if row.shots is None else row.shots
             text = f"fold {row.fold} seed {row.seed} {row.mode} {shots}: macro F1 {row.macro_f1:.3f}"

@@ -13,14 +13,13 @@ from otolith.cli.console import escape, notes, put_json, results, warn
 from otolith.cli.labelled import show_recordings
 from otolith.cli.options import (
     DayGroup,
+    EngineOptions,
     FilesArgument,
-    JobsOption,
     JsonOption,
     ModelOptions,
     ParquetOption,
     RecordingOptions,
     ResultsOption,
-    jobs_of,
 )
 from otolith.cli.progress import progress
 
@@ -55,9 +54,9 @@ def label(
         bool, typer.Option("--smooth/--no-smooth", help="Smooth by how long activities last and what follows them.")
     ] = True,
     parquet: ParquetOption = False,
-    jobs: JobsOption = 0,
     as_json: JsonOption = False,
     *,
+    engine: EngineOptions,
     day: DayGroup,
     recording: RecordingOptions,
 ) -> None:
@@ -100,7 +99,7 @@ def label(
         folder,
         recording.read_options(),
         how=LabelOptions(smooth=smooth, day=day.options(), parquet=parquet),
-        jobs=jobs_of(jobs),
+        engine=engine,
         as_json=as_json,
     )
 
@@ -134,9 +133,9 @@ def adapt(
         ),
     ] = 1000,
     seed: Annotated[int, typer.Option("--seed", help="Random seed of folds, weights and trees.")] = 0,
-    jobs: JobsOption = 0,
     as_json: JsonOption = False,
     *,
+    engine: EngineOptions,
     model: ModelOptions,
     day: DayGroup,
     recording: RecordingOptions,
@@ -162,7 +161,8 @@ def adapt(
         raise FileNotFoundError(f"no labels file at '{labels}'")
     if not recordings.is_dir():
         raise FileNotFoundError(f"no folder of recordings at '{recordings}'")
-    options: dict[str, Any] = {"recipe": recipe, "steps": steps, "seed": seed, "jobs": jobs, "day": day, "model": model}
+    options: dict[str, Any] = {"recipe": recipe, "steps": steps, "seed": seed, "day": day, "model": model}
+    options["engine"] = engine
     adapt_and_show(encoder, recordings, labels, folder, recording=recording, as_json=as_json, **options)
 
 
@@ -189,9 +189,9 @@ def zeroshot(
     ] = None,
     folder: ResultsOption = None,
     parquet: ParquetOption = False,
-    jobs: JobsOption = 0,
     as_json: JsonOption = False,
     *,
+    engine: EngineOptions,
     day: DayGroup,
     recording: RecordingOptions,
 ) -> None:
@@ -220,7 +220,7 @@ def zeroshot(
         folder,
         recording.read_options(),
         how=LabelOptions(smooth=False, day=day.options(), parquet=parquet),
-        jobs=jobs_of(jobs),
+        engine=engine,
         as_json=as_json,
     )
 
@@ -235,7 +235,7 @@ def adapt_and_show(
     steps: int = 1000,
     model: ModelOptions | None = None,
     seed: int = 0,
-    jobs: int = 0,
+    engine: EngineOptions | None = None,
     day: DayGroup | None = None,
     recording: RecordingOptions | None = None,
     as_json: bool = False,
@@ -244,29 +244,30 @@ def adapt_and_show(
     from otolith.apps.adapt import adapt as adapting
     from otolith.experiments.shipped import find_shipped
 
-    material, fits = adapting.adapt_recordings(
-        encoder,
-        recordings,
-        labels,
-        folder,
-        options=(recording or RecordingOptions()).read_options(),
-        day=(day or DayGroup()).options(),
-        recipe=None if recipe is None else find_shipped(recipe),
-        steps=steps,
-        forest=(model or ModelOptions()).forest,
-        keep_people=(model or ModelOptions()).keep_people,
-        seed=seed,
-        jobs=jobs_of(jobs),
-    )
-    for note in material.notes:
-        notes.print(note, highlight=False, markup=False, soft_wrap=True)
-    for warning in material.warnings:
-        warn(warning)
     choice = None
-    with progress("fitting") as bar:
-        for fit in fits:
-            choice = fit.choice
-            bar.update(fit.what, fit.done, fit.of)
+    with (engine or EngineOptions()).workers() as workers:
+        material, fits = adapting.adapt_recordings(
+            encoder,
+            recordings,
+            labels,
+            folder,
+            options=(recording or RecordingOptions()).read_options(),
+            day=(day or DayGroup()).options(),
+            recipe=None if recipe is None else find_shipped(recipe),
+            steps=steps,
+            forest=(model or ModelOptions()).forest,
+            keep_people=(model or ModelOptions()).keep_people,
+            seed=seed,
+            jobs=workers,
+        )
+        for note in material.notes:
+            notes.print(note, highlight=False, markup=False, soft_wrap=True)
+        for warning in material.warnings:
+            warn(warning)
+        with progress("fitting") as bar:
+            for fit in fits:
+                choice = fit.choice
+                bar.update(fit.what, fit.done, fit.of)
     assert choice is not None
     path = folder / "model.safetensors"
     files = [path, *(folder / name for name in adapting.FILES)] if choice.estimates else [path]

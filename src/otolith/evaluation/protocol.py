@@ -13,6 +13,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +23,21 @@ import torch
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
 from otolith.checkpoints import checkpoint, provenance
-from otolith.classifiers.baselines import CLASSICAL
+from otolith.classifiers.baselines import CLASSICAL, classical
 from otolith.classifiers.features import embed
+from otolith.classifiers.fixed import FixedFeaturesClassifier
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.splits import draw_shots
 from otolith.data.windows import Windows
 from otolith.evaluation.plan import PRETRAINED, PlannedRow
 from otolith.evaluation.rows import Row
+from otolith.storage.engines import Workers, map_unordered, threads_of
 from otolith.storage.files import fingerprint
-from otolith.storage.processes import unordered
 from otolith.storage.records import read_record, write_record
 
 
 def evaluate(
-    windows: Windows, planned: Sequence[PlannedRow], *, folder: Path, jobs: int = 1, recipe: str = ""
+    windows: Windows, planned: Sequence[PlannedRow], *, folder: Path, jobs: Workers = 1, recipe: str = ""
 ) -> Iterator[Row]:
     """Yield every planned row in the order they are ready, read from `folder` where it exists already.
 
@@ -43,15 +45,16 @@ def evaluate(
         windows: those that the rows were planned with.
         planned: from `planned_rows`.
         folder: of the rows, one JSON file each.
-        jobs: processes; each gets its share of the cores.
+        jobs: processes, each of which gets its share of the cores; or an executor.
         recipe: JSON of the recipe that planned the rows, which they record.
 
     Raises:
         ValueError: a row file in the folder is damaged.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    threads = None if jobs == 1 else max(1, torch.get_num_threads() // jobs)
-    yield from unordered(_row, [(windows, row, folder, recipe, threads) for row in planned], jobs=jobs)
+    threads = threads_of(jobs, torch.get_num_threads())
+    row = partial(_row, windows, folder, recipe, threads)
+    yield from map_unordered(row, [(each,) for each in planned], jobs=jobs)
 
 
 _features: dict[tuple[str, str, bool], torch.Tensor] = {}
@@ -62,12 +65,12 @@ def _features_of(encoder: checkpoint.Checkpoint, windows: Windows, statistics: b
     key = (encoder.sha256, windows.content_hash, statistics)
     if key not in _features:
         for other in [other for other in _features if other[:2] != key[:2]]:
-            del _features[other]  # those of one encoder at a time: they may be large
+            _features.pop(other, None)  # those of one encoder at a time: they may be large
         _features[key] = embed(encoder.encoder, windows, statistics=statistics)
     return _features[key]
 
 
-def _row(windows: Windows, planned: PlannedRow, folder: Path, recipe: str, threads: int | None = None) -> Row:
+def _row(windows: Windows, folder: Path, recipe: str, threads: int | None, planned: PlannedRow) -> Row:
     """Read a row, or compute and write it."""
     file = folder / f"{planned.fingerprint}.json"
     if file.exists():
@@ -135,9 +138,12 @@ def _predictions(
     """Label numbers of the test windows, by a classifier fitted on `rows`, and its optimisation steps."""
     assert windows.y is not None
     train, test = windows[rows], windows[test_rows]
+    train_rows, held = windows.rows_for_subjects(planned.unit.split.train), np.array(planned.held, int)
     if planned.mode in CLASSICAL:
-        arguments = {name: value for name, value in planned.classifier.items() if name != "mode"}
-        return CLASSICAL[planned.mode](**arguments).fit(train).predict(test), 0
+        baseline = classical(planned.classifier)
+        if isinstance(baseline, FixedFeaturesClassifier):
+            return baseline.fit(train, unlabelled=windows[train_rows].unlabelled()).predict(test), 0
+        return baseline.fit(train).predict(test), 0
     table: torch.Tensor | None = None
     if planned.mode == "zero-shot":
         known = np.unique(windows.y)
@@ -148,7 +154,6 @@ def _predictions(
     model = TransferClassifier.from_arguments(planned.classifier, encoder)
     if model.reads_pretrained_features:
         table = _features_of(encoder, windows, model.head.use_statistics)
-    train_rows, held = windows.rows_for_subjects(planned.unit.split.train), np.array(planned.held, int)
     model.fit(
         train,
         validation=windows[held] if len(held) else None,

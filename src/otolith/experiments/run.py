@@ -39,6 +39,7 @@ from otolith.experiments.subjects import Pretraining, encoder_label, pretraining
 from otolith.objectives import Objective
 from otolith.paired.attach import attach
 from otolith.pretraining import CSVLogger, Logger, Runtime, Step, TensorBoardLogger, pretrain
+from otolith.storage.engines import Workers
 from otolith.storage.files import fingerprint, write_text
 
 Log = Literal["csv", "tensorboard", "none"]
@@ -288,7 +289,7 @@ class Run:
             **settings,
         )
 
-    def evaluate(self, *, jobs: int = 1, allow_seen: bool = False) -> tuple[int, Iterator[Row]]:
+    def evaluate(self, *, jobs: Workers = 1, allow_seen: bool = False) -> tuple[int, Iterator[Row]]:
         """Return the number of rows of the protocol, and an iterator over the rows as they are computed."""
         windows = self.windows()
         planned = self.planned_rows(windows, allow_seen=allow_seen)

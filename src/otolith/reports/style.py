@@ -19,6 +19,11 @@ TITLES = {
     "forest": "random forest",
     "svm": "SVM",
     "minirocket": "MiniRocket",
+    "hydra": "Hydra",
+    "forest-copies": "random forest with augmented copies",
+    "statistics-head": "few-shot head on statistics",
+    "minirocket-head": "few-shot head on MiniRocket",
+    "hydra-head": "few-shot head on Hydra",
 }
 """Title of each mode, in the order of tables and legends."""
 
@@ -31,6 +36,11 @@ COLOURS = {
     "forest": "#117733",
     "svm": "#b8a800",
     "minirocket": "#333333",
+    "hydra": "#8c510a",
+    "forest-copies": "#66c2a5",
+    "statistics-head": "#a6761d",
+    "minirocket-head": "#6a3d9a",
+    "hydra-head": "#cc79a7",
 }
 CLASSES = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#b8a800", "#6a3d9a", "#8c510a", "#666666"]
 """Colours of classes: the colour-blind-safe palette of Okabe and Ito, extended."""

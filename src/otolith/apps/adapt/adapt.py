@@ -33,8 +33,8 @@ from otolith.experiments.recipe import load
 from otolith.formats import ReadOptions, Units
 from otolith.formats.day import BY_LENGTH, DayOptions
 from otolith.formats.options import DEFAULTS
+from otolith.storage.engines import Workers, map_unordered, threads_of
 from otolith.storage.files import replacing, write_text
-from otolith.storage.processes import unordered
 
 FILES = ("estimate.csv", "estimate.png", "estimate.html")
 OWN = "own"
@@ -63,7 +63,7 @@ def adapt(
     forest: bool = True,
     keep_people: bool = False,
     seed: int = 0,
-    jobs: int = 1,
+    jobs: Workers = 1,
 ) -> Iterator[Fitted]:
     """Estimates both candidates by leaving people out, takes the better, fits it on everybody, and writes
     `model.safetensors` and `FILES` to `out`; yields as models get fitted.
@@ -87,7 +87,7 @@ def adapt(
         forest: whether the random forest may be chosen; it is estimated in any case.
         keep_people: whether the model holds the names of the labelled people; otherwise it holds their numbers.
         seed: of the folds, initial weights and trees.
-        jobs: processes that leave people out; each gets its share of the cores.
+        jobs: processes that leave people out, each of which gets its share of the cores; or an executor.
     """
     splits = leave_people_out(windows, seed)
     why_not = why_impossible(windows, splits)
@@ -102,8 +102,8 @@ def adapt(
     else:
         makers = [_Maker(encoder, *rest)] * (len(splits) + 1)
     tasks = [(make, split, name) for make, split in zip(makers, splits, strict=False) for name in CANDIDATES]
-    threads = None if jobs == 1 else max(1, torch.get_num_threads() // jobs)
-    found = unordered(_left_out, [(make, split, name, threads) for make, split, name in tasks], jobs=jobs)
+    threads = threads_of(jobs, torch.get_num_threads())
+    found = map_unordered(_left_out, [(make, split, name, threads) for make, split, name in tasks], jobs=jobs)
     for done, (split, name, each) in enumerate(found):
         rows = windows.rows_for_subjects(split.test)
         predicted[name][rows] = each.probability.argmax(axis=1)
@@ -115,31 +115,26 @@ def adapt(
     model = makers[-1].fitted(choice.chosen)
     unknown = learn_unknown(model, windows, judged[choice.chosen])
     choice = dataclasses.replace(choice, why=(*choice.why, unknown))
-    labelled = windows.people
-    if not keep_people:
-        labelled = [f"{windows.dataset}:{number + 1}" for number in range(len(labelled))]
-    facts: dict[str, Any] = {"labelled_subjects": labelled, "labelled_windows": len(windows)}
-    facts |= {"adapted_from": makers[-1].encoder.sha256}
-    if recorded_in is not None:
-        facts["recorded_in"] = {"acc": recorded_in.acc, "gyro": recorded_in.gyro}
-    model.save(
-        out / "model.safetensors",
-        label_names=windows.label_names,
-        about={**facts, **_estimated(choice)},
-    )
+    about = {"adapted_from": makers[-1].encoder.sha256, **_about(choice, windows, recorded_in, keep_people)}
+    model.save(out / "model.safetensors", label_names=windows.label_names, about=about)
     _write(choice, windows, out)
     yield Fitted(total, total, f"everybody: {CANDIDATES[choice.chosen]}", choice)
 
 
-def _estimated(choice: Choice) -> dict[str, Any]:
-    """Return the estimates of the candidates for the model's header: macro F1, and its interval where it has one."""
-    return {
-        "estimate": {name: round(found.macro_f1, 6) for name, found in choice.estimates.items()},
-        "estimate_intervals": {
-            name: None if np.isnan(found.low) else [round(found.low, 6), round(found.high, 6)]
-            for name, found in choice.estimates.items()
-        },
+def _about(choice: Choice, windows: Windows, recorded_in: Units | None, keep_people: bool) -> dict[str, Any]:
+    """What a model says of the labels and the estimate."""
+    labelled = windows.people
+    if not keep_people:
+        labelled = [f"{windows.dataset}:{number + 1}" for number in range(len(labelled))]
+    facts: dict[str, Any] = {"labelled_subjects": labelled, "labelled_windows": len(windows)}
+    if recorded_in is not None:
+        facts["recorded_in"] = {"acc": recorded_in.acc, "gyro": recorded_in.gyro}
+    scores = {name: round(found.macro_f1, 6) for name, found in choice.estimates.items()}
+    intervals = {
+        name: None if np.isnan(found.low) else [round(found.low, 6), round(found.high, 6)]
+        for name, found in choice.estimates.items()
     }
+    return {**facts, "estimate": scores, "estimate_intervals": intervals}
 
 
 class _Maker:
@@ -260,7 +255,7 @@ def adapt_recordings(
     forest: bool = True,
     keep_people: bool = False,
     seed: int = 0,
-    jobs: int = 1,
+    jobs: Workers = 1,
 ) -> tuple[spans.Material, Iterator[Fitted]]:
     """One's own recordings and labels -> `model.safetensors` and `FILES` in `out`.
 
@@ -278,7 +273,7 @@ def adapt_recordings(
         forest: as of `adapt`.
         keep_people: as of `adapt`.
         seed: of everything.
-        jobs: processes.
+        jobs: as of `adapt`.
 
     Returns:
         What was read, and the models as they get fitted; when the last is out, the files are there.

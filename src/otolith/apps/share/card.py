@@ -201,8 +201,8 @@ def _scores(about: Mapping[str, Any], rows: pd.DataFrame | None) -> _Scores:
             order = [mode_title(mode) for mode in arms_in_order(here)]
             words = (
                 f"Macro F1 on held-out subjects of {corpus}, by labelled windows per class; {here['fold'].nunique()} folds "
-                f"by subject, {here['seed'].nunique()} seeds; in brackets: 95 % interval over groups of test subjects, "
-                "where there are at least 5."
+                f"by subject, {here['seed'].nunique()} seeds; in brackets: 95 % interval over groups of test subjects, if "
+                "there are at least 5."
             )
             found.append((words, pd.DataFrame.from_dict(lines, orient="index").reindex(order).fillna("-"), values))
     return found
