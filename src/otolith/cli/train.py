@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from otolith.evaluation.plan import FoldSeed
-    from otolith.experiments.run import Run
+    from otolith.experiments.run import Log, Run
 
 
 @command
@@ -27,6 +27,9 @@ def pretrain(
         bool,
         typer.Option("--everyone", help="Pretrain one encoder on all people, for use; it cannot be evaluated on them."),
     ] = False,
+    log: Annotated[
+        str, typer.Option("--log", help="Losses by step in the run's folder logs: csv, tensorboard (an extra) or none.")
+    ] = "csv",
 ) -> None:
     """Pretrain the recipe's encoder without labels, once for each group of training people.
 
@@ -35,7 +38,9 @@ def pretrain(
 
     [bold]Example:[/] otolith pretrain motionsense-simclr --set pretrain.epochs=5
     """
-    pretrain_run(options.open(), everyone=everyone)
+    if log not in ("csv", "tensorboard", "none"):
+        raise ValueError(f"--log is '{log}'; expected csv, tensorboard or none")
+    pretrain_run(options.open(), everyone=everyone, log=cast("Log", log))
 
 
 @command
@@ -143,15 +148,15 @@ def import_primus(
     )
 
 
-def pretrain_run(job: Run, *, everyone: bool = False, of: Sequence[FoldSeed] | None = None) -> None:
+def pretrain_run(job: Run, *, everyone: bool = False, of: Sequence[FoldSeed] | None = None, log: Log = "csv") -> None:
     """Pretrain the encoders of a run that are missing, or those for some folds and seeds only, with a progress bar."""
     if int(os.environ.get("RANK", "0")):  # of several processes, the first one tells
-        for _ in job.pretrain(everyone=everyone, of=of):
+        for _ in job.pretrain(everyone=everyone, of=of, log=log):
             pass
         return
     with progress("pretraining") as bar:
         current, held = "", ""
-        for number, count, name, step in job.pretrain(everyone=everyone, of=of):
+        for number, count, name, step in job.pretrain(everyone=everyone, of=of, log=log):
             if name != current:
                 current, held = name, ""
             if step.validation is not None:
