@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
+from otolith.storage.remote import fetched
+
 ENCODER = "shipped"
 """Name of the shipped encoder wherever the path of a checkpoint is expected."""
 
@@ -16,6 +18,6 @@ _FILES = {ENCODER: "encoder.safetensors", ACTIVITY: "activity.safetensors"}
 
 
 def locate(path: str | Path) -> Path:
-    """Return the path of a checkpoint that is given as a path or as a shipped name. A file at the path comes first."""
+    """Return the path of a checkpoint that is given as a path, address or shipped name. A file at the path comes first."""
     name = Path(path).as_posix()
-    return WEIGHTS / _FILES[name] if name in _FILES and not Path(path).is_file() else Path(path)
+    return WEIGHTS / _FILES[name] if name in _FILES and not Path(path).is_file() else fetched(path)
