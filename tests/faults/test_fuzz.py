@@ -61,6 +61,8 @@ def sessions(path: Path) -> object:
 
 
 MOTION = device_files.motion(900)
+ORDER = clips.klv("ORIN", "c", b"XYZ")
+GRAVITY = clips.sensor("ACCL", 10 * MOTION[:200], "m/s²", about=[ORDER])
 SAMPLES: dict[str, tuple[str, Callable[[], bytes], Callable[[Path], object]]] = {
     "csv": ("a.csv", lambda: table().to_csv(index=False).encode(), sessions),
     "gzip": ("a.csv.gz", lambda: gzip.compress(table().to_csv(index=False).encode()), sessions),
@@ -79,7 +81,7 @@ SAMPLES: dict[str, tuple[str, Callable[[], bytes], Callable[[Path], object]]] = 
     ),
     "gpmf": (
         "a.gpmf",
-        lambda: clips.device(clips.sensor("ACCL", MOTION[:200], "m/s²")),
+        lambda: clips.device(GRAVITY),
         lambda path: list(sensors(path.read_bytes(), "a")),
     ),
     "labels": (
