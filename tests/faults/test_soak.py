@@ -30,6 +30,7 @@ pytestmark = [
 ]
 KILLS = int(os.environ.get("OTOLITH_SOAK_KILLS", "50"))
 RUN = ["small.toml", "--quiet", "--out", "out"]
+WORN = ["--placement", "wrist", "--accept-low-accuracy"]
 ADAPTED = ["--out", "adapted", "--jobs", "1", "--quiet"]
 
 
@@ -82,7 +83,9 @@ STAGES = {
         "found",
         of_search,
     ),
-    "label": Stage(["label", "activity", "mine", "--out", "labelled", "--jobs", "1", "--quiet"], "labelled", of_files),
+    "label": Stage(
+        ["label", "activity", "mine", *WORN, "--out", "labelled", "--jobs", "1", "--quiet"], "labelled", of_files
+    ),
 }
 
 
