@@ -10,7 +10,7 @@ import typer
 
 from otolith.cli.command import command
 from otolith.cli.console import notes, out
-from otolith.cli.options import RunOptions
+from otolith.cli.options import EngineOption, EngineOptions, EngineSetOption, RunOptions
 from otolith.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -46,13 +46,15 @@ def pretrain(
 @command
 def search(
     options: RunOptions,
-    trials: Annotated[int, typer.Option("--trials", min=1, help="Trials to finish, over all processes.")] = 20,
+    trials: Annotated[
+        int, typer.Option("--trials", min=1, max=100_000, help="Trials to finish, over all processes.")
+    ] = 20,
     storage: Annotated[
         str | None,
         typer.Option(
             "--storage",
             metavar="URL",
-            help="An Optuna storage that several machines share.",
+            help="An Optuna storage that several machines share: postgresql://..., sqlite:///FILE, or journal:FILE.",
             show_default="search.db in the run's folder",
         ),
     ] = None,
@@ -67,6 +69,12 @@ def search(
         str | None,
         typer.Option("--on", metavar="CORPUS", help="Another prepared corpus with labels, for --by transfer."),
     ] = None,
+    jobs: Annotated[
+        int,
+        typer.Option("--jobs", "-j", min=0, help="Processes that run trials; 0 starts one for each core, at most 8."),
+    ] = 1,
+    engine: EngineOption = "processes",
+    engine_set: EngineSetOption = None,
 ) -> None:
     """Search the hyperparameters of pretraining with Optuna; write recipe-best.toml, search.csv, search.html and search.png.
 
@@ -80,8 +88,8 @@ def search(
 
     how: dict[str, Any] = {"storage": storage, "by": by, "on": on}
     job = options.open()
-    with progress("searching") as bar:
-        for trial in search_trials(job, trials=trials, **how):
+    with EngineOptions(jobs, engine, engine_set).workers() as workers, progress("searching") as bar:
+        for trial in search_trials(job, trials=trials, jobs=workers, **how):
             text = f"trial {trial.number} {trial.state}: {search_space.in_words(trial.settings)}"
             if trial.step is not None:
                 held = "" if trial.step.validation is None else f", validation {trial.step.validation:.3f}"
