@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.linear_model import RidgeClassifierCV
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -154,6 +153,8 @@ class HydraClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             ValueError: see `HydraFeatures.fit`, or labels are invalid (see `check_labels`).
         """
+        from sklearn.linear_model import RidgeClassifierCV
+
         windows = check_windows(X)
         labels = check_labels(windows, y)
         self.features_ = HydraFeatures(self.groups, self.kernels, self.seed).fit(windows)
