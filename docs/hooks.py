@@ -1,6 +1,6 @@
 """Pages that mkdocs makes when it builds the manual: the commands, the API, notebooks, and files outside this folder.
 
-mkdocs calls `on_config`, `on_files` and `on_page_markdown`. A link from a page to a file outside `docs/`, such as an example,
+mkdocs calls `on_config`, `on_files` and `on_page_markdown`. A link from a page to a file outside `docs/`, as an example,
 leads to a copy of this file in the site.
 """
 
