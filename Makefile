@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test soak check format benchmarks clean
+.PHONY: demo test docs soak check format benchmarks clean
 
 demo: $(VENV)/installed  ## The main job on real recordings, in a few minutes
 	$(BIN)/otolith demo
@@ -20,6 +20,10 @@ check: $(VENV)/installed  ## Lint, format, types, import order
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_layers.py
+
+docs: $(VENV)/installed  ## The manual, in site/; a broken link ends the build
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	@echo 'site/index.html; with search: $(BIN)/python -m http.server --directory site --bind 127.0.0.1'
 
 format: $(VENV)/installed
 	$(BIN)/ruff format .
@@ -43,4 +47,4 @@ examples/browser/node_modules/installed: examples/browser/package-lock.json
 	@mkdir -p $(@D) && touch $@
 
 clean:
-	rm -rf $(VENV) runs examples/browser/node_modules
+	rm -rf $(VENV) runs site examples/browser/node_modules
