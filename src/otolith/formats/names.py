@@ -15,7 +15,8 @@ Kind = Literal["acc", "linear", "gravity", "gyro", "g", "other", ""]
 
 ACC_UNITS = PER_UNIT["acc"] | {"cm/s2": 100 * STANDARD_GRAVITY, "ft/s2": STANDARD_GRAVITY / 0.3048}
 GYRO_UNITS = PER_UNIT["gyro"] | {"mdeg/s": 180_000 / np.pi, "rpm": 30 / np.pi}
-TIME_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "100us": 1e-4, "100ns": 1e-7, "days": 86400.0}
+TIME_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "100us": 1e-4, "100ns": 1e-7}
+TIME_UNITS |= {"min": 60.0, "h": 3600.0, "days": 86400.0}
 
 _ACC_WORDS = {
     "g": "g gs gforce gn g0 gravities",
@@ -38,6 +39,8 @@ _TIME_WORDS = {
     "ns": "ns nsec nsecs nanos nanosec nanoseconds nanosecond",
     "100us": "100us 0.1ms",
     "100ns": "100ns ticks",
+    "min": "min mins minute minutes",
+    "h": "h hr hrs hour hours",
     "days": "days day",
 }
 
@@ -346,7 +349,7 @@ def understand(name: str) -> Name:
 
 
 _TIME = re.compile(
-    r"^(t|time.*|timestamp.*|.*timestamps?|datetime.*|date.*|epoch.*|seconds.*|elapsed.*|.*[_ ]time|.*time|zeit.*|datum|"
+    r"^(t|time.*|timestamp.*|.*timestamps?|minutes|hours|datetime.*|date.*|epoch.*|seconds.*|elapsed.*|.*[_ ]time|.*time|zeit.*|datum|"
     r"uhrzeit|temps|tiempo|fecha|hora|heure|tempo|utc.*|unix.*|clock.*|sampletimefine.*|ms|millis|micros|msec|sec|ts|"
     r"stamp|ticks?|local.*time)$"
 )

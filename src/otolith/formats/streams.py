@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from otolith.formats.clock import Time, read_clock
-from otolith.formats.columns import Clock, Columns, find_columns
+from otolith.formats.clock_columns import Clock, unreadable_clock
+from otolith.formats.columns import Columns, find_columns
 from otolith.formats.groups import filled, people_of, sensors_of, taken, turned_round
 from otolith.formats.layout import Layout, find_layout
 from otolith.formats.mixed import check_unmixed
@@ -236,7 +237,7 @@ def _time(rows: Rows, opened: Opened, options: ReadOptions, file: str, facts: li
         declared = options.rate_hz
     if declared is None:
         raise ValueError(
-            f"'{file}' has no time column; pass --rate HZ, or --time COLUMN; the columns: "
+            f"'{file}' has {unreadable_clock(opened.layout) or 'no time column'}; pass --rate HZ, or --time COLUMN; the columns: "
             f"{', '.join(opened.layout.names)}"
         )
     return declared
