@@ -29,9 +29,8 @@ _EPOCHS: dict[str, Callable[[float], float]] = {
     "us": lambda v: v * 1e-6,
     "ns": lambda v: v * 1e-9,
     "100ns": lambda v: v * 1e-7 - (62_135_596_800 if v > 3e17 else 11_644_473_600),  # .NET; Windows
-    "days": lambda v: (
-        (v - (2_440_587.5 if v > 2e6 else 719_529 if v > 7e5 else 25_569)) * 86400
-    ),  # Julian; MATLAB; spreadsheets
+    # of astronomers (Julian), of MATLAB, of spreadsheets
+    "days": lambda v: (v - (2_440_587.5 if v > 2e6 else 719_529 if v > 7e5 else 25_569)) * 86400,
 }
 
 
@@ -157,6 +156,9 @@ def _dates(stamps: Stamps, name: str, options: ReadOptions, file: str, order: Da
             f"'{file}': {name} holds neither numbers nor dates; pass --time COLUMN, or --rate HZ without a clock"
         )
     facts: list[Fact] = []
+    if stamps.unpadded:
+        text = f"clock: fractions of a second in {name} lack their leading zeros: .5 was read as .005, as rows are in order so"
+        facts.append(Fact("clock", text, True))
     if not stamps.dated:
         seconds = np.where(readable, stamps.clock / 1e9, np.nan)
         seconds, times = unwrapped(seconds, stamps.period_s)
@@ -303,7 +305,8 @@ def _unit(values: np.ndarray, rates: dict[str, float], clock: Clock, options: Re
         return min(dated, key=lambda u: not RATES_HZ[0] <= rates[u] <= RATES_HZ[1])
     usual = [u for u in ("s", "ms", "us", "ns") if RATES_HZ[0] <= rates[u] <= RATES_HZ[1]]
     steps = np.diff(values[np.isfinite(values)])
-    counts = bool(np.median(steps) == 1 and (steps == 1).mean() > 0.5)
+    single = steps == 1
+    counts = bool(np.median(steps) == 1 and single.mean() > 0.5 and single.sum() > 0.5 * steps.sum())  # and no burst
     counts |= is_counter(clock.name) and bool((steps == np.round(steps)).all())
     if options.rate_hz is not None:
         agree = [u for u, rate in rates.items() if abs(rate / options.rate_hz - 1) <= 0.1]

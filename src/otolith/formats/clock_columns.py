@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from otolith.formats.layout import Layout, number
-from otolith.formats.names import is_time, time_unit_of, unit_word
+from otolith.formats.names import is_time, time_unit_of, understand, unit_word
 from otolith.formats.options import ReadOptions
 from otolith.formats.parts import clock_parts
 from otolith.formats.stamps import is_stamp
@@ -39,6 +39,7 @@ def find_clocks(layout: Layout, options: ReadOptions, place_of: Callable[[str], 
         without = [
             k for k, name in enumerate(layout.names) if not name.lower().replace("unnamed:", "").strip(". 0123456789")
         ]
+        without += [k for k, name in enumerate(layout.names) if unit_word(understand(name).unit, "time")]
         rising = [k for k in without if not (chosen or dated) and rises(layout, k)]  # as pandas writes an index
         return [_clock(layout, k) for k in (chosen or dated or rising)]
     stamped = [k for k in range(len(layout.names)) if _share(layout, k, is_stamp) > 0.9]
@@ -54,8 +55,8 @@ def unreadable_clock(layout: Layout) -> str:
         cell = next((row[k] for row in layout.sample if k < len(row) and row[k]), "")
         if cell and is_time(name) and not _may_be_clock(layout, k):
             return (
-                f"no time stamps that can be read: '{cell[:40]}' in {name} is neither a number nor a date; write it as seconds or "
-                "as 2024-05-14 10:00:00.000"
+                f"no time stamps that can be read: '{cell[:40]}' in {name} is neither a number nor a date; write it as "
+                "seconds or as 2024-05-14 10:00:00.000"
             )
     return ""
 

@@ -65,9 +65,14 @@ def _time_of_day(real: np.ndarray, values: np.ndarray) -> Stamps | None:
     if len(real) < 2 or real.min() < 0 or real.max() >= 240_000 or real.max() < 100:
         return None
     steps = np.diff(real)
-    over = (steps > 39) & (real[:-1] % 100 >= 58) & (real[1:] % 100 < 2)  # a minute is full
+    over = (steps > 39) & (real[:-1] % 100 >= 58) & (real[1:] % 100 < 2) & (steps % 4000 < 44)  # a minute is full
     typical = float(np.median(steps[steps > 0])) if (steps > 0).any() else 1.0
-    if not over.any() or typical > 2 or (real % 100 >= 60).any() or (real // 100 % 100 >= 60).any():
+    if (
+        over.sum() < (1 if real.min() >= 10_000 else 2)
+        or typical > 2
+        or (real % 100 >= 60).any()
+        or (real // 100 % 100 >= 60).any()
+    ):
         return None
     if (steps[~over] > 39).sum() > over.sum():
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from otolith.formats.names import (
     fold,
     is_counter,
     kind_of,
+    kind_of_cell,
     tokens,
     understand,
     unit_word,
@@ -41,6 +43,9 @@ _SUBJECT = frozenset(
 _DEVICE = frozenset(
     ["device", "devices", "serial", "mac", "placement", "bodypart", "limb", "sensorid", "deviceid", "imei"]
 )
+
+
+_PACKED = re.compile(r"[\[({]?\s*-?\d*\.?\d+(?:\s*[,; ]\s*-?\d*\.\d+){2,}")
 
 
 class Columns(NamedTuple):
@@ -207,7 +212,8 @@ def _triples(layout: Layout, names: Sequence[Name]) -> list[Triple]:
     groups: dict[tuple[object, ...], dict[int, int]] = {}
     for k, name in enumerate(names):
         if name.axis is not None:
-            suffix = layout.names[k].rpartition(".")[2] if layout.names[k].rpartition(".")[2].isdigit() else ""
+            base, _, suffix = layout.names[k].rpartition(".")
+            suffix = suffix if suffix.isdigit() and base in layout.names else ""
             axes = groups.setdefault(
                 (name.kind, name.key, name.numbered, suffix if name.key[-1:] != (suffix,) else ""), {}
             )
@@ -328,7 +334,7 @@ def _groups(
         cells = {row[k] for row in layout.sample if k < len(row) and row[k]}
         if k in taken or not cells or understand(name).axis is not None:
             continue
-        if len(cells) <= 12 and {"acc", "gyro"} <= {kind_of(tokens(cell)) for cell in cells}:
+        if len(cells) <= 12 and {"acc", "gyro"} <= {kind_of_cell(cell, name) for cell in cells}:
             kinds = k
         elif subject is None and words & _SUBJECT and not words & {"age", "height", "weight", "gender", "acceleration"}:
             subject = k
@@ -338,6 +344,11 @@ def _groups(
 
 
 def _refuse(layout: Layout, triples: Sequence[Triple], file: str) -> None:
+    packed = next((c for row in layout.sample[:5] for c in row if _PACKED.match(c)), None)
+    if packed is not None:
+        raise ValueError(
+            f"'{file}': a cell holds several numbers, such as '{packed[:40]}'; write each axis in a column of its own"
+        )
     several = f"; sensors with three axes: {'; '.join(map(str, triples))}" if triples else ""
     raise ValueError(
         f"'{file}': cannot tell which columns are the accelerometer's; the file has: "

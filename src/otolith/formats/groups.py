@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from otolith.formats.columns import Columns
-from otolith.formats.names import kind_of, tokens
+from otolith.formats.names import kind_of_cell
 from otolith.formats.options import Fact
 from otolith.formats.rows import Rows
 from otolith.formats.stamps import NAT
@@ -73,12 +73,20 @@ def taken(values: np.ndarray, places: np.ndarray) -> np.ndarray:
 
 
 def sensors_of(
-    rows: Rows, columns: Columns, signal: dict[str, np.ndarray], mine: np.ndarray
+    rows: Rows, columns: Columns, column: str, signal: dict[str, np.ndarray], mine: np.ndarray
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Yield each sensor's name, rows and values; all sensors together where their rows are the same."""
+    """Yield each sensor's name, rows and values; all sensors together where their rows are the same.
+
+    Args:
+        rows: of the table.
+        columns: of the table.
+        column: name of the column that names the sensor of each row.
+        signal: values of each sensor.
+        mine: places of the rows of a person and device.
+    """
     if columns.kinds is not None:
         codes, names = rows.words[columns.kinds]
-        kinds = [kind_of(tokens(name)) for name in names]
+        kinds = [kind_of_cell(name, column) for name in names]
         whole = next(iter(signal.values()))
         for part in ("acc", "gyro"):
             numbers = [n for n, kind in enumerate(kinds) if kind == part]

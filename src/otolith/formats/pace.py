@@ -148,6 +148,12 @@ def stretches(seconds: np.ndarray, rate_hz: float | None, file: str, name: str) 
     first = pace(clock)
     if first is None:
         raise ValueError(f"'{file}': the time stamps in {name} are constant; pass --rate HZ")
+    moves = int(np.count_nonzero(np.diff(clock)))
+    if rate_hz is None and len(clock) > 20 * (moves + 1) and moves < 3:
+        raise ValueError(
+            f"'{file}': {len(clock):,} rows have {moves + 1} different time stamps in {name}, too few to tell the rate; "
+            "pass --rate HZ, or write the stamps with more digits"
+        )
     starts, late, depth = cuts(clock, first.per_s)
     if late:
         facts.append(

@@ -6,18 +6,23 @@ import functools
 import unicodedata
 
 _MONTHS = """
-january jan januar janvier janv enero ene gennaio gen januari janeiro styczen stycznia январь января янв tammikuu leden ledna ocak
-february feb februar fevrier fevr fev febrero febbraio februari fevereiro luty lutego февраль февраля фев helmikuu unor unora subat
+january jan januar janvier janv enero ene gennaio gen januari janeiro styczen stycznia январь января янв tammikuu \
+leden ledna ocak
+february feb februar fevrier fevr fev febrero febbraio februari fevereiro luty lutego февраль февраля фев helmikuu \
+unor unora subat
 march mar marz mrz mars marzo maart mrt marco março marzec marca март марта мар maaliskuu brezen brezna mart
 april apr avril avr abril abr aprile kwiecien kwietnia апрель апреля апр huhtikuu duben dubna nisan
 may mai mayo maggio mag mei maio maj maja май мая toukokuu kveten kvetna mayis
 june jun juni juin junio giugno giu junho czerwiec czerwca июнь июня июн kesakuu cerven cervna haziran
 july jul juli juillet juil julio luglio lug julho lipiec lipca июль июля июл heinakuu cervenec cervence temmuz
 august aug aout agosto ago agustus augustus augusti sierpien sierpnia август августа авг elokuu srpen srpna agustos
-september sep sept septembre septiembre settembre set setembro wrzesien wrzesnia сентябрь сентября сен сент syyskuu zari eylul
-october oct okt oktober octobre octubre ottobre ott outubro out pazdziernik pazdziernika октябрь октября окт lokakuu rijen rijna ekim
+september sep sept septembre septiembre settembre set setembro wrzesien wrzesnia сентябрь сентября сен сент syyskuu \
+zari eylul
+october oct okt oktober octobre octubre ottobre ott outubro out pazdziernik pazdziernika октябрь октября окт lokakuu \
+rijen rijna ekim
 november nov novembre noviembre novembro listopad listopada ноябрь ноября ноя нояб marraskuu listopadu kasim
-december dec dez dezember decembre diciembre dic dicembre dezembro grudzien grudnia декабрь декабря дек joulukuu prosinec prosince aralik
+december dec dez dezember decembre diciembre dic dicembre dezembro grudzien grudnia декабрь декабря дек joulukuu \
+prosinec prosince aralik
 """.strip().splitlines()
 
 ZONES = {"z": 0, "utc": 0, "gmt": 0, "bst": 60, "wet": 0, "west": 60, "cet": 60, "cest": 120, "eet": 120, "eest": 180}
@@ -52,9 +57,9 @@ _SIGNS = {
     "\u3000": " ",
     "\u2212": "-",
     "\u2013": "-",
-    "：": ":",
-    "．": ".",
-    "／": "/",
+    "\uff1a": ":",
+    "\uff0e": ".",
+    "\uff0f": "/",
 }
 
 

@@ -126,6 +126,7 @@ class Stamps:
         timed: whether rows have times of day.
         place: such as `Europe/London`, where rows name it.
         separator: the sign between the parts of a numeric date.
+        unpadded: whether fractions were written without leading zeros, such as 5 for .005.
         period_s: seconds after which times without dates begin again: of a day, or of an hour where hours are not written.
     """
 
@@ -138,6 +139,7 @@ class Stamps:
     place: str = ""
     separator: str = ""
     period_s: float = 86_400.0
+    unpadded: bool = False
 
     def __len__(self) -> int:
         return len(self.clock)
@@ -166,6 +168,7 @@ def parse(cells: np.ndarray) -> Stamps:
     numeric = zoned = dated = timed = False
     place = separator = ""
     period = 86_400.0
+    short: list[tuple[np.ndarray | slice, np.ndarray, int]] = []
     for members, shape in _shapes(masked):
         known = _understood(shape)
         if known is None:
@@ -175,6 +178,8 @@ def parse(cells: np.ndarray) -> Stamps:
         first, second = _days(mine, known)
         day[into], other[into] = first, second
         clock[into] = _clock_ns(mine, known)
+        if 1 <= (length := known.fields.get("f", (0, 0))[1]) <= 6:
+            short.append((into, _number(mine, known.fields["f"]), length))
         timed |= "mi" in known.fields
         dated |= bool(known.month or "y" in known.fields)
         if "a" in known.fields:
@@ -190,7 +195,24 @@ def parse(cells: np.ndarray) -> Stamps:
         place = place or known.place
         period = 3600.0 if "mi" in known.fields and "h" not in known.fields else period
     other_days, zones = other if numeric else None, offset if zoned else None
-    return Stamps(day, other_days, clock, zones, dated, timed, place, separator, period)
+    clock, unpadded = _padded(clock, day, short)
+    return Stamps(day, other_days, clock, zones, dated, timed, place, separator, period, unpadded)
+
+
+def _padded(
+    clock: np.ndarray, day: np.ndarray, short: list[tuple[np.ndarray | slice, np.ndarray, int]]
+) -> tuple[np.ndarray, bool]:
+    """The clock with fractions such as 5, 20, 105 read as milliseconds, where it then goes back less often than as read."""
+    lengths = {length for _, _, length in short}
+    most = max(lengths, default=0)
+    if len(lengths) < 2 or most not in (3, 6):
+        return clock, False
+    other = clock.copy()
+    for into, fraction, length in short:
+        real = clock[into] != NAT
+        other[into] = np.where(real, clock[into] - fraction * 10 ** (9 - length) + fraction * 10 ** (9 - most), NAT)
+    back, other_back = (int(((np.diff(c) < 0) & (np.diff(day) == 0)).sum()) for c in (clock, other))
+    return (other, True) if back >= 3 and other_back < 0.2 * back else (clock, False)
 
 
 def _shapes(masked: np.ndarray) -> list[tuple[np.ndarray | None, str]]:
@@ -251,7 +273,10 @@ def _days(text: np.ndarray, shape: _Shape) -> tuple[np.ndarray, np.ndarray]:
 
 
 def civil_days(year: np.ndarray, month: np.ndarray, day: np.ndarray) -> np.ndarray:
-    """Return days since 1970 of a Gregorian date, `NAT` for an impossible one (H. Hinnant, "chrono-Compatible Low-Level Date Algorithms")."""
+    """Return days since 1970 of a Gregorian date, `NAT` for an impossible one.
+
+    Source: H. Hinnant, "chrono-Compatible Low-Level Date Algorithms".
+    """
     leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
     lengths = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
     real = (month >= 1) & (month <= 12)
@@ -305,6 +330,7 @@ def joined(parts: list[Stamps]) -> Stamps:
         place=next((part.place for part in parts if part.place), ""),
         separator=next((part.separator for part in parts if part.separator), ""),
         period_s=min(part.period_s for part in parts),
+        unpadded=any(part.unpadded for part in parts),
     )
 
 
