@@ -157,7 +157,9 @@ def _dates(stamps: Stamps, name: str, options: ReadOptions, file: str, order: Da
         )
     facts: list[Fact] = []
     if stamps.unpadded:
-        text = f"clock: fractions of a second in {name} lack their leading zeros: .5 was read as .005, as rows are in order so"
+        text = (
+            f"clock: fractions of a second in {name} lack leading zeros: .5 was read as .005, so that rows are in order"
+        )
         facts.append(Fact("clock", text, True))
     if not stamps.dated:
         seconds = np.where(readable, stamps.clock / 1e9, np.nan)

@@ -27,8 +27,8 @@ class Clock(NamedTuple):
 def find_clocks(layout: Layout, options: ReadOptions, place_of: Callable[[str], int]) -> list[Clock]:
     """Return the columns of time stamps: those that the user names, that their names say, or that look so."""
     if options.time is not None:
-        parts = [options.time] if options.time in layout.names else options.time.split(",")
-        places = [place_of(name) for name in parts]
+        said = [options.time] if options.time in layout.names else options.time.split(",")
+        places = [place_of(name) for name in said]
         return (_parts(layout, places) if len(places) > 1 else []) or [_clock(layout, k) for k in places]
     if layout.named:
         chosen = [k for k, name in enumerate(layout.names) if is_time(name) and _may_be_clock(layout, k)]

@@ -11,7 +11,6 @@ from otolith.formats.clock_columns import Clock, find_clocks
 from otolith.formats.layout import Layout
 from otolith.formats.mixed import mixing_column
 from otolith.formats.names import (
-    Kind,
     Name,
     fold,
     is_counter,
@@ -22,6 +21,7 @@ from otolith.formats.names import (
     unit_word,
 )
 from otolith.formats.options import Fact, ReadOptions
+from otolith.formats.sensor_words import Kind
 from otolith.formats.unnamed import Triple, unnamed, unnamed_axes
 
 _SUBJECT = frozenset(

@@ -212,9 +212,9 @@ def _same_sensor(name: str, sessions: Sequence[Raw], main: Measures) -> None:
         other = measure(session.signal, session.rate_hz) if session.device else None
         if other is not None and other.ratio < 0.35:
             raise ValueError(
-                f"'{name}': rows with '{session.device}' have no gravity (mean over {WINDOW_S:g} s {other.ratio:.2f} of their "
-                "median size), and the others have: they are of a gyroscope or another sensor; keep the accelerometer's rows, "
-                "or name the devices' column with --device-column"
+                f"'{name}': rows with '{session.device}' have no gravity (mean over {WINDOW_S:g} s {other.ratio:.2f} of "
+                "their median size), and the others have: they are of a gyroscope or another sensor; keep the "
+                "accelerometer's rows, or name the devices' column with --device-column"
             )
 
 

@@ -15,11 +15,11 @@ from otolith.formats.columns import Columns, find_columns
 from otolith.formats.groups import filled, people_of, sensors_of, taken, turned_round
 from otolith.formats.layout import Layout, find_layout
 from otolith.formats.mixed import check_unmixed
-from otolith.formats.names import Kind
 from otolith.formats.options import Fact, ReadOptions
 from otolith.formats.pace import Stretch, stretches, without_repeats
 from otolith.formats.preamble import Preamble, read_preamble
 from otolith.formats.rows import Rows, parquet_layout, read_rows
+from otolith.formats.sensor_words import Kind
 from otolith.formats.sources import Member, Source
 from otolith.formats.unnamed import Triple
 
