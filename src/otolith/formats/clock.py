@@ -106,6 +106,10 @@ def read_clock(
         raise ValueError(
             f"'{file}': the time stamps in {clocks[0].name if clocks else found[0].name} are constant; pass --rate HZ"
         )
+    back = [int((np.diff(time.seconds[np.isfinite(time.seconds)]) < 0).sum()) for time in moving]
+    moving = [
+        time for time, times in zip(moving, back, strict=True) if times <= 2 * min(back) + 3
+    ]  # no part of a second
     finest = max(time.stamps for time in moving)
     fine = [time for time in moving if time.stamps >= 0.98 * finest]
     best = next((time for time in fine if time.start is not None), fine[0])

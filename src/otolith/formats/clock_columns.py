@@ -29,7 +29,8 @@ def find_clocks(layout: Layout, options: ReadOptions, place_of: Callable[[str], 
     if options.time is not None:
         said = [options.time] if options.time in layout.names else options.time.split(",")
         places = [place_of(name) for name in said]
-        return (_parts(layout, places) if len(places) > 1 else []) or [_clock(layout, k) for k in places]
+        parts = _parts(layout, places) if len(places) > 1 else []
+        return [*parts, *(_clock(layout, k) for k in places if k not in {clock.place for clock in parts})]
     if layout.named:
         chosen = [k for k, name in enumerate(layout.names) if is_time(name) and _may_be_clock(layout, k)]
         dated = [k for k in range(len(layout.names)) if k not in chosen and _share(layout, k, is_stamp) > 0.9]
@@ -71,7 +72,7 @@ def _parts(layout: Layout, places: range | list[int]) -> list[Clock]:
 
 
 def _without_fraction(cell: str) -> bool:
-    return is_stamp(cell) and not re.search(r":\d\d[.,:]\d+", cell)
+    return is_stamp(cell) and not re.search(r"\d:\d\d:\d\d[.,:]\d", cell)
 
 
 def _clock(layout: Layout, k: int) -> Clock:
