@@ -106,7 +106,7 @@ def read_clock(
         raise ValueError(
             f"'{file}': the time stamps in {clocks[0].name if clocks else found[0].name} are constant; pass --rate HZ"
         )
-    back = [int((np.diff(time.seconds[np.isfinite(time.seconds)]) < 0).sum()) for time in moving]
+    back = [int((time.seconds[1:] < time.seconds[:-1]).sum()) for time in moving]
     moving = [
         time for time, times in zip(moving, back, strict=True) if times <= 2 * min(back) + 3
     ]  # no part of a second
@@ -178,11 +178,16 @@ def _dates(stamps: Stamps, name: str, options: ReadOptions, file: str, order: Da
     real = readable & (day != NAT)
     if not real.any():
         raise ValueError(f"'{file}': {name} holds no possible date; pass --date-order day-first or month-first")
-    instant = np.where(real, day, 0) * DAY_NS + np.where(real, stamps.clock, 0)
+    instant = np.where(real, day, 0)
+    instant *= DAY_NS
+    np.add(instant, stamps.clock, out=instant, where=real)
     if stamps.offset is not None:
-        instant = instant - stamps.offset * 60_000_000_000
+        instant -= stamps.offset * 60_000_000_000
     first = int(instant[np.argmax(real)])
-    seconds = np.where(real, (instant - first) / 1e9, np.nan)
+    instant -= first
+    seconds = instant / 1e9
+    seconds[~real] = np.nan
+    del instant
     start = None
     if certain:
         zone = zone_of(stamps)
@@ -331,7 +336,8 @@ def _unit(values: np.ndarray, rates: dict[str, float], clock: Clock, options: Re
 def _from_first(
     seconds: np.ndarray, start: datetime.datetime | None, name: str, how: str, guessed: bool, facts: Sequence[Fact]
 ) -> Time:
-    real = seconds[np.isfinite(seconds)]
-    stamps = 1 + int(np.count_nonzero(np.diff(real))) if len(real) else 0
+    known = np.isfinite(seconds)
+    real = seconds if known.all() else seconds[known]
+    stamps = 1 + int(np.count_nonzero(real[1:] != real[:-1])) if len(real) else 0
     first = float(real[0]) if len(real) else 0.0
-    return Time(seconds - first, start, name, how, guessed, tuple(facts), stamps, first)
+    return Time(seconds - first if first else seconds, start, name, how, guessed, tuple(facts), stamps, first)

@@ -15,13 +15,20 @@ from otolith.formats.stamps import NAT
 
 def turned_round(rows: Rows, facts: list[Fact]) -> None:
     """Turn rows round, in place, where the newest comes first: where all clocks that move fall with nearly every row."""
-    clocks = [np.where(found.clock == NAT, np.nan, found.clock) for found in rows.stamps.values()]
-    clocks += [values for values in rows.numbers.values() if values.dtype == np.float64]
+    head = slice(200_000)
+    if not _all_fall(rows, head) or (rows.count > 200_000 and not _all_fall(rows, slice(None))):
+        return
+    rows.turn_round()
+    facts.append(Fact("clock", "clock: the newest row comes first; the rows were turned round", True))
+
+
+def _all_fall(rows: Rows, some: slice) -> bool:
+    """Whether all clocks that move fall with nearly every row."""
+    clocks = [np.where(found.clock[some] == NAT, np.nan, found.clock[some]) for found in rows.stamps.values()]
+    clocks += [values[some] for values in rows.numbers.values() if values.dtype == np.float64]
     steps = [step[np.isfinite(step) & (step != 0)] for step in map(np.diff, clocks)]
     moving = [step for step in steps if len(step) >= 10]
-    if moving and all((step < 0).mean() > 0.9 for step in moving):
-        rows.turn_round()
-        facts.append(Fact("clock", "clock: the newest row comes first; the rows were turned round", True))
+    return bool(moving) and all((step < 0).mean() > 0.9 for step in moving)
 
 
 def filled(signals: Sequence[np.ndarray], rows: Rows, facts: list[Fact]) -> np.ndarray:
@@ -51,7 +58,7 @@ def filled(signals: Sequence[np.ndarray], rows: Rows, facts: list[Fact]) -> np.n
 def people_of(rows: Rows, columns: Columns, keep: np.ndarray) -> Iterator[tuple[tuple[str, str], np.ndarray]]:
     """Yield each person and device, in the order in which they come, with the places of their rows."""
     known = [(rows.words[p] if p is not None else None) for p in (columns.subject, columns.device)]
-    places = np.flatnonzero(keep)
+    places = np.flatnonzero(keep).astype(np.int32 if len(keep) < 2**31 else np.int64)
     coded = [k for k in known if k is not None]
     if not coded:
         yield ("", ""), places
@@ -69,7 +76,7 @@ def people_of(rows: Rows, columns: Columns, keep: np.ndarray) -> Iterator[tuple[
 
 def taken(values: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Return the rows at some places, without a copy where these are all rows in their order."""
-    return values if len(places) == len(values) and (np.diff(places) > 0).all() else values[places]
+    return values if len(places) == len(values) and (places[1:] > places[:-1]).all() else values[places]
 
 
 def sensors_of(

@@ -252,7 +252,11 @@ def _session(
 ) -> Session:
     """A session in g and rad/s, cut where data are missing."""
     channels = ACCELEROMETER + (GYROSCOPE if raw.signal.shape[1] == 6 else ())
-    signal = raw.signal * units.factors(len(channels))
+    signal, factors = raw.signal, units.factors(len(channels))
+    if not signal.flags.writeable:
+        signal = signal.copy()
+    if (factors != 1).any():
+        signal *= factors  # in place: nobody else reads the raw values any more
     lacking = masks(signal, raw.rate_hz)
     signal[lacking.all] = np.nan
     pieces = regular_pieces(raw.seconds, signal, raw.rate_hz, options.max_gap_s)

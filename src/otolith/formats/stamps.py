@@ -308,32 +308,6 @@ def _clock_ns(text: np.ndarray, shape: _Shape) -> np.ndarray:
     return np.where(real, value, NAT)
 
 
-def joined(parts: list[Stamps]) -> Stamps:
-    """Return consecutive parts of one column as one."""
-    if len(parts) == 1:
-        return parts[0]
-    numeric = any(part.day_month_first is not None for part in parts)
-    zoned = any(part.offset is not None for part in parts)
-    return Stamps(
-        day=np.concatenate([part.day for part in parts]),
-        day_month_first=np.concatenate(
-            [part.day if part.day_month_first is None else part.day_month_first for part in parts]
-        )
-        if numeric
-        else None,
-        clock=np.concatenate([part.clock for part in parts]),
-        offset=np.concatenate([np.zeros(len(p), np.int64) if p.offset is None else p.offset for p in parts])
-        if zoned
-        else None,
-        dated=any(part.dated for part in parts),
-        timed=any(part.timed for part in parts),
-        place=next((part.place for part in parts if part.place), ""),
-        separator=next((part.separator for part in parts if part.separator), ""),
-        period_s=min(part.period_s for part in parts),
-        unpadded=any(part.unpadded for part in parts),
-    )
-
-
 def zone_of(stamps: Stamps) -> datetime.tzinfo | None:
     """Return the fixed offset of the first row that has a stamp; None where rows have no zone."""
     if stamps.offset is None:

@@ -214,6 +214,8 @@ def _streams(
         signal["acc"] += signal.pop("gravity")
     keep = filled(list(signal.values()), rows, facts)
     time = _time(rows, opened, options, file, facts)
+    rows.stamps.clear()  # which were the larger part of the memory
+    rows.numbers.clear()
     column = "" if columns.kinds is None else layout.names[columns.kinds]
     for group, mine in people_of(rows, columns, keep):
         for part, chosen, used in sensors_of(rows, columns, column, signal, mine):
