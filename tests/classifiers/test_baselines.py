@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from sklearn.base import clone
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import NotFittedError
 
 from forging import save_forged
@@ -217,10 +218,14 @@ def rewrite(path: Path, change: dict[str, Any], **tensors: torch.Tensor | None) 
 def test_a_forest_comes_back_with_the_same_predictions(path: Path, windows: Windows) -> None:
     some = windows[::9]
     before = ForestClassifier(trees=7, seed=3).fit(some)
+    grown = RandomForestClassifier(7, random_state=3).fit(simple_features(some.array().numpy()), some.y)
     for _ in range(2):  # a loaded forest can be saved again
         after = load_classifier(path)
         assert isinstance(after, ForestClassifier) and after.classes_.tolist() == list(some.label_names)
         assert np.array_equal(after.predict_proba(windows), before.predict_proba(windows))
+        assert np.array_equal(
+            after.predict_proba(windows), grown.predict_proba(simple_features(windows.array().numpy()))
+        )
         assert after.predict(windows).tolist() == [some.label_names[k] for k in before.predict(windows)]
         assert after.signal_ == some.contract and after.about_["who"] == ["a:1"]
         assert set(after.about_) == {"who", "scikit-learn", "made_by"}
@@ -294,12 +299,13 @@ def test_no_forest_is_unpickled(tmp_path: Path) -> None:
         ({"forest.trees": "many"}, "trees is 'many'"),
         ({"forest.seed": -1}, "seed is -1"),
         ({"forest.seed": None}, "seed is None"),
-        ({"forest.labels": ["slow", "fast"]}, "labels slow, fast and windows of label numbers"),
-        ({"forest.labels": ["a", "b", "b"]}, "labels a, b, b"),
+        ({"forest.labels": ["slow", "fast"]}, "it holds .* expected"),
+        ({"forest.labels": ["a", "b", "b"]}, "labels a, b, b; expected names that differ"),
+        ({"forest.trees": 6}, "it holds .* expected"),
         ({"forest.labels": []}, "labels"),
         ({"forest.labels": None}, ""),
         ({"signal.units": ["g"] * 6}, "units"),
-        ({"signal.channels": ["acc_x"], "signal.units": ["g"]}, "it holds .* expected"),
+        ({"signal.channels": ["acc_x"], "signal.units": ["g"]}, "its trees lead nowhere"),
         ({"signal.seconds": 0}, "windows of 0.0 s"),
         ({"about": 5}, ""),
     ],
@@ -313,24 +319,44 @@ def test_a_forests_header_that_cannot_be_used_is_refused(change: dict[str, Any],
 @pytest.mark.parametrize(
     ("tensors", "message"),
     [
-        ({"features": None}, "it holds .* expected"),
-        ({"y": None}, "it holds .* expected"),
-        ({"y": torch.tensor(1)}, "the header of .* cannot be used"),
-        ({"y": torch.zeros(3, dtype=torch.int64)}, "it holds .* expected"),
-        ({"y": torch.zeros(38, dtype=torch.float64)}, "it holds .* expected"),
-        ({"features": torch.zeros(38, 128)}, "it holds .* expected"),
-        ({"features": torch.zeros(38, 127, dtype=torch.float64)}, "it holds .* expected"),
-        ({"features": torch.full((38, 128), 1e300, dtype=torch.float64)}, "features too large for a forest"),
+        ({"tree.left": None}, "it holds .* expected"),
+        ({"tree.share": torch.tensor(1.0)}, "the header of .* cannot be used"),
+        ({"tree.root": torch.zeros(7, dtype=torch.int32)}, "its trees lead nowhere"),
+        ({"tree.root": torch.zeros(7)}, "it holds .* expected"),
         ({"stray": torch.zeros(1)}, "it holds .* expected"),
-        ({"y": torch.arange(38)}, "labels slow, medium, fast and windows of label numbers"),
-        ({"y": torch.arange(38) % 3 - 1}, "labels slow, medium, fast and windows of label numbers"),
-        ({"features": torch.full((38, 128), torch.nan, dtype=torch.float64)}, "weights that are not finite: features"),
+        ({"features": torch.zeros(38, 128), "y": torch.zeros(38)}, "an older version, which kept training windows"),
     ],
 )
 def test_a_forest_of_other_windows_is_refused(tensors: dict[str, Any], message: str, path: Path) -> None:
     rewrite(path, {}, **tensors)
     with pytest.raises(ValueError, match=message):
         load_classifier(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("left", lambda value: value * 0),  # back to the root: a circle
+        ("right", lambda value: value + 10**6),
+        ("left", lambda value: value.flip(0)),
+        ("feature", lambda value: value + 128),
+        ("feature", lambda value: value - 1),
+        ("share", lambda value: value + 1),
+        ("root", lambda value: value.flip(0)),
+    ],
+)
+def test_trees_that_lead_nowhere_are_refused(name: str, change: Any, path: Path) -> None:
+    with safe_open(path, framework="pt") as file:
+        value = file.get_tensor(f"tree.{name}")
+    rewrite(path, {}, **{f"tree.{name}": change(value)})
+    with pytest.raises(ValueError, match="its trees lead nowhere"):
+        load_classifier(path)
+
+
+def test_a_forests_file_holds_no_window(path: Path, windows: Windows) -> None:
+    with safe_open(path, framework="pt") as file:
+        names = set(file.keys())
+    assert names == {f"tree.{name}" for name in ("root", "left", "right", "feature", "threshold", "share")}
 
 
 def test_features_of_a_large_corpus_are_computed_in_blocks(train: Windows, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -240,7 +240,7 @@ def test_any_prepared_store_can_be_named_and_goes_with_known_ones(with_own: Path
         "-",
         "motionsense+my-own+bare",
     }
-    page, _ = report(job)
+    page, _ = report(job, latex=True)
     assert "My recordings: 6 subjects, 3 classes" in page.read_text()
 
 

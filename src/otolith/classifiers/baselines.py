@@ -26,6 +26,7 @@ from otolith.classifiers.inputs import Examples, accuracy, check_labels, check_w
 from otolith.classifiers.minirocket import MiniRocketClassifier
 from otolith.classifiers.rejection import Rejection
 from otolith.classifiers.transfer import TransferClassifier
+from otolith.classifiers.trees import Trees
 from otolith.data import features
 from otolith.data.conversion import check_number
 from otolith.data.sampling import seeded
@@ -83,18 +84,15 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
         self.signal_: SignalSpec | None = windows.contract if isinstance(windows, Windows) else None
         self.shape_ = shape_of(windows)
         self.about_: dict[str, Any] = {}
+        from sklearn.ensemble import RandomForestClassifier  # takes a second, and a saved forest does not need it
+
         labels, tables = check_labels(windows, y), [_features_of(windows)]
         with seeded(self.seed):
             get_batch = batch_getter(windows, torch.device("cpu"), AUGMENTATIONS)
             tables += [_features_of(get_batch(torch.arange(len(windows)))) for _ in range(self.n_augmented_copies)]
-        return self._grow(np.concatenate(tables), np.tile(labels, len(tables)))
-
-    def _grow(self, table: np.ndarray, y: np.ndarray) -> ForestClassifier:
-        from sklearn.ensemble import RandomForestClassifier  # takes a second, and a saved forest needs it not
-
-        self._grown_from = table, y
-        self.forest_ = RandomForestClassifier(self.trees, random_state=self.seed, n_jobs=1).fit(table, y)
-        self.classes_ = self.forest_.classes_
+        forest = RandomForestClassifier(self.trees, random_state=self.seed, n_jobs=1)
+        forest.fit(np.concatenate(tables), np.tile(labels, len(tables)))
+        self.trees_, self.classes_ = Trees.of(forest), forest.classes_
         return self
 
     def predict_proba(self, X: Examples) -> np.ndarray:
@@ -103,8 +101,8 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             ValueError: the windows are invalid, or have another shape than those of the fit.
         """
-        check_is_fitted(self, "forest_")
-        return np.asarray(self.forest_.predict_proba(_features_of(check_windows(X, self.shape_))))
+        check_is_fitted(self, "trees_")
+        return self.trees_.predict(_features_of(check_windows(X, self.shape_)))
 
     def predict(self, X: Examples) -> np.ndarray:
         """Return the most probable label of each window; errors as `predict_proba`."""
@@ -118,10 +116,9 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
     def save(
         self, path: str | Path, *, label_names: Sequence[str] | None = None, about: Mapping[str, Any] = {}
     ) -> None:
-        """Write what the forest was grown from, for `load` and `otolith label`: features, labels, trees and seed.
+        """Write the trees as arrays, for `load` and `otolith label`. The file holds no window that they were grown from.
 
-        A forest itself could only be pickled, and unpickling executes code from the file. Meant for training sets of a few
-        thousand windows: each is kept, in 512 bytes for 3 channels.
+        scikit-learn could only pickle them, and unpickling executes code from the file.
 
         Args:
             path: the file, by custom `*.safetensors`.
@@ -132,29 +129,26 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
             ValueError: it was fitted on arrays, so that no signal contract is known; or there are more than 10,000 trees,
                 which `load` would refuse.
         """
-        check_is_fitted(self, "forest_")
+        check_is_fitted(self, "trees_")
         if self.signal_ is None:
             raise ValueError(
                 "this forest was fitted on arrays, whose sampling rate and units are unknown; fit it on Windows"
             )
         _check_trees(self.trees, self.seed)
-        table, y = self._grown_from
         names = [str(label) if label_names is None else label_names[int(label)] for label in self.classes_]
         header = {
             "forest": {"trees": self.trees, "seed": self.seed, "labels": names},
             "signal": self.signal_.to_json(),
             "about": {**about, "scikit-learn": sklearn.__version__},
         }
-        target = np.searchsorted(self.forest_.classes_, y)
-        tensors = {"features": torch.from_numpy(table), "y": torch.from_numpy(target.astype(np.int64))}
+        tensors = self.trees_.tensors()
         for extra, module in saving.extras(self).items():
             tensors |= {f"{extra}.{key}": value for key, value in module.state_dict().items()}
         checkpoint.write_file(path, header, tensors)
 
     @classmethod
     def load(cls, path: str | Path) -> ForestClassifier:
-        """Grow the forest again from its file; `classes_` are label names. Its predictions are those of the saved one, as
-        long as scikit-learn grows forests as that version did (`about_["scikit-learn"]`).
+        """Read a forest; `classes_` are label names. Its predictions are those of the saved one, to the bit.
 
         Raises:
             FileNotFoundError: there is no file.
@@ -180,20 +174,12 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
                 extra, _, key = name.partition(".")
                 extras[extra][key] = tensors[name]
             own = {name: value for name, value in tensors.items() if name.partition(".")[0] not in extras}
-            shapes = {name: (value.dtype, tuple(value.shape)) for name, value in own.items()}
-            count = len(tensors["y"]) if "y" in tensors else 0
-            expected = {"features": (torch.float64, (count, width)), "y": (torch.int64, (count,))}
-            if shapes != expected:
-                raise ValueError(f"it holds {shapes}; expected {expected}")
-            y = tensors["y"].numpy()
-            if len(set(labels)) < len(labels) or np.unique(y).tolist() != list(range(len(labels))) or not labels:
-                raise ValueError(
-                    f"labels {', '.join(labels)} and windows of label numbers {np.unique(y).tolist()[:20]}"
-                )
-            if tensors["features"].abs().max() > np.finfo(np.float32).max:
-                raise ValueError("it holds features too large for a forest, which computes in 32 bits")
+            if "features" in own:
+                raise ValueError("it is of an older version, which kept training windows; make the model again")
+            if len(set(labels)) < len(labels) or not labels:
+                raise ValueError(f"labels {', '.join(labels)}; expected names that differ")
             model.shape_ = len(model.signal_.channels), model.signal_.steps
-            model._grow(tensors["features"].numpy(), y)
+            model.trees_ = Trees.restored(own, model.trees, width, len(labels))
             model.classes_ = np.array(labels)
             saving.restore_extras(model, extras)
         return model

@@ -117,6 +117,10 @@ class MiniRocketClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             ValueError: see `MiniRocketFeatures.fit`, or labels are invalid (see `check_labels`).
         """
+        from sklearn.linear_model import RidgeClassifierCV
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
         windows = check_windows(X)
         labels = check_labels(windows, y)
         self.features_ = MiniRocketFeatures(self.features, self.seed).fit(windows)

@@ -69,6 +69,9 @@ def resample_sinc(signal: np.ndarray, rate_hz: float, to_hz: float) -> np.ndarra
     return out[:steps].astype(signal.dtype)
 
 
+_BLOCK = 1 << 20  # rows that are interpolated at a time
+
+
 class Piece(NamedTuple):
     """A part of a signal without gaps, evenly sampled, that starts `start_s` seconds after the earliest time stamp."""
 
@@ -104,10 +107,14 @@ def regular_pieces(time_s: np.ndarray, signal: np.ndarray, rate_hz: float, max_g
     cuts = (np.flatnonzero(np.diff(time_s) > max(max_gap_s, 1.5 / rate_hz)) + 1).tolist()
     for first, end in pairwise([0, *cuts, len(time_s)]):
         stamps = time_s[first:end]
-        clock = stamps[0] + np.arange(int((stamps[-1] - stamps[0]) * rate_hz + 0.5) + 1) / rate_hz
-        values = np.empty((len(clock), signal.shape[1]), np.float32)
-        for number in range(signal.shape[1]):  # one channel in double precision at a time
-            values[:, number] = np.interp(clock, stamps, signal[first:end, number])
+        steps = int((stamps[-1] - stamps[0]) * rate_hz + 0.5) + 1
+        values = np.empty((steps, signal.shape[1]), np.float32)
+        for begin in range(0, steps, _BLOCK):  # a block of one channel in double precision at a time
+            clock = stamps[0] + np.arange(begin, min(begin + _BLOCK, steps)) / rate_hz
+            low, high = np.searchsorted(stamps, clock[[0, -1]])
+            near = slice(max(0, int(low) - 1), int(high) + 1)
+            for number in range(signal.shape[1]):
+                values[begin : begin + _BLOCK, number] = np.interp(clock, stamps[near], signal[first:end][near, number])
         pieces.append(Piece(float(stamps[0]) - start_s, values))
     return pieces
 

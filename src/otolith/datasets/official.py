@@ -33,7 +33,8 @@ def find(source: Path | None, card: Dataset, pattern: re.Pattern[str]) -> tuple[
         ValueError: a zip file is damaged or unsafe.
     """
     if source is None:
-        raise FileNotFoundError(f"{card.title} needs its official files: {card.expects}; pass --source DIR")
+        get = "--download to get them, or --source DIR" if card.remotes else "--source DIR"
+        raise FileNotFoundError(f"{card.title} needs its official files: {card.expects}; pass {get}")
     met: list[str] = []
     for path in [source, *sorted(source.glob("*.zip") if source.is_dir() else ())]:
         with Archive(path) as archive:

@@ -152,7 +152,8 @@ def _predictions(
     if planned.mode in CLASSICAL:
         baseline = classical(planned.classifier)
         if isinstance(baseline, FixedFeaturesClassifier):
-            baseline.fit(train, unlabelled=windows[train_rows].unlabelled())
+            others = train_rows[spread_rows(len(train_rows))]
+            baseline.fit(train, unlabelled=windows[others].unlabelled())
         else:
             baseline.fit(train)
         return np.concatenate([baseline.predict(windows[block]) for block in blocks]), 0
@@ -167,6 +168,8 @@ def _predictions(
     model = TransferClassifier.from_arguments(planned.classifier, encoder)
     if model.reads_pretrained_features:
         table = _features_of(encoder, windows, folder, model.head.use_statistics)
+    if model.head.closed_form and planned.mode in ("frozen", "random-frozen"):
+        held = held[:0]  # nothing is stopped or chosen by them, and their features may be as large as a corpus
     if model.head.uses_unlabelled:
         train_rows = train_rows[spread_rows(len(train_rows))]
     model.fit(

@@ -5,6 +5,7 @@
 <data>/.downloads/<dataset>/           its official files, where they were downloaded (datasets.download)
 <run>/recipe.toml                      the recipe as it was run
 <run>/encoders/<name>-<hash>.safetensors   pretrained encoders, one for each group of training subjects
+<run>/logs/<name>-<hash>.csv           records of pretraining
 <run>/rows/<fingerprint>.json          result rows
 <run>/recalls/<fingerprint>.json       results of retrieval
 <run>/rows.csv, report.html, report.md written by `report`, with `--latex` tables.tex, references.bib
@@ -18,7 +19,7 @@ import functools
 import inspect
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from otolith import paired
 from otolith.checkpoints import checkpoint
@@ -37,9 +38,12 @@ from otolith.experiments.recipe import Recipe
 from otolith.experiments.subjects import Pretraining, encoder_label, pretraining_windows
 from otolith.objectives import Objective
 from otolith.paired.attach import attach
-from otolith.pretraining import Runtime, Step, pretrain
+from otolith.pretraining import CSVLogger, Logger, Runtime, Step, TensorBoardLogger, pretrain
 from otolith.storage.engines import Workers
 from otolith.storage.files import fingerprint, write_text
+
+Log = Literal["csv", "tensorboard", "none"]
+"""Where the records of pretraining go."""
 
 
 class PretrainProgress(NamedTuple):
@@ -178,13 +182,17 @@ class Run:
         return self.pretraining(unit).path
 
     def pretrain(
-        self, *, everyone: bool = False, of: Sequence[FoldSeed | None] | None = None
+        self, *, everyone: bool = False, of: Sequence[FoldSeed | None] | None = None, log: Log = "csv"
     ) -> Iterator[PretrainProgress]:
         """Pretrain what is not there yet: an encoder for each group of training subjects, or one on every subject.
 
         Args:
             everyone: the one on every subject.
             of: the encoders for these folds and seeds only.
+            log: where the records go: `csv`, a table `logs/<encoder>.csv`; `tensorboard`, a folder `logs/<encoder>`; `none`.
+
+        Raises:
+            ValueError: TensorBoard is not installed.
         """
         if of is None:
             of = [None] if everyone else self.plan(self.subject_windows())
@@ -199,11 +207,18 @@ class Run:
             state = path.with_suffix(".state")
             arguments["runtime"] = dataclasses.replace(arguments.get("runtime", Runtime()), resume=state)
             history: Sequence[Any] = ()
-            for step in pretrain(objective, job.train, job.validation, seed=job.seed, **arguments):
+            logger = self._logger(log, path.stem)
+            for step in pretrain(objective, job.train, job.validation, seed=job.seed, logger=logger, **arguments):
                 history = step.history
                 yield PretrainProgress(index + 1, len(wanted), path.stem, step)
             self._save(job, objective, history)
             state.unlink(missing_ok=True)
+
+    def _logger(self, log: Log, name: str) -> Logger | None:
+        logs = self.encoders.parent / "logs"
+        if log == "csv":
+            return CSVLogger(logs / f"{name}.csv")
+        return TensorBoardLogger(logs / name) if log == "tensorboard" else None
 
     def _save(self, job: Pretraining, objective: Objective, history: Sequence[Any]) -> None:
         checkpoint.save(

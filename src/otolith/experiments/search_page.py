@@ -141,16 +141,19 @@ def search_page(
             axes = figure.add_subplot()
             _panel(axes, table, found, key, lower=lower)
             axes.set(ylabel=label, xlabel=_title(key))
-        told = _told(table).sort_values("value", ascending=lower)
+        told = _told(table)[lambda trials: trials["state"] == "complete"].sort_values("value", ascending=lower)
         words = f"the best are {', '.join(_short(value) for value in told[key].head(3))}"
         drawn.append(html.figure(figure, f"By {_title(key)}.", f"{label} by {_title(key)}: {words}."))
-    ranked = table.sort_values("value", ascending=lower).head(MOST_TRIALS).set_index("number")
+    ranked = table.assign(last=table["state"] != "complete").sort_values(["last", "value"], ascending=[True, lower])
+    ranked = ranked.drop(columns="last").head(MOST_TRIALS).set_index("number")
     cells = ranked.drop(columns=[name for name in ranked if ranked[name].isna().all()]).map(_short)
     caption = "Trials" if len(ranked) == len(table) else f"The {len(ranked)} best of {len(table)} trials"
     sections = [
         html.Section("Result", [html.bullets(about), html.details("The best recipe", html.code(recipe))]),
         html.Section("Settings", [html.figures(*drawn), html.paragraph(_MARKS, "note")]),
-        html.Section("Trials", [html.table(cells, f"{caption}, from the best to the worst", corner="trial")]),
+        html.Section(
+            "Trials", [html.table(cells, f"{caption}, from the best to the worst; complete ones first", corner="trial")]
+        ),
     ]
     lead = Markup('{} trials. The value is: {}. <a href="search.csv">All trials (CSV)</a>.').format(len(table), label)
     return html.page("Search of hyperparameters", sections, lead=lead)

@@ -124,10 +124,10 @@ def telemetry(path: Path, *, gyroscope: bool = True) -> Telemetry:
 
 def _payloads(path: Path) -> list[tuple[float, float, bytes]]:
     """Return start and end, in seconds from the start of the file, and bytes of each payload."""
-    import av
-
     found: dict[int, list[tuple[float, float, bytes]]] = {}
-    with opened(path) as container:
+    with opened(path) as container:  # says which extra is missing
+        import av
+
         streams = [stream for stream in container.streams if stream.type == "data"]
         begin = (container.start_time or 0) / 1e6
         try:

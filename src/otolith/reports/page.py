@@ -233,10 +233,10 @@ def _by_class(rows: pd.DataFrame, shots: Any) -> pd.DataFrame:
 
 def _by_subject(rows: pd.DataFrame, shots: Any) -> pd.DataFrame:
     scores = {mode_title(mode): scores_by_subject(part) for mode, part in _by_mode(rows, shots).items()}
-    return pd.DataFrame(scores).sort_index(key=lambda names: names.map(_natural))
+    return pd.DataFrame(scores).sort_index(key=lambda names: names.map(natural_order))
 
 
-def _natural(name: str) -> str:
+def natural_order(name: str) -> str:
     """Return a sort key that puts subject 9 before subject 10."""
     return re.sub(r"\d+", lambda number: number[0].zfill(9), name)
 

@@ -13,7 +13,7 @@ from otolith.data.windows import Windows
 from otolith.reports import html
 from otolith.reports.figures import Line, interval_figure
 from otolith.reports.html import Section
-from otolith.reports.page import confusion_shares, percent, two_decimals
+from otolith.reports.page import confusion_shares, natural_order, percent, two_decimals
 from otolith.reports.style import COLOURS
 
 
@@ -29,6 +29,7 @@ def page(choice: Choice, windows: Windows, csv: str) -> str:
     people = [windows.subject_names[number] for number in np.unique(windows.subject)]
     by_person = pd.DataFrame(chosen.f1_by_person, index=people, columns=classes)
     by_person["macro F1"] = np.nanmean(chosen.f1_by_person, axis=1)
+    by_person = by_person.sort_index(key=lambda names: names.map(natural_order))
     by_class = pd.DataFrame({CANDIDATES[name]: found.f1 for name, found in choice.estimates.items()}, index=classes)
     shares = confusion_shares(chosen.confusion, classes)
     figures = [_figure(choice, name, colour, classes, people) for name, colour in _COLOURS.items()]
