@@ -160,8 +160,6 @@ class HydraClassifier(ClassifierMixin, BaseEstimator):
         self.features_ = HydraFeatures(self.groups, self.kernels, self.seed).fit(windows)
         table = self.features_.transform(windows)
         self.scaler_ = SparseScaler().fit(table)
-        from sklearn.linear_model import RidgeClassifierCV
-
         self.machine_ = RidgeClassifierCV(alphas=np.logspace(-3, 3, 10)).fit(self.scaler_.transform(table), labels)
         self.classes_ = self.machine_.classes_
         return self

@@ -124,10 +124,6 @@ class MiniRocketClassifier(ClassifierMixin, BaseEstimator):
         windows = check_windows(X)
         labels = check_labels(windows, y)
         self.features_ = MiniRocketFeatures(self.features, self.seed).fit(windows)
-        from sklearn.linear_model import RidgeClassifierCV
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
-
         ridge = RidgeClassifierCV(alphas=np.logspace(-3, 3, 10))
         self.machine_ = make_pipeline(StandardScaler(), ridge).fit(self.features_.transform(windows), labels)
         self.classes_ = self.machine_.classes_
