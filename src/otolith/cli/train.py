@@ -27,8 +27,9 @@ def pretrain(
         bool,
         typer.Option("--everyone", help="Pretrain one encoder on all people, for use; it cannot be evaluated on them."),
     ] = False,
-    log: Annotated[
-        str, typer.Option("--log", help="Losses by step in the run's folder logs: csv, tensorboard (an extra) or none.")
+    losses: Annotated[
+        str,
+        typer.Option("--losses", help="Losses by step in the run's folder logs: csv, tensorboard (an extra) or none."),
     ] = "csv",
 ) -> None:
     """Pretrain the recipe's encoder without labels, once for each group of training people.
@@ -38,9 +39,9 @@ def pretrain(
 
     [bold]Example:[/] otolith pretrain motionsense-simclr --set pretrain.epochs=5
     """
-    if log not in ("csv", "tensorboard", "none"):
-        raise ValueError(f"--log is '{log}'; expected csv, tensorboard or none")
-    pretrain_run(options.open(), everyone=everyone, log=cast("Log", log))
+    if losses not in ("csv", "tensorboard", "none"):
+        raise ValueError(f"--losses is '{losses}'; expected csv, tensorboard or none")
+    pretrain_run(options.open(), everyone=everyone, log=cast("Log", losses))
 
 
 @command
