@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 demo: $(VENV)/installed  ## The main job on real recordings, in a few minutes
 	$(BIN)/otolith demo
 
-test: check  ## Lint, types and the whole test suite
+test: check examples/browser/node_modules/installed  ## Lint, types and the whole test suite
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 soak: $(VENV)/installed  ## Hours: 50 kills per stage, a Ray cluster that loses a node, torchrun that loses a process
@@ -36,5 +36,11 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps projectaria-tools
 	@touch $@
 
+# The packages of the page that labels a CSV file; without npm its tests are skipped, and say so
+examples/browser/node_modules/installed: examples/browser/package-lock.json
+	@mkdir -p $(@D)
+	if command -v npm; then npm ci --prefix examples/browser --ignore-scripts --no-audit --no-fund --silent; fi
+	@mkdir -p $(@D) && touch $@
+
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs examples/browser/node_modules

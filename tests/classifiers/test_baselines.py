@@ -19,7 +19,7 @@ from forging import save_forged
 from otolith.apps.label import label_recordings
 from otolith.checkpoints import checkpoint
 from otolith.classifiers.baselines import CLASSICAL, ForestClassifier, SVMClassifier, load_classifier, simple_features
-from otolith.classifiers.minirocket import MiniRocketClassifier
+from otolith.classifiers.minirocket import MiniRocketClassifier, MiniRocketFeatures
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.windows import Windows
 from otolith.encoders import Strided
@@ -57,8 +57,16 @@ def test_the_features_of_magnitude_do_not_turn_with_the_sensor() -> None:
     assert not np.allclose(one[:, :48], two[:, :48], atol=1e-2)
 
 
-SMALL = {"forest": {"trees": 30}, "svm": {}, "minirocket": {"features": 840}}
-every_one = pytest.mark.parametrize("name", CLASSICAL)
+SMALL: dict[str, dict] = {name: {} for name in CLASSICAL} | {
+    "forest": {"trees": 30},
+    "forest-copies": {"trees": 30},
+    "minirocket": {"features": 840},
+    "hydra": {"groups": 8},
+}
+every_one = pytest.mark.parametrize(
+    "name", [name for name in CLASSICAL if name not in ("minirocket-head", "hydra-head")]
+)
+# those two differ from statistics-head in their features alone: test_hydra.py
 
 
 @every_one
@@ -93,7 +101,7 @@ def test_the_svm_is_that_of_standardised_features(windows: Windows) -> None:
     assert np.array_equal(SVMClassifier().fit(louder, some.y).predict(louder), SVMClassifier().fit(some).predict(some))
 
 
-def minirocket_slowly(model: MiniRocketClassifier, x: np.ndarray) -> list[float]:
+def minirocket_slowly(model: MiniRocketFeatures, x: np.ndarray) -> list[float]:
     """The features of one window (channels, time), step by step, as the paper has them."""
     time, features = x.shape[1], []
     for place, dilation in enumerate(model.dilations_):
@@ -116,7 +124,7 @@ def minirocket_slowly(model: MiniRocketClassifier, x: np.ndarray) -> list[float]
 @pytest.mark.parametrize(("channels", "time"), [(1, 9), (3, 50), (4, 33)])
 def test_minirocket_equals_a_slow_loop(channels: int, time: int) -> None:
     x = np.random.default_rng(0).normal(size=(4, channels, time)).astype(np.float32)
-    model = MiniRocketClassifier(features=700, seed=3).fit(x, np.array([0, 1, 0, 1]))
+    model = MiniRocketFeatures(features=700, seed=3).fit(x)
     found = model.transform(x)
     assert found.shape == (4, 672) and max(model.dilations_) * 8 <= time - 1
     assert model.channels_.any(axis=2).all() and (channels == 1 or not model.channels_.all())
@@ -126,7 +134,7 @@ def test_minirocket_equals_a_slow_loop(channels: int, time: int) -> None:
 
 def test_minirockets_thresholds_are_quantiles_of_training_windows() -> None:
     x = np.random.default_rng(0).normal(size=(30, 3, 100)).astype(np.float32)
-    model = MiniRocketClassifier().fit(x, np.arange(30) % 3)
+    model = MiniRocketFeatures().fit(x)
     shares = model.transform(x).mean(axis=0)
     assert len(shares) == 9996 and model.dilations_ == list(range(1, 13))
     golden = (np.arange(1, 9997) * (np.sqrt(5) + 1) / 2) % 1
@@ -143,7 +151,7 @@ def test_minirocket_says_what_it_cannot_do(time: int, features: int, message: st
 
 def test_minirocket_draws_by_its_seed(windows: Windows) -> None:
     some = windows[::9]
-    one, same, other = (MiniRocketClassifier(features=168, seed=seed).fit(some).transform(some) for seed in (1, 1, 2))
+    one, same, other = (MiniRocketFeatures(features=168, seed=seed).fit(some).transform(some) for seed in (1, 1, 2))
     assert np.array_equal(one, same) and not np.array_equal(one, other)
 
 

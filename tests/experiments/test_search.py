@@ -381,6 +381,8 @@ def test_the_best_recipe_is_complete_and_its_encoder_is_there(
     assert "6 of motionsense; of synthetic none" in head and "changes what the loss measures" not in head
     picture = (job.folder / "search.png").read_bytes()
     assert picture.startswith(b"\x89PNG") and len(picture) > 10_000
+    page = (job.folder / "search.html").read_text()
+    assert f"trial {last.number} of 5 (" in page and '<th scope="row">4</th>' in page and 'href="search.csv"' in page
     assert sorted(path.suffix for path in job.encoders.iterdir()) == [".safetensors"] * sum(
         trial.state == "complete" for trial in ends(found)
     )

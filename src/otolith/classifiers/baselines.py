@@ -1,8 +1,9 @@
-"""Baselines that every encoder must beat: random forest and support vector machine on simple features, and MiniRocket."""
+"""Baselines that every encoder must beat: random forest and SVM on simple features; the table of all classical methods."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,21 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from sklearn.utils.validation import check_is_fitted
 
-from otolith.checkpoints import checkpoint
+from otolith.checkpoints import checkpoint, shipped
 from otolith.classifiers import saving
 from otolith.classifiers.bouts import Bouts
+from otolith.classifiers.features import batch_getter
+from otolith.classifiers.fixed import FixedFeaturesClassifier
+from otolith.classifiers.heads import LogisticHead
+from otolith.classifiers.heads.logistic import AUGMENTATIONS
+from otolith.classifiers.hydra import HydraClassifier
 from otolith.classifiers.inputs import Examples, accuracy, check_labels, check_windows, shape_of
 from otolith.classifiers.minirocket import MiniRocketClassifier
 from otolith.classifiers.rejection import Rejection
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data import features
 from otolith.data.conversion import check_number
+from otolith.data.sampling import seeded
 from otolith.data.windows import SignalSpec, Windows
 
 
@@ -44,7 +51,9 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
 
     Args:
         trees: in the forest.
-        seed: of the forest.
+        seed: of the forest and the copies.
+        n_augmented_copies: augmented copies of each window on which the forest is grown too, with the augmentations of
+            `LogisticHead`.
 
     Attributes:
         classes_: labels in the order of `predict_proba`'s columns.
@@ -57,9 +66,10 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
     rejection_: Rejection | None = None
     bouts_: Bouts | None = None
 
-    def __init__(self, trees: int = 300, seed: int = 0) -> None:
+    def __init__(self, trees: int = 300, seed: int = 0, n_augmented_copies: int = 0) -> None:
         self.trees = trees
         self.seed = seed
+        self.n_augmented_copies = n_augmented_copies
 
     def fit(self, X: Examples, y: Any = None) -> ForestClassifier:
         """Fit on windows (windows, channels, time) in the store's units.
@@ -68,12 +78,17 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
             ValueError: windows or labels are invalid; see `check_windows` and `check_labels`.
         """
         _check_trees(self.trees, self.seed)
+        check_number("n_augmented_copies", self.n_augmented_copies, least=0, whole=True)
         self.rejection_ = self.bouts_ = None
         windows = check_windows(X)
         self.signal_: SignalSpec | None = windows.contract if isinstance(windows, Windows) else None
         self.shape_ = shape_of(windows)
         self.about_: dict[str, Any] = {}
-        return self._grow(_features_of(windows), check_labels(windows, y))
+        labels, tables = check_labels(windows, y), [_features_of(windows)]
+        with seeded(self.seed):
+            get_batch = batch_getter(windows, torch.device("cpu"), AUGMENTATIONS)
+            tables += [_features_of(get_batch(torch.arange(len(windows)))) for _ in range(self.n_augmented_copies)]
+        return self._grow(np.concatenate(tables), np.tile(labels, len(tables)))
 
     def _grow(self, table: np.ndarray, y: np.ndarray) -> ForestClassifier:
         self._grown_from = table, y
@@ -191,10 +206,14 @@ def _check_trees(trees: Any, seed: Any) -> None:
 def load_classifier(path: str | Path) -> TransferClassifier | ForestClassifier:
     """Load a classifier of any kind.
 
+    Args:
+        path: the file, a folder with `model.safetensors`, `activity` for the model that ships, or `hub:user/name`.
+
     Raises:
         FileNotFoundError: there is no file.
         ValueError: it is not a classifier's file, or is damaged.
     """
+    path = shipped.locate(path)
     header, tensors = checkpoint.read_file(path)
     if "forest" in header:
         return ForestClassifier._from_file(path, header, tensors)
@@ -236,9 +255,27 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):
         return accuracy(self, X, y, sample_weight)
 
 
-CLASSICAL: dict[str, type[ForestClassifier | SVMClassifier | MiniRocketClassifier]] = {
+Classical = ForestClassifier | SVMClassifier | MiniRocketClassifier | HydraClassifier | FixedFeaturesClassifier
+
+CLASSICAL: dict[str, Callable[..., Classical]] = {
     "forest": ForestClassifier,
+    "forest-copies": partial(ForestClassifier, n_augmented_copies=8),
     "svm": SVMClassifier,
     "minirocket": MiniRocketClassifier,
+    "hydra": HydraClassifier,
+    "statistics-head": partial(FixedFeaturesClassifier, "statistics"),
+    "minirocket-head": partial(FixedFeaturesClassifier, "minirocket"),
+    "hydra-head": partial(FixedFeaturesClassifier, "hydra"),
 }
-"""Classifiers that need no encoder, by the names of their rows."""
+"""Classifiers that need no encoder, by the names of their rows. Those in `-head` are controls of an encoder: the head of few
+labels on features that are not learnt."""
+
+
+def classical(arguments: Mapping[str, Any]) -> Classical:
+    """Build a classical classifier from its arguments, as rows record them: `mode` and all constructor arguments."""
+    given = {name: value for name, value in arguments.items() if name != "mode"}
+    if "head" in given:
+        given["head"] = LogisticHead(**given["head"])
+    if "features" in given and isinstance(given["features"], str):
+        return FixedFeaturesClassifier(**given)
+    return CLASSICAL[arguments["mode"]](**given)

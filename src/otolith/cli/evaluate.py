@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,7 @@ from otolith.cli.train import pretrain_run
 
 if TYPE_CHECKING:
     import pandas as pd
+    from markupsafe import Markup
 
     from otolith.experiments.run import Run
 
@@ -35,12 +37,19 @@ def evaluate(options: RunOptions, engine: EngineOptions, allow_seen: AllowSeenOp
 
 
 @command
-def report(options: RunOptions, as_json: JsonOption = False) -> None:
+def report(
+    options: RunOptions,
+    as_json: JsonOption = False,
+    latex: Annotated[
+        bool,
+        typer.Option("--latex", help="Also write the tables as tables.tex, and what to cite as references.bib."),
+    ] = False,
+) -> None:
     """Gather the result rows into rows.csv and write report.html and report.md: table, figures and findings in words.
 
     [bold]Example:[/] otolith report motionsense-simclr
     """
-    report_run(options.open(), as_json=as_json)
+    report_run(options.open(), as_json=as_json, latex=latex)
 
 
 @command
@@ -108,9 +117,12 @@ def study(
     target = page or run / "study.md"
     rows, planned = read_table(read) if read else studies.study_rows(runs)
     recalls = read_recalls(read) if read else studies.study_recalls(runs)
-    write_table(rows, planned, table or run / "study.csv", recalls)
-    write(rows, planned, path=target, title=title, recalls=recalls)
-    out.print(f"{target}: {len(rows):,} rows, {target.with_suffix('.svg').name}", highlight=False, markup=False)
+    csv = table or run / "study.csv"
+    write_table(rows, planned, csv, recalls)
+    link = Path(os.path.relpath(csv, target.parent)).as_posix()
+    write(rows, planned, path=target, title=title, rows_link=link, recalls=recalls)
+    others = ", ".join(target.with_suffix(suffix).name for suffix in (".html", ".svg"))
+    out.print(f"{target}: {len(rows):,} rows, {others}", highlight=False, markup=False)
 
 
 def _named(text: str) -> tuple[str, Path]:
@@ -204,17 +216,19 @@ def retrieve_run(job: Run, allow_seen: bool = False) -> None:
     out.print(table)
 
 
-def report_run(job: Run, picture: bytes | None = None, *, as_json: bool = False) -> None:
+def report_run(job: Run, picture: Markup | None = None, *, as_json: bool = False, latex: bool = False) -> None:
     """Write the report of a run and show its table and findings.
 
     Args:
         job: the run.
-        picture: a figure (SVG) for the report's page.
+        picture: a figure for the report's page.
         as_json: also write everything as JSON to standard output; words go to standard error.
+        latex: also write the tables as LaTeX, and BibTeX of what was used.
     """
+    from otolith.experiments.report import report as write_report
     from otolith.reports import findings
 
-    path, rows = job.report(picture=picture)
+    path, rows = write_report(job, picture=picture, latex=latex)
     sentences = findings.findings(rows)
     if as_json:
         put_json(_report_document(job, path, rows, sentences))

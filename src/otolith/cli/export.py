@@ -23,7 +23,8 @@ def export(
         Path,
         typer.Argument(
             metavar="MODEL",
-            help="model.safetensors of `otolith transfer` or `otolith adapt`, or an encoder of `otolith pretrain`.",
+            help="model.safetensors of `otolith transfer` or `otolith adapt`, an encoder of `otolith pretrain`, "
+            "or hub:USER/NAME.",
         ),
     ],
     to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="Format of the file: onnx.")] = "onnx",
@@ -56,12 +57,15 @@ def export(
     [bold]Example:[/] otolith export model.safetensors --to onnx --windows recordings --int8
     """
     from otolith.apps.export import export as exporting
+    from otolith.checkpoints import shipped
+    from otolith.storage.hub import is_hub_name
 
     if to != "onnx":
         raise ValueError(f"--to is '{to}'; expected onnx")
+    path = shipped.locate(model)
     made = exporting(
-        model,
-        out or model.with_suffix(".onnx"),
+        path,
+        out or (Path(f"{model.name}.onnx") if is_hub_name(model) else path.with_suffix(".onnx")),
         windows=windows,
         int8=int8,
         least_equal=least_equal,

@@ -71,7 +71,7 @@ def search(
     engine: EngineOption = "processes",
     engine_set: EngineSetOption = None,
 ) -> None:
-    """Search the hyperparameters of pretraining with Optuna; write recipe-best.toml, search.csv and search.png.
+    """Search the hyperparameters of pretraining with Optuna; write recipe-best.toml, search.csv, search.html and search.png.
 
     The recipe's section \\[search] names what is searched; without it, the ranges of "Don't freeze" are. Test people
     of the first fold are not used for model selection.
@@ -112,12 +112,16 @@ def transfer(
         int | None,
         typer.Option("--fold", min=0, help="Train on the training people of this fold.", show_default="all people"),
     ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option("--encoder", help="A checkpoint, shipped, or hub:USER/NAME.", show_default="the recipe's"),
+    ] = None,
 ) -> None:
     """Fit a classifier on a pretrained encoder and save it for `otolith label`.
 
     [bold]Example:[/] otolith transfer motionsense-simclr --mode frozen
     """
-    path = options.open().transfer(mode=mode, shots=shots, fold=fold)
+    path = options.open().transfer(mode=mode, shots=shots, fold=fold, encoder=encoder)
     out.print(f"{path}\ntry: otolith label {path} YOUR.csv", highlight=False, markup=False)
 
 

@@ -34,8 +34,9 @@ def label(
         list[Path],
         typer.Argument(
             metavar="[MODEL] FILE...",
-            help="A classifier, *.safetensors of `otolith transfer` or `otolith adapt`, or activity, the model that ships "
-            "(the default); then recordings, or folders of them: tables of any layout, exports of apps, device files.",
+            help="A classifier, *.safetensors of `otolith transfer` or `otolith adapt`; hub:USER/NAME, a model on the hub; "
+            "or activity, the model that ships (the default). Then recordings, or folders of them: tables of any layout, "
+            "exports of apps, device files.",
         ),
     ],
     folder: ResultsOption = None,
@@ -78,8 +79,10 @@ def label(
     from otolith.checkpoints import shipped
     from otolith.classifiers.baselines import load_classifier
     from otolith.storage.files import sha256
+    from otolith.storage.hub import is_hub_name
 
-    given = words[0].suffix == ".safetensors" or words[0].as_posix() == shipped.ACTIVITY
+    first = words[0]
+    given = first.suffix == ".safetensors" or first.as_posix() == shipped.ACTIVITY or is_hub_name(first)
     model, files = (shipped.locate(words[0]), words[1:]) if given else (shipped.locate(shipped.ACTIVITY), words)
     if not files:
         raise ValueError(f"'{words[0]}' is the model; name the recordings after it: otolith label {words[0]} FILE...")
@@ -112,7 +115,7 @@ def adapt(
         typer.Argument(
             metavar="[ENCODER]",
             help="own: one that is pretrained on the recordings first; shipped: the one in the package, which takes seconds "
-            "and is slightly worse; or a checkpoint of `otolith pretrain`.",
+            "and is slightly worse; a checkpoint of `otolith pretrain`; or hub:USER/NAME, an encoder on the hub.",
         ),
     ] = "own",
     folder: Annotated[Path, typer.Option("--out", help="Folder for model, estimate and picture.")] = Path(
@@ -200,10 +203,12 @@ def zeroshot(
     [bold]Example:[/] otolith zeroshot primus.safetensors monday.csv --labels "walking,climbing stairs"
     """
     from otolith.apps.label import LabelOptions
+    from otolith.checkpoints import shipped
     from otolith.classifiers.transfer import TransferClassifier
     from otolith.experiments.shipped import locate
     from otolith.storage.files import fingerprint, sha256
 
+    model = shipped.locate(model)
     names = [name.strip() for name in labels.split(",") if name.strip()]
     sentences = None if prompts is None else locate(prompts)
     classifier = TransferClassifier.from_words(model, names, prompts=sentences, text=text)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
@@ -84,6 +86,26 @@ class Encoder(nn.Module, ABC):
         """
         statistics = {} if cls.normalises_itself else windows.statistics()
         return cls(**{"channels": windows.shape[1], **statistics, **arguments})
+
+    @classmethod
+    def from_pretrained(cls: type[E], name: str | Path = "shipped") -> E:
+        """Return a pretrained encoder in eval mode; `otolith.load_checkpoint` returns its signal contract too.
+
+        Args:
+            name: `shipped`, the encoder in the package; a checkpoint or a folder with `model.safetensors`; or `user/name`,
+                a model on the hub, which is fetched once and then read from the cache.
+
+        Raises:
+            FileNotFoundError: there is no such model.
+            ValueError: the file is damaged, or holds an encoder of another class.
+        """
+        import otolith  # the front door, which loads what lies above this package
+
+        on_hub = re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", str(name)) and not Path(name).exists()
+        found = otolith.load_checkpoint(f"hub:{name}" if on_hub else name).encoder
+        if not isinstance(found, cls):
+            raise ValueError(f"'{name}' holds an encoder {type(found).__name__}; expected {cls.__name__}")
+        return found
 
     def standardise(self, x: Float[Tensor, "batch channels time"]) -> Float[Tensor, "batch channels time"]:
         """Return the input minus `mean`, divided by `std`.

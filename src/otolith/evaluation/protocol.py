@@ -23,8 +23,9 @@ import torch
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
 from otolith.checkpoints import checkpoint, provenance
-from otolith.classifiers.baselines import CLASSICAL
+from otolith.classifiers.baselines import CLASSICAL, classical
 from otolith.classifiers.features import embed
+from otolith.classifiers.fixed import FixedFeaturesClassifier
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.splits import draw_shots
 from otolith.data.windows import Windows
@@ -137,9 +138,12 @@ def _predictions(
     """Label numbers of the test windows, by a classifier fitted on `rows`, and its optimisation steps."""
     assert windows.y is not None
     train, test = windows[rows], windows[test_rows]
+    train_rows, held = windows.rows_for_subjects(planned.unit.split.train), np.array(planned.held, int)
     if planned.mode in CLASSICAL:
-        arguments = {name: value for name, value in planned.classifier.items() if name != "mode"}
-        return CLASSICAL[planned.mode](**arguments).fit(train).predict(test), 0
+        baseline = classical(planned.classifier)
+        if isinstance(baseline, FixedFeaturesClassifier):
+            return baseline.fit(train, unlabelled=windows[train_rows].unlabelled()).predict(test), 0
+        return baseline.fit(train).predict(test), 0
     table: torch.Tensor | None = None
     if planned.mode == "zero-shot":
         known = np.unique(windows.y)
@@ -150,7 +154,6 @@ def _predictions(
     model = TransferClassifier.from_arguments(planned.classifier, encoder)
     if model.reads_pretrained_features:
         table = _features_of(encoder, windows, model.head.use_statistics)
-    train_rows, held = windows.rows_for_subjects(planned.unit.split.train), np.array(planned.held, int)
     model.fit(
         train,
         validation=windows[held] if len(held) else None,
