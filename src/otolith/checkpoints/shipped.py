@@ -24,7 +24,8 @@ _FILES = {ENCODER: "encoder.safetensors", ACTIVITY: "activity.safetensors"}
 def locate(path: str | Path) -> Path:
     """Return the path of a model that is given as a path, address, folder, shipped name or `hub:user/name`.
 
-    What exists at the path comes first. In a folder, the model is `model.safetensors`. A model on the hub or at an address is fetched.
+    What exists at the path comes first. In a folder, the model is `model.safetensors`. A model on the hub or at an address
+    is fetched.
 
     Raises:
         ValueError: a name on the hub is malformed, or the extra is missing.
