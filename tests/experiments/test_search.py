@@ -773,6 +773,7 @@ def test_a_search_killed_between_saving_and_reporting_ends_as_an_unbroken_one(
     assert list(rows[rows["state"] != "fail"]["value"]) == list(expected["value"])
 
 
+@pytest.mark.soak
 def test_several_processes_finish_each_trial_once(data: Path, tmp_path: Path) -> None:
     job, storage = run(data, tmp_path), f"journal:{tmp_path / 'new' / 'search.journal'}"
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:

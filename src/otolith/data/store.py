@@ -152,6 +152,7 @@ def open_store(folder: str | Path, *, verify: bool = True) -> Store:
         ValueError: the store is truncated, altered or of another format.
     """
     again = "prepare it again (otolith prepare)"
+    folder = Path(folder)
     try:
         folder = local_store(folder)
         recover(folder)

@@ -203,7 +203,7 @@ class Windows:
         state = {name: value for name, value in self.__dict__.items() if name != "_strided_views"}
         ours = [values.data_ptr() for values in self.values] == [array.ctypes.data for array in self.memmaps]
         state["memmaps"] = (
-            tuple((origin_of(array.filename), array.offset, array.shape) for array in self.memmaps) if ours else ()
+            tuple((origin_of(str(array.filename)), array.offset, array.shape) for array in self.memmaps) if ours else ()
         )
         if ours:
             state["values"] = ()

@@ -23,7 +23,7 @@ import os
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
@@ -117,7 +117,7 @@ def search(
         yield _best(study, task, people, picture=picture)
 
 
-def _trials(study: Any, task: Task, *, alone: bool) -> Iterator[Trial]:
+def _trials(study: Any, task: Task, *, alone: bool) -> Generator[Trial, None, None]:
     """Draw and run trials until there are enough; yield their records."""
     with _searching(task.job.folder) as token:
         while (drawn := _drawn(study, task, token, alone=alone)) is not None:
@@ -216,7 +216,9 @@ def _study(task: Task, train: Windows, validation: Windows | None, by: Metric, s
     if place.startswith(_JOURNAL):
         file = Path(place.removeprefix(_JOURNAL))
         file.parent.mkdir(parents=True, exist_ok=True)
-        place = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(file)))
+        from optuna.storages.journal import JournalFileBackend
+
+        place = optuna.storages.JournalStorage(JournalFileBackend(str(file)))
     elif place.startswith("sqlite:"):  # other processes of this machine may write for a while
         place = optuna.storages.RDBStorage(place, engine_kwargs={"connect_args": {"timeout": 60}})
     windows = [None if each is None else each.content_hash for each in (train, validation, task.windows)]
