@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from otolith.evaluation.plan import FoldSeed
-    from otolith.experiments.run import Log, Run
+    from otolith.experiments.run import LoggerName, Run
 
 
 @command
@@ -27,8 +27,9 @@ def pretrain(
         bool,
         typer.Option("--everyone", help="Pretrain one encoder on all people, for use; it cannot be evaluated on them."),
     ] = False,
-    log: Annotated[
-        str, typer.Option("--log", help="Losses by step in the run's folder logs: csv, tensorboard (an extra) or none.")
+    logger: Annotated[
+        str,
+        typer.Option("--logger", help="Losses by step in the run's folder logs: csv, tensorboard (an extra) or none."),
     ] = "csv",
 ) -> None:
     """Pretrain the recipe's encoder without labels, once for each group of training people.
@@ -38,9 +39,9 @@ def pretrain(
 
     [bold]Example:[/] otolith pretrain motionsense-simclr --set pretrain.epochs=5
     """
-    if log not in ("csv", "tensorboard", "none"):
-        raise ValueError(f"--log is '{log}'; expected csv, tensorboard or none")
-    pretrain_run(options.open(), everyone=everyone, log=cast("Log", log))
+    if logger not in ("csv", "tensorboard", "none"):
+        raise ValueError(f"--logger is '{logger}'; expected csv, tensorboard or none")
+    pretrain_run(options.open(), everyone=everyone, logger=cast("LoggerName", logger))
 
 
 @command
@@ -148,15 +149,17 @@ def import_primus(
     )
 
 
-def pretrain_run(job: Run, *, everyone: bool = False, of: Sequence[FoldSeed] | None = None, log: Log = "csv") -> None:
+def pretrain_run(
+    job: Run, *, everyone: bool = False, of: Sequence[FoldSeed] | None = None, logger: LoggerName = "csv"
+) -> None:
     """Pretrain the encoders of a run that are missing, or those for some folds and seeds only, with a progress bar."""
     if int(os.environ.get("RANK", "0")):  # of several processes, the first one tells
-        for _ in job.pretrain(everyone=everyone, of=of, log=log):
+        for _ in job.pretrain(everyone=everyone, of=of, logger=logger):
             pass
         return
     with progress("pretraining") as bar:
         current, held = "", ""
-        for number, count, name, step in job.pretrain(everyone=everyone, of=of, log=log):
+        for number, count, name, step in job.pretrain(everyone=everyone, of=of, logger=logger):
             if name != current:
                 current, held = name, ""
             if step.validation is not None:
