@@ -189,7 +189,7 @@ class Run:
         Args:
             everyone: the one on every subject.
             of: the encoders for these folds and seeds only.
-            logger: where the records go: `csv`, a table `logs/<encoder>.csv`; `tensorboard`, a folder `logs/<encoder>`; `none`.
+            logger: where the records go: `csv`, a table `logs/<encoder>.csv`; `tensorboard`, a folder; or `none`.
 
         Raises:
             ValueError: TensorBoard is not installed.
