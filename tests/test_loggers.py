@@ -87,7 +87,7 @@ def test_a_run_writes_a_table_by_default(store: Any, tmp_path: Path, log: str) -
     )
     job = Run(load(tmp_path / "r.toml"), tmp_path / "run", store.folder.parent)
     plan = job.plan(job.subject_windows())[:1]
-    list(job.pretrain(of=plan, logger=log))  # type: ignore[arg-type]
+    list(job.pretrain(of=plan, log=log))  # type: ignore[arg-type]
     tables = sorted((tmp_path / "run" / "logs").glob("*")) if log == "csv" else []
     assert [table.stem for table in tables] == [path.stem for path in job.encoders.iterdir()][: len(tables)]
     assert (tmp_path / "run" / "logs").exists() == (log == "csv")

@@ -430,6 +430,34 @@ def test_the_same_seed_gives_the_same_bytes(folder: Path, encoder: Path, tmp_pat
         assert [first, first] == others
 
 
+def test_an_interrupted_estimate_continues_with_the_same_bits(
+    folder: Path, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    windows = gathered(folder, tmp_path, lines()).windows
+    last(encoder, windows, tmp_path / "whole")
+    out = tmp_path / "broken"
+    calls = adapt.adapt(checkpoint.load(encoder), windows, out, transfer=FEW)
+    for _ in range(4):
+        next(calls)
+    calls.close()
+    kept = sorted((out / ".unfinished").iterdir())
+    assert len(kept) == 4 and not (out / "model.safetensors").exists()
+    kept[0].write_bytes(b"damaged")
+    asked: list[str] = []
+    fold = adapt._left_out
+
+    def counted(*arguments: Any) -> Any:
+        asked.append(arguments[2])
+        return fold(*arguments)
+
+    monkeypatch.setattr(adapt, "_left_out", counted)
+    last(encoder, windows, out)
+    assert len(asked) == 2 * 5 - 3  # five people and two candidates; one of the four parts was damaged
+    assert not (out / ".unfinished").exists()
+    for name in ("model.safetensors", *adapt.FILES):
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
 def test_a_recipes_transfer_takes_the_place_of_the_default(
     folder: Path, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,7 @@ from sklearn.exceptions import NotFittedError
 from forging import save_forged
 from otolith.apps.label import label_recordings
 from otolith.checkpoints import checkpoint
+from otolith.classifiers import baselines
 from otolith.classifiers.baselines import CLASSICAL, ForestClassifier, SVMClassifier, load_classifier, simple_features
 from otolith.classifiers.minirocket import MiniRocketClassifier, MiniRocketFeatures
 from otolith.classifiers.transfer import TransferClassifier
@@ -356,3 +357,10 @@ def test_a_forests_file_holds_no_window(path: Path, windows: Windows) -> None:
     with safe_open(path, framework="pt") as file:
         names = set(file.keys())
     assert names == {f"tree.{name}" for name in ("root", "left", "right", "feature", "threshold", "share")}
+
+
+def test_features_of_a_large_corpus_are_computed_in_blocks(train: Windows, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = simple_features(train.array().numpy())
+    monkeypatch.setattr(baselines, "_BLOCK", 7)
+    np.testing.assert_array_equal(baselines._features_of(train), whole)
+    np.testing.assert_array_equal(baselines._features_of(train.array()), whole)

@@ -3,15 +3,16 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.ensemble import RandomForestClassifier
 
-from otolith.classifiers import baselines
 from otolith.classifiers.baselines import CLASSICAL, classical
 from otolith.classifiers.fixed import FixedFeaturesClassifier
 from otolith.classifiers.heads import LogisticHead
+from otolith.classifiers.heads.logistic import AUGMENTATIONS
 from otolith.classifiers.hydra import HydraClassifier, HydraFeatures, SparseScaler
 from otolith.classifiers.settings import arguments_of
+from otolith.data.augment import augment
 from otolith.data.features import log_features
+from otolith.data.sampling import seeded
 from otolith.data.windows import Windows
 
 
@@ -103,17 +104,10 @@ def test_a_classical_method_is_built_again_from_its_recorded_arguments(name: str
     assert type(built) is type(CLASSICAL[name]()) and {"mode": name, **arguments_of(built)} == recorded
 
 
-def test_a_forest_grows_on_copies_too(windows: Windows, monkeypatch: pytest.MonkeyPatch) -> None:
-    grown_from = []
-
-    class Recorded(RandomForestClassifier):
-        def fit(self, X: np.ndarray, y: np.ndarray) -> RandomForestClassifier:
-            grown_from.append(X)
-            return super().fit(X, y)
-
-    monkeypatch.setattr(baselines, "RandomForestClassifier", Recorded)
+def test_a_forest_grows_on_copies_too(windows: Windows) -> None:
     few = windows.few_shot(2, seed=0)
-    _, copies, again = (CLASSICAL[name](trees=5).fit(few) for name in ("forest", "forest-copies", "forest-copies"))
-    assert [len(table) for table in grown_from] == [6, 54, 54]
-    assert np.array_equal(grown_from[1][:6], grown_from[0])
-    assert np.array_equal(copies.predict_proba(windows), again.predict_proba(windows))
+    with seeded(0):
+        every = torch.cat([few.array(), *(augment(few.array(), AUGMENTATIONS) for _ in range(8))])
+    same = CLASSICAL["forest"](trees=5).fit(every, np.tile(few.y, 9)).predict_proba(windows)
+    assert np.array_equal(CLASSICAL["forest-copies"](trees=5).fit(few).predict_proba(windows), same)
+    assert not np.array_equal(CLASSICAL["forest"](trees=5).fit(few).predict_proba(windows), same)

@@ -155,7 +155,7 @@ def test_a_study_runs_every_variant_and_writes_its_page(here: Path, otolith: Cal
     ("words", "message"),
     [
         (["prepare", "pamap"], "unknown corpus 'pamap'; did you mean 'pamap2'?"),
-        (["prepare", "motionsense"], "pass --source DIR"),
+        (["prepare", "motionsense"], "pass --download to get them, or --source DIR"),
         (["prepare", "motionsense", "--source", "absent"], "nothing at '"),
         (["prepare", "motionsense", "--source", "."], "MotionSense not found in '"),
         (["pretrain", "absent.toml"], "no recipe at 'absent.toml'; there are: small.toml"),

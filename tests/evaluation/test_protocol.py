@@ -626,3 +626,18 @@ def test_gather_gives_one_sorted_line_a_row(
         collect_rows(tmp_path, part)
     with pytest.raises(FileNotFoundError, match=r"no result rows in .*; run: otolith evaluate RECIPE"):
         collect_rows(tmp_path)
+
+
+def test_features_of_a_large_corpus_lie_in_a_file_and_give_the_same_rows(
+    some: Windows, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arms: dict[str, Any] = {"few-shot": {"mode": "frozen", "head": {"name": "logistic"}}, "forest": {"mode": "forest"}}
+    planned = plan(some, folder, seeds=(0,), shots=(5,), modes=tuple(arms), overrides=arms)[:2]
+    expected = [row.confusion for row in protocol.evaluate(some, planned, folder=tmp_path / "memory")]
+    protocol._features.clear()
+    monkeypatch.setattr("otolith.classifiers.features.memory_bytes", lambda: 0)
+    monkeypatch.setattr(protocol, "_BLOCK", 10)
+    assert [row.confusion for row in protocol.evaluate(some, planned, folder=tmp_path / "disk")] == expected
+    (table,) = protocol._features.values()
+    assert not np.asarray(table).flags.owndata and len(list((tmp_path / "disk").iterdir())) == 2  # the rows alone
+    protocol._features.clear()

@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 from otolith.storage import hub
+from otolith.storage.remote import fetched
 
 ENCODER = "shipped"
 """Name of the shipped encoder wherever the path of a checkpoint is expected."""
@@ -21,20 +22,21 @@ _FILES = {ENCODER: "encoder.safetensors", ACTIVITY: "activity.safetensors"}
 
 
 def locate(path: str | Path) -> Path:
-    """Return the path of a model that is given as a path, a folder, a shipped name or `hub:user/name`.
+    """Return the path of a model that is given as a path, a folder, an address, a shipped name or `hub:user/name`.
 
-    What exists at the path comes first. In a folder, the model is `model.safetensors`. A model on the hub is fetched.
+    What exists at the path comes first. In a folder, the model is `model.safetensors`. A model on the hub or at an address
+    is fetched.
 
     Raises:
         ValueError: a name on the hub is malformed, or the extra is missing.
         FileNotFoundError: there is no such model on the hub, or it cannot be reached.
     """
-    path, name = Path(path), Path(path).as_posix()
-    if path.is_dir():
-        return path / hub.MODEL
-    if not path.is_file():
+    here, name = Path(path), Path(path).as_posix()
+    if here.is_dir():
+        return here / hub.MODEL
+    if not here.is_file():
         if name in _FILES:
             return WEIGHTS / _FILES[name]
         if hub.is_hub_name(path):
             return hub.fetch(path)
-    return path
+    return fetched(path)

@@ -12,10 +12,6 @@ import sklearn
 import torch
 from jaxtyping import Float
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
 from sklearn.utils.validation import check_is_fitted
 
 from otolith.checkpoints import checkpoint, shipped
@@ -36,6 +32,8 @@ from otolith.data.conversion import check_number
 from otolith.data.sampling import seeded
 from otolith.data.windows import SignalSpec, Windows
 
+_BLOCK = 4096  # windows whose features are computed at a time
+
 
 def simple_features(x: Float[np.ndarray, "windows channels time"]) -> Float[np.ndarray, "windows features"]:
     """Return `features.simple_features` of arrays, computed in float64."""
@@ -43,8 +41,9 @@ def simple_features(x: Float[np.ndarray, "windows channels time"]) -> Float[np.n
 
 
 def _features_of(windows: Windows | torch.Tensor) -> Float[np.ndarray, "windows features"]:
-    x = windows.array() if isinstance(windows, Windows) else windows
-    return simple_features(x.cpu().numpy())
+    get = windows.gather if isinstance(windows, Windows) else windows.__getitem__
+    blocks = torch.arange(len(windows)).split(_BLOCK)  # the corpus may be larger than memory
+    return np.concatenate([simple_features(get(rows).cpu().numpy()) for rows in blocks])
 
 
 class ForestClassifier(ClassifierMixin, BaseEstimator):
@@ -85,6 +84,8 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
         self.signal_: SignalSpec | None = windows.contract if isinstance(windows, Windows) else None
         self.shape_ = shape_of(windows)
         self.about_: dict[str, Any] = {}
+        from sklearn.ensemble import RandomForestClassifier  # takes a second, and a saved forest does not need it
+
         labels, tables = check_labels(windows, y), [_features_of(windows)]
         with seeded(self.seed):
             get_batch = batch_getter(windows, torch.device("cpu"), AUGMENTATIONS)
@@ -224,6 +225,10 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):
 
     def fit(self, X: Examples, y: Any = None) -> SVMClassifier:
         """Fit on windows (windows, channels, time) in the store's units; errors as `ForestClassifier.fit`."""
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+        from sklearn.svm import SVC
+
         windows = check_windows(X)
         self.shape_ = shape_of(windows)
         self.machine_ = make_pipeline(StandardScaler(), SVC(C=self.C, break_ties=True))

@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.linear_model import RidgeClassifierCV
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -91,12 +90,26 @@ class HydraFeatures(BaseEstimator):
                     chosen, self.weights_[place, kind], dilation=dilation, padding=padding, groups=groups
                 )
                 answers = answers.unflatten(1, (groups, self.kernels))
-                largest, best = answers.max(dim=2)
-                least = answers.argmin(dim=2)
-                empty = x.new_zeros(len(x), groups, self.kernels)
-                found.append(empty.scatter_add(2, best, largest))
-                found.append(empty.scatter_add(2, least, torch.ones_like(largest)))
+                largest = answers.amax(dim=2)
+                found.append(_wins(answers, largest).mul_(largest[:, :, None]).sum(dim=3))
+                found.append(_wins(answers, answers.amin(dim=2)).sum(dim=3))
         return torch.cat([each.flatten(1) for each in found], dim=1)
+
+
+def _wins(
+    answers: Float[Tensor, "windows groups kernels time"], extreme: Float[Tensor, "windows groups time"]
+) -> Float[Tensor, "windows groups kernels time"]:
+    """Return 1 for the first kernel of a group that gives the extreme output at a time step, and 0 for the others.
+
+    Comparing is several times faster than torch's `max` and `argmin` with positions.
+    """
+    wins = torch.empty_like(answers)
+    free = torch.ones_like(extreme, dtype=torch.bool)
+    for kernel in range(answers.shape[2]):
+        hit = (answers[:, :, kernel] == extreme) & free
+        wins[:, :, kernel] = hit
+        free &= ~hit
+    return wins
 
 
 class SparseScaler(BaseEstimator):
@@ -140,6 +153,8 @@ class HydraClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             ValueError: see `HydraFeatures.fit`, or labels are invalid (see `check_labels`).
         """
+        from sklearn.linear_model import RidgeClassifierCV
+
         windows = check_windows(X)
         labels = check_labels(windows, y)
         self.features_ = HydraFeatures(self.groups, self.kernels, self.seed).fit(windows)

@@ -8,9 +8,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.linear_model import RidgeClassifierCV
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -120,6 +117,10 @@ class MiniRocketClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             ValueError: see `MiniRocketFeatures.fit`, or labels are invalid (see `check_labels`).
         """
+        from sklearn.linear_model import RidgeClassifierCV
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
         windows = check_windows(X)
         labels = check_labels(windows, y)
         self.features_ = MiniRocketFeatures(self.features, self.seed).fit(windows)

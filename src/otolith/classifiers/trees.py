@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from sklearn.ensemble import RandomForestClassifier
 from torch import Tensor
 
 _BATCH = 1024  # windows whose nodes are followed at once
@@ -36,8 +35,8 @@ class Trees:
     share: Float[np.ndarray, "nodes classes"]
 
     @classmethod
-    def of(cls, forest: RandomForestClassifier) -> Trees:
-        """Return the trees of a fitted forest."""
+    def of(cls, forest: Any) -> Trees:
+        """Return the trees of a fitted `sklearn.ensemble.RandomForestClassifier`."""
         found = [each.tree_ for each in forest.estimators_]
         root = np.cumsum([0, *(tree.node_count for tree in found[:-1])]).astype(np.int64)
         parts: dict[str, list[np.ndarray]] = {}

@@ -26,8 +26,9 @@ def datasets(data: DataOption = Path("data"), as_json: JsonOption = False) -> No
     """
     from otolith.data.store import MANIFEST
     from otolith.datasets import DATASETS
+    from otolith.storage.remote import exists
 
-    prepared = {name: data / name if (data / name / MANIFEST).exists() else None for name in DATASETS}
+    prepared = {name: data / name if exists(data / name / MANIFEST) else None for name in DATASETS}
     if as_json:
         put_json([_card(card, prepared[name]) for name, card in DATASETS.items()])
     table = Table(box=None, pad_edge=False, header_style="bold")

@@ -97,6 +97,7 @@ def study(
     from otolith.experiments import study as studies
     from otolith.experiments.shipped import find_shipped_group
     from otolith.reports.study import read_recalls, read_table, write, write_table
+    from otolith.storage.remote import exists
 
     runs = studies.study([path for name in recipes or () for path in find_shipped_group(name)], run, data, change or ())
     if not (runs or read):
@@ -105,7 +106,7 @@ def study(
         given = dict(_named(text) for text in source or ())
         wanted = dict.fromkeys(name for job in runs for name in (job.recipe.dataset, *job.recipe.pretrain_on))
         for name in wanted:
-            if not (data / name / MANIFEST).exists():
+            if not exists(data / name / MANIFEST):
                 prepare_corpus(name, given.get(name), data, engine, download)
         for number, job in enumerate(runs):
             notes.print(f"[bold]{number + 1}/{len(runs)}[/] {escape(job.folder.name)}", highlight=False)

@@ -208,7 +208,7 @@ class RecordingOptions:
     ] = None
     gyro_unit: Annotated[str | None, _reading("--gyro-unit", metavar="UNIT", help="rad/s, deg/s or mdeg/s.")] = None
     time_unit: Annotated[
-        str | None, _reading("--time-unit", metavar="UNIT", help="s, ms, us, ns, 100us, 100ns (ticks) or days.")
+        str | None, _reading("--time-unit", metavar="UNIT", help="s, ms, us, ns, 100us, 100ns (ticks), min, h or days.")
     ] = None
     rate_hz: Annotated[float | None, _reading("--rate", help="Sampling rate in Hz, for files without a clock.")] = None
     date_order: Annotated[

@@ -42,7 +42,7 @@ from otolith.pretraining import CSVLogger, Logger, Runtime, Step, TensorBoardLog
 from otolith.storage.engines import Workers
 from otolith.storage.files import fingerprint, write_text
 
-LoggerName = Literal["csv", "tensorboard", "none"]
+Log = Literal["csv", "tensorboard", "none"]
 """Where the records of pretraining go."""
 
 
@@ -182,14 +182,14 @@ class Run:
         return self.pretraining(unit).path
 
     def pretrain(
-        self, *, everyone: bool = False, of: Sequence[FoldSeed | None] | None = None, logger: LoggerName = "csv"
+        self, *, everyone: bool = False, of: Sequence[FoldSeed | None] | None = None, log: Log = "csv"
     ) -> Iterator[PretrainProgress]:
         """Pretrain what is not there yet: an encoder for each group of training subjects, or one on every subject.
 
         Args:
             everyone: the one on every subject.
             of: the encoders for these folds and seeds only.
-            logger: where the records go: `csv`, a table `logs/<encoder>.csv`; `tensorboard`, a folder; or `none`.
+            log: where the records go: `csv`, a table `logs/<encoder>.csv`; `tensorboard`, a folder `logs/<encoder>`; `none`.
 
         Raises:
             ValueError: TensorBoard is not installed.
@@ -207,18 +207,18 @@ class Run:
             state = path.with_suffix(".state")
             arguments["runtime"] = dataclasses.replace(arguments.get("runtime", Runtime()), resume=state)
             history: Sequence[Any] = ()
-            told = self._logger(logger, path.stem)
-            for step in pretrain(objective, job.train, job.validation, seed=job.seed, logger=told, **arguments):
+            logger = self._logger(log, path.stem)
+            for step in pretrain(objective, job.train, job.validation, seed=job.seed, logger=logger, **arguments):
                 history = step.history
                 yield PretrainProgress(index + 1, len(wanted), path.stem, step)
             self._save(job, objective, history)
             state.unlink(missing_ok=True)
 
-    def _logger(self, kind: LoggerName, name: str) -> Logger | None:
+    def _logger(self, log: Log, name: str) -> Logger | None:
         logs = self.encoders.parent / "logs"
-        if kind == "csv":
+        if log == "csv":
             return CSVLogger(logs / f"{name}.csv")
-        return TensorBoardLogger(logs / name) if kind == "tensorboard" else None
+        return TensorBoardLogger(logs / name) if log == "tensorboard" else None
 
     def _save(self, job: Pretraining, objective: Objective, history: Sequence[Any]) -> None:
         checkpoint.save(

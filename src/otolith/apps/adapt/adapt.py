@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ import torch
 
 from otolith.apps.adapt import spans
 from otolith.apps.adapt.estimate import CANDIDATES, Choice, choose, estimate_figure, leave_people_out, why_impossible
+from otolith.apps.adapt.kept import Kept
 from otolith.apps.adapt.own import STEPS, OwnEncoder
 from otolith.apps.adapt.page import page
 from otolith.apps.adapt.unknown import Judged, judge_left_out, learn_unknown
@@ -68,6 +70,9 @@ def adapt(
     """Estimates both candidates by leaving people out, takes the better, fits it on everybody, and writes
     `model.safetensors` and `FILES` to `out`; yields as models get fitted.
 
+    Each finished part of the estimate, and each encoder that was pretrained, is kept in `out/.unfinished` until the model is
+    written: the same call continues after an interruption, with the same bits.
+
     Where leaving people out is impossible, the encoder is taken as it is, and there is no estimate: files of an older one
     are removed.
 
@@ -97,14 +102,19 @@ def adapt(
     first = 0 if encoder is not None else len(splits) + 1  # encoders to pretrain
     total = first + 2 * len(splits) + 1
     rest = (transfer, seed, windows, unlabelled, people or _labelled_people(windows))
+    kept = _kept(out, encoder, *rest, steps=steps)
     if encoder is None:
-        makers = yield from _own_makers([split.test for split in splits], total, steps, *rest)
+        makers = yield from _own_makers([split.test for split in splits], total, steps, kept, *rest)
     else:
         makers = [_Maker(encoder, *rest)] * (len(splits) + 1)
     tasks = [(make, split, name) for make, split in zip(makers, splits, strict=False) for name in CANDIDATES]
     threads = threads_of(jobs, torch.get_num_threads())
-    found = map_unordered(_left_out, [(make, split, name, threads) for make, split, name in tasks], jobs=jobs)
-    for done, (split, name, each) in enumerate(found):
+    before = [(split, name, each) for _, split, name in tasks if (each := kept.judged(name, split.test)) is not None]
+    known = {(split.fold, name) for split, name, _ in before}
+    left = [(make, split, name, threads) for make, split, name in tasks if (split.fold, name) not in known]
+    for done, (split, name, each) in enumerate(chain(before, map_unordered(_left_out, left, jobs=jobs))):
+        if (split.fold, name) not in known:
+            kept.keep_judged(name, split.test, each)
         rows = windows.rows_for_subjects(split.test)
         predicted[name][rows] = each.probability.argmax(axis=1)
         judged[name].take(rows, each)
@@ -118,6 +128,7 @@ def adapt(
     about = {"adapted_from": makers[-1].encoder.sha256, **_about(choice, windows, recorded_in, keep_people)}
     model.save(out / "model.safetensors", label_names=windows.label_names, about=about)
     _write(choice, windows, out)
+    kept.clear()
     yield Fitted(total, total, f"everybody: {CANDIDATES[choice.chosen]}", choice)
 
 
@@ -192,6 +203,7 @@ def _own_makers(
     left_out: Sequence[Sequence[str]],
     total: int,
     steps: int,
+    kept: Kept,
     transfer: Mapping[str, Any],
     seed: int,
     windows: Windows,
@@ -207,10 +219,36 @@ def _own_makers(
             mine = windows[~np.isin(np.array(windows.subject_names)[windows.subject], list(who))]
         own = OwnEncoder(mine, seed=seed, steps=steps)
         name = f"without {', '.join(who)}" if who else "everybody"
-        for step in own.pretrain():
-            yield Fitted(number, total, f"{name}: pretraining, step {step.index} of {step.of}")
-        makers.append(_Maker(own.checkpoint(), transfer, seed, windows, unlabelled, people))
+        made = kept.encoder(who, own.checkpoint())
+        if made is None:
+            for step in own.pretrain():
+                yield Fitted(number, total, f"{name}: pretraining, step {step.index} of {step.of}")
+            made = own.checkpoint()
+            kept.keep_encoder(who, made)
+        makers.append(_Maker(made, transfer, seed, windows, unlabelled, people))
     return makers
+
+
+def _kept(
+    out: Path,
+    encoder: Checkpoint | None,
+    transfer: Mapping[str, Any],
+    seed: int,
+    windows: Windows,
+    unlabelled: Windows | None,
+    people: Sequence[frozenset[str]],
+    *,
+    steps: int,
+) -> Kept:
+    """The finished parts of an interrupted call with the same arguments."""
+    made_from = {
+        "encoder": None if encoder is None else encoder.sha256,
+        "steps": steps if encoder is None else None,
+        "transfer": dict(transfer),
+        "seed": seed,
+        "people": [sorted(mine) for mine in people],
+    }
+    return Kept(out, windows, unlabelled, made_from)
 
 
 def _labelled_people(windows: Windows) -> list[frozenset[str]]:
