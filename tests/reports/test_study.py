@@ -172,7 +172,7 @@ def test_the_page_its_figure_and_its_table(rows: pd.DataFrame, tmp_path: Path) -
     assert set(re.findall(r'href="([^"#]+)"', whole)) == {"rows.csv"}
     titles = [part[0] for part in re.findall(r"<h2 [^>]*>([^<]*)(</h2>)", whole)]
     assert titles[:4] == ["Macro F1 by number of labels", "Scores", "Answers", "What was run"]
-    assert whole.count("<table") == text.count("\n| --- ") and whole.count("<figure ") == 2
+    assert whole.count("<table") == text.count("\n| --- ") and whole.count("<figure>") == 2
     assert cell(text, "simclr, finetune", 1).split(" ")[0] in whole
     assert "<caption>spar (in brackets: the score of the worst subject)</caption>" in whole
     assert "Macro F1, spar; the highest mean is, with 2 windows per class" in whole

@@ -94,11 +94,9 @@ def code(text: str) -> Markup:
     return Markup('<pre tabindex="0">{}</pre>').format(text)
 
 
-def figure(drawn: Figure, caption: str, alt: str, *, wide: bool = False) -> Markup:
+def figure(drawn: Figure, caption: str, alt: str) -> Markup:
     """Return a figure of matplotlib with its caption; `alt` says in words what it shows."""
-    return Markup('<figure class="{}">{}<figcaption>{}</figcaption></figure>').format(
-        "wide" if wide else "", inline_svg(drawn, alt), caption
-    )
+    return Markup("<figure>{}<figcaption>{}</figcaption></figure>").format(inline_svg(drawn, alt), caption)
 
 
 def figures(*drawn: Markup) -> Markup:
