@@ -121,6 +121,16 @@ def test_parts_of_a_clock_in_columns_of_their_own(tmp_path, columns, dated) -> N
     assert again[0].start == session.start and len(again) == 1
 
 
+def test_a_part_of_a_clock_that_is_given_another_meaning(tmp_path) -> None:
+    time, acc, _ = motion(20)
+    known = parts(time)
+    frame = pd.DataFrame({name: known[name] for name in ("year", "month", "day", "hour", "minute", "second")})
+    frame[["month", "day", "hour"]] = acc
+    options = ReadOptions(acc=("month", "day", "hour"))
+    with pytest.raises(ValueError, match="no time column"):
+        read_sessions([save(tmp_path / "a.csv", frame)], options)
+
+
 def test_a_duration_in_seconds_and_milliseconds_is_no_part(tmp_path) -> None:
     time, acc, _ = motion(20)
     frame = table(time, acc, names="sec,x,y,z").assign(msec=np.round(time * 1000))

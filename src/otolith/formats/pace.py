@@ -184,9 +184,9 @@ def stretches(seconds: np.ndarray, rate_hz: float | None, file: str, name: str) 
                 f"{_MOST_HZ:,.0f} Hz; pass --time with another column, or --time-unit"
             )
         measured.append(per_second)
-        mine = _taken(clock, part)
-        rows = part if (mine[1:] >= mine[:-1]).all() else part[np.argsort(mine, kind="stable")]
-        times, counts = _spread(mine if rows is part else clock[rows], rate_hz or per_second)
+        stamps = _taken(clock, part)
+        rows = part if (stamps[1:] >= stamps[:-1]).all() else part[np.argsort(stamps, kind="stable")]
+        times, counts = _spread(stamps if rows is part else clock[rows], rate_hz or per_second)
         spread += counts
         found.append(Stretch(_taken(stamped, rows), times, rate_hz or rounded(per_second)))
     if spread[0]:
