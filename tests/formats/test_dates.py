@@ -220,6 +220,6 @@ def test_bursts_of_whole_milliseconds_are_no_counter(tmp_path) -> None:
 
 def test_a_stamp_beyond_any_date(tmp_path) -> None:
     time, acc, _ = motion(20)
-    days = 2_460_444.5 + time / 86400 + np.where(np.arange(len(time)) < 500, 0, 1e9)
+    days = 2_460_444.5 + time / 86400 + np.where(np.arange(len(time)) < 950, 0, 1e9)
     session, *_ = read_sessions([save(tmp_path / "a.csv", table(days, acc), float_format="%.10f")])
     assert session.start == datetime.datetime(2024, 5, 14)
