@@ -8,6 +8,7 @@ from jaxtyping import install_import_hook
 
 HOOK = install_import_hook("otolith", "typechecker.check")
 
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from otolith.data.prepare import prepare
 from otolith.data.store import Store
 from otolith.data.windows import Windows
 from otolith.datasets import DATASETS
+from otolith.datasets.load import load_dataset
 
 torch.set_num_threads(1)
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
@@ -39,6 +41,17 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 def windows(store: Store) -> Windows:
     """Labelled windows of 2 s, half overlapping, all six channels."""
     return cut(store)
+
+
+@pytest.fixture(scope="session")
+def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the corpora that need no download, prepared: spar (in the extra `demo`) and synthetic."""
+    if importlib.util.find_spec("seglearn") is None:
+        pytest.skip("the extra 'demo' is not installed")
+    folder = tmp_path_factory.mktemp("corpora")
+    for name in ("spar", "synthetic"):
+        load_dataset(name, folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -48,7 +48,7 @@ def commands_of(path: Path) -> list[list[str]]:
     if path.suffix == ".toml":
         lines = [line[1:] for line in text.splitlines() if line.startswith("#   otolith")]
     else:
-        lines = "".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL)).splitlines()
+        lines = "".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL)).replace("\\\n", " ").splitlines()
     return [shlex.split(line, comments=True)[1:] for line in lines if line.split()[:1] == ["otolith"]]
 
 
@@ -58,7 +58,8 @@ def test_every_command_line_in_the_documents_is_accepted(path: Path) -> None:
         context = COMMANDS[name].make_context(name, list(words))  # raises for an unknown option or a missing argument
         recipes = context.params.get("recipe") or context.params.get("recipes") or ()
         for recipe in [recipes] if isinstance(recipes, str) else recipes:
-            assert recipe.isupper() or LOG in path.parents or find_shipped_group(recipe), f"{path.name}: {recipe}"
+            own = recipe.isupper() or recipe.endswith(".toml") or LOG in path.parents
+            assert own or find_shipped_group(recipe), f"{path.name}: {recipe}"
 
 
 def test_the_trees_name_every_module() -> None:
@@ -91,5 +92,6 @@ def test_the_changelog_knows_this_version() -> None:
 def test_links_between_documents_lead_somewhere() -> None:
     for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
         for link in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
-            if not link.startswith("http"):
+            made = re.search(r"^(\.\./)*(api|commands)/|\.ipynb$", link)  # when the site is built, which checks them
+            if not link.startswith("http") and not made:
                 assert (path.parent / link).exists(), f"{path.name} links to {link}"

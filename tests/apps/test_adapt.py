@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from markupsafe import escape
 from sklearn.metrics import f1_score
 
 from otolith.apps import label
@@ -405,6 +406,9 @@ def test_files_say_what_was_found_and_the_model_labels(folder: Path, encoder: Pa
         assert together.loc[name, "macro_f1"] == pytest.approx(found.macro_f1, abs=1e-4)
         assert together.loc[name, "f1 fast"] == pytest.approx(found.f1[2], abs=1e-4)
     assert (tmp_path / "out" / "estimate.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    page = (tmp_path / "out" / "estimate.html").read_text()
+    assert f"macro F1 {choice.estimates[choice.chosen]} on people left out</h1>" in page
+    assert all(str(escape(sentence)) in page for sentence in choice.why)
     model = load_classifier(tmp_path / "out" / "model.safetensors")
     assert isinstance(model, ForestClassifier) == (choice.chosen == "forest")
     assert model.about_["labelled_subjects"] == [f"recordings:{k}" for k in range(1, 6)]

@@ -28,7 +28,8 @@ def test_files_are_found_in_a_folder_before_its_zip_files_and_never_among_resour
 
 
 def test_what_is_not_found_is_said_with_what_is_there(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"MHEALTH needs its official files: mhealth.*; pass --source DIR"):
+    message = r"MHEALTH needs its official files: mhealth.*; pass --download to get them, or --source DIR"
+    with pytest.raises(FileNotFoundError, match=message):
         find(None, CARD, PATTERN)
     with pytest.raises(FileNotFoundError, match=r"MHEALTH not found in '.*': expected .*; found nothing; pass"):
         find(tmp_path, CARD, PATTERN)

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy.signal import firwin, resample_poly, upfirdn
 
 
 def resample(signal: np.ndarray, rate_hz: float, to_hz: float) -> np.ndarray:
@@ -30,6 +29,8 @@ def resample(signal: np.ndarray, rate_hz: float, to_hz: float) -> np.ndarray:
     up, down = ratio.numerator, ratio.denominator
     if len(signal) == 1:  # one value defines no line
         return np.repeat(signal, -(-up // down), axis=0)
+    from scipy.signal import resample_poly  # takes half a second, and recordings at the model's rate need it not
+
     return resample_poly(signal.astype(np.float64), up, down, axis=0, padtype="line").astype(np.float32)
 
 
@@ -137,6 +138,8 @@ class Resampler:
         self._given = self._done = self._first = 0  # inputs given, outputs returned, and the buffer's first input
         if self._up == self._down:
             return
+        from scipy.signal import firwin
+
         half = 10 * max(self._up, self._down)
         taps = firwin(2 * half + 1, 1 / max(self._up, self._down), window=("kaiser", 5.0)) * self._up
         self._taps = np.concatenate(
@@ -177,6 +180,8 @@ class Resampler:
         begin = max(self._first, begin // self._down * self._down)
         self._buffer, self._first = self._buffer[begin - self._first :], begin
         shift = begin // self._down * self._up - self._delay  # outputs before the first of this buffer's
+        from scipy.signal import upfirdn
+
         made = upfirdn(self._taps, self._buffer, self._up, self._down, axis=0)[self._done - shift : stop - shift]
         self._done = stop
         return np.asarray(made, np.float32)

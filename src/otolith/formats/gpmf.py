@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scipy.interpolate import CubicSpline
 
 from otolith.data.recording import STANDARD_GRAVITY
 from otolith.formats.video import opened
@@ -102,6 +101,8 @@ def telemetry(path: Path, *, gyroscope: bool = True) -> Telemetry:
             f"the sensors of '{path}' end at {min(lasts):.1f} s and {max(lasts):.1f} s: they are not synchronised, "
             "or the file was cut; copy it from the camera again"
         )
+    from scipy.interpolate import CubicSpline
+
     start, rate = clocks[fastest]
     steps = np.arange(len(values[fastest]))
     times = start + steps / rate
@@ -123,10 +124,10 @@ def telemetry(path: Path, *, gyroscope: bool = True) -> Telemetry:
 
 def _payloads(path: Path) -> list[tuple[float, float, bytes]]:
     """Return start and end, in seconds from the start of the file, and bytes of each payload."""
-    import av
-
     found: dict[int, list[tuple[float, float, bytes]]] = {}
-    with opened(path) as container:
+    with opened(path) as container:  # says which extra is missing
+        import av
+
         streams = [stream for stream in container.streams if stream.type == "data"]
         begin = (container.start_time or 0) / 1e6
         try:

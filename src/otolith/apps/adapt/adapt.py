@@ -21,6 +21,7 @@ from otolith.apps.adapt import spans
 from otolith.apps.adapt.estimate import CANDIDATES, Choice, choose, estimate_figure, leave_people_out, why_impossible
 from otolith.apps.adapt.kept import Kept
 from otolith.apps.adapt.own import STEPS, OwnEncoder
+from otolith.apps.adapt.page import page
 from otolith.apps.adapt.unknown import Judged, judge_left_out, learn_unknown
 from otolith.checkpoints import checkpoint, shipped
 from otolith.checkpoints.checkpoint import Checkpoint
@@ -34,10 +35,10 @@ from otolith.experiments.recipe import load
 from otolith.formats import ReadOptions, Units
 from otolith.formats.day import BY_LENGTH, DayOptions
 from otolith.formats.options import DEFAULTS
-from otolith.storage.files import replacing
-from otolith.storage.processes import unordered
+from otolith.storage.engines import Workers, map_unordered, threads_of
+from otolith.storage.files import replacing, write_text
 
-FILES = ("estimate.csv", "estimate.png")
+FILES = ("estimate.csv", "estimate.png", "estimate.html")
 OWN = "own"
 """Instead of a checkpoint: an encoder that is pretrained on the recordings that it is adapted to."""
 
@@ -64,10 +65,10 @@ def adapt(
     forest: bool = True,
     keep_people: bool = False,
     seed: int = 0,
-    jobs: int = 1,
+    jobs: Workers = 1,
 ) -> Iterator[Fitted]:
     """Estimates both candidates by leaving people out, takes the better, fits it on everybody, and writes
-    `model.safetensors`, `estimate.csv` and `estimate.png` to `out`; yields as models get fitted.
+    `model.safetensors` and `FILES` to `out`; yields as models get fitted.
 
     Each finished part of the estimate, and each encoder that was pretrained, is kept in `out/.unfinished` until the model is
     written: the same call continues after an interruption, with the same bits.
@@ -91,7 +92,7 @@ def adapt(
         forest: whether the random forest may be chosen; it is estimated in any case.
         keep_people: whether the model holds the names of the labelled people; otherwise it holds their numbers.
         seed: of the folds, initial weights and trees.
-        jobs: processes that leave people out; each gets its share of the cores.
+        jobs: processes that leave people out, each of which gets its share of the cores; or an executor.
     """
     splits = leave_people_out(windows, seed)
     why_not = why_impossible(windows, splits)
@@ -107,11 +108,11 @@ def adapt(
     else:
         makers = [_Maker(encoder, *rest)] * (len(splits) + 1)
     tasks = [(make, split, name) for make, split in zip(makers, splits, strict=False) for name in CANDIDATES]
-    threads = None if jobs == 1 else max(1, torch.get_num_threads() // jobs)
+    threads = threads_of(jobs, torch.get_num_threads())
     before = [(split, name, each) for _, split, name in tasks if (each := kept.judged(name, split.test)) is not None]
     known = {(split.fold, name) for split, name, _ in before}
     left = [(make, split, name, threads) for make, split, name in tasks if (split.fold, name) not in known]
-    for done, (split, name, each) in enumerate(chain(before, unordered(_left_out, left, jobs=jobs))):
+    for done, (split, name, each) in enumerate(chain(before, map_unordered(_left_out, left, jobs=jobs))):
         if (split.fold, name) not in known:
             kept.keep_judged(name, split.test, each)
         rows = windows.rows_for_subjects(split.test)
@@ -124,18 +125,27 @@ def adapt(
     model = makers[-1].fitted(choice.chosen)
     unknown = learn_unknown(model, windows, judged[choice.chosen])
     choice = dataclasses.replace(choice, why=(*choice.why, unknown))
-    scores = {name: round(found.macro_f1, 6) for name, found in choice.estimates.items()}
+    about = {"adapted_from": makers[-1].encoder.sha256, **_about(choice, windows, recorded_in, keep_people)}
+    model.save(out / "model.safetensors", label_names=windows.label_names, about=about)
+    _write(choice, windows, out)
+    kept.clear()
+    yield Fitted(total, total, f"everybody: {CANDIDATES[choice.chosen]}", choice)
+
+
+def _about(choice: Choice, windows: Windows, recorded_in: Units | None, keep_people: bool) -> dict[str, Any]:
+    """What a model says of the labels and the estimate."""
     labelled = windows.people
     if not keep_people:
         labelled = [f"{windows.dataset}:{number + 1}" for number in range(len(labelled))]
     facts: dict[str, Any] = {"labelled_subjects": labelled, "labelled_windows": len(windows)}
-    facts |= {"adapted_from": makers[-1].encoder.sha256}
     if recorded_in is not None:
         facts["recorded_in"] = {"acc": recorded_in.acc, "gyro": recorded_in.gyro}
-    model.save(out / "model.safetensors", label_names=windows.label_names, about={**facts, "estimate": scores})
-    _write(choice, windows, out)
-    kept.clear()
-    yield Fitted(total, total, f"everybody: {CANDIDATES[choice.chosen]}", choice)
+    scores = {name: round(found.macro_f1, 6) for name, found in choice.estimates.items()}
+    intervals = {
+        name: None if np.isnan(found.low) else [round(found.low, 6), round(found.high, 6)]
+        for name, found in choice.estimates.items()
+    }
+    return {**facts, "estimate": scores, "estimate_intervals": intervals}
 
 
 class _Maker:
@@ -258,15 +268,16 @@ def _left_out(make: _Maker, split: Split, name: str, threads: int | None) -> tup
 
 
 def _write(choice: Choice, windows: Windows, out: Path) -> None:
-    table, picture = (out / name for name in FILES)
+    table, picture, report = (out / name for name in FILES)
     if not choice.estimates:
-        for stale in (table, picture):
+        for stale in (table, picture, report):
             stale.unlink(missing_ok=True)
         return
     with replacing(table) as part:
         choice.table.to_csv(part, index=False, float_format="%.4f", lineterminator="\n")
     with replacing(picture) as part:
         estimate_figure(choice, windows.label_names).savefig(part, format="png", dpi=150)
+    write_text(report, page(choice, windows, table.name))
 
 
 def adapt_recordings(
@@ -282,9 +293,9 @@ def adapt_recordings(
     forest: bool = True,
     keep_people: bool = False,
     seed: int = 0,
-    jobs: int = 1,
+    jobs: Workers = 1,
 ) -> tuple[spans.Material, Iterator[Fitted]]:
-    """One's own recordings and labels -> `model.safetensors`, `estimate.csv` and `estimate.png` in `out`.
+    """One's own recordings and labels -> `model.safetensors` and `FILES` in `out`.
 
     Args:
         encoder: a checkpoint; `shipped`, the encoder that ships in the package; or `own`, an encoder that is pretrained on
@@ -300,7 +311,7 @@ def adapt_recordings(
         forest: as of `adapt`.
         keep_people: as of `adapt`.
         seed: of everything.
-        jobs: processes.
+        jobs: as of `adapt`.
 
     Returns:
         What was read, and the models as they get fitted; when the last is out, the files are there.
