@@ -93,8 +93,23 @@ def tables() -> list[str]:
             ["1700000000,1700000000,1700000000", "50,50,50"] + [f"{x:.0f},{y:.0f},{z:.0f}" for x, y, z in acc * 64]
         ),
         table(np.floor(clock), acc).to_csv(index=False),
+        table(stamps(clock, "%Y年%m月%d日 %H:%M:%S.%3f"), acc, names="时间,加速度X,加速度Y,加速度Z").to_csv(
+            index=False
+        ),
+        table(stamps(clock, "%M:%S.%3f", "2024-05-14 12:59:58"), acc).to_csv(index=False),
+        table(stamps(clock, "%d. Mai %Y %H:%M:%S"), acc).assign(ms=np.round(clock % 1 * 1000)).to_csv(index=False),
+        table(2_460_444.5 + clock / 86400, acc).to_csv(index=False),
+        _parts(clock, acc),
     ]
     return text
+
+
+def _parts(clock: np.ndarray, acc: np.ndarray) -> str:
+    """A table whose clock stands in columns of its own."""
+    names = ["year", "month", "day", "hour", "minute", "second"]
+    rows = [stamp.split("-") for stamp in stamps(clock, "%Y-%m-%d-%H-%M-%S.%3f")]
+    cells = [",".join([*row, *map(str, values)]) for row, values in zip(rows, acc, strict=True)]
+    return "\n".join([",".join([*names, "x", "y", "z"]), *cells])
 
 
 def changed(text: str, rng: np.random.Generator) -> str:

@@ -121,6 +121,16 @@ def test_parts_of_a_clock_in_columns_of_their_own(tmp_path, columns, dated) -> N
     assert again[0].start == session.start and len(again) == 1
 
 
+def test_a_part_of_a_clock_that_is_given_another_meaning(tmp_path) -> None:
+    time, acc, _ = motion(20)
+    known = parts(time)
+    frame = pd.DataFrame({name: known[name] for name in ("year", "month", "day", "hour", "minute", "second")})
+    frame[["month", "day", "hour"]] = acc
+    options = ReadOptions(acc=("month", "day", "hour"))
+    with pytest.raises(ValueError, match="no time column"):
+        read_sessions([save(tmp_path / "a.csv", frame)], options)
+
+
 def test_a_duration_in_seconds_and_milliseconds_is_no_part(tmp_path) -> None:
     time, acc, _ = motion(20)
     frame = table(time, acc, names="sec,x,y,z").assign(msec=np.round(time * 1000))
@@ -206,3 +216,10 @@ def test_bursts_of_whole_milliseconds_are_no_counter(tmp_path) -> None:
     arrival = np.round(time[rows // 10 * 10 + 9] * 1000 + rows % 10 * 0.7)
     session = read_sessions([save(tmp_path / "a.csv", table(arrival, acc))])[0]
     assert session.rate_hz == pytest.approx(50, rel=0.01)
+
+
+def test_a_stamp_beyond_any_date(tmp_path) -> None:
+    time, acc, _ = motion(20)
+    days = 2_460_444.5 + time / 86400 + np.where(np.arange(len(time)) < 950, 0, 1e9)
+    session, *_ = read_sessions([save(tmp_path / "a.csv", table(days, acc), float_format="%.10f")])
+    assert session.start == datetime.datetime(2024, 5, 14)

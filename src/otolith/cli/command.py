@@ -6,7 +6,9 @@ import contextlib
 import dataclasses
 import functools
 import inspect
+import signal
 import sys
+import threading
 import traceback
 import typing
 from collections.abc import Callable, Iterator
@@ -58,8 +60,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         def evaluate(run: RunOptions, jobs: JobsOption = 0) -> None:
             run.open().evaluate(jobs=jobs)
 
-    The result also has the options of `OutputOptions`. It exits with 0 (done), 1 (an error, which a message explains) or 130
-    (interrupted); for a wrong usage Typer exits with 2.
+    The result also has the options of `OutputOptions`. It exits with 0 (done), 1 (an error, which a message explains) 130
+    (interrupted) or 143 (terminated); for a wrong usage Typer exits with 2.
     """
     parameters: list[inspect.Parameter] = []
     groups: dict[str, tuple[type, list[str]]] = {}
@@ -119,17 +121,44 @@ def _explained(error: Exception) -> str | None:
     return said
 
 
+class _TerminatedError(BaseException):
+    """The system asked the process to end."""
+
+
+@contextlib.contextmanager
+def _ending_in_order() -> Iterator[None]:
+    """Let SIGTERM raise an exception, so that worker processes and temporary files are cleaned up and a message is shown."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ended(number: int, frame: object) -> None:
+        del number, frame
+        raise _TerminatedError
+
+    before = signal.signal(signal.SIGTERM, ended)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 @contextlib.contextmanager
 def _reported(output: OutputOptions) -> Iterator[None]:
     """End the command with a message and an exit code where the work inside fails."""
     try:
         set_verbosity(verbose=output.verbose, quiet=output.quiet, file=output.log)
         log.info("started: %s", " ".join(sys.argv))
-        yield
+        with _ending_in_order():
+            yield
         log.info("done")
     except KeyboardInterrupt:
         log.warning("interrupted")
         raise typer.Exit(130) from None
+    except _TerminatedError:
+        log.warning("terminated")
+        errors.print("terminated; the same command continues where it stopped", highlight=False, soft_wrap=True)
+        raise typer.Exit(143) from None
     except BrokenPipeError:  # the reader of a pipe has gone; Typer ends such a command
         raise
     except (ValueError, OSError, ImportError, MemoryError, RuntimeError) as error:

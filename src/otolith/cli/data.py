@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -207,6 +208,15 @@ def prepare_corpus(
         highlight=False,
         markup=False,
     )
+    if name == "own":
+        counts = Counter(store.labels[number] for entry in store.entries for _, _, number in entry.spans)
+        said = ", ".join(f"{label} {count}" for label, count in counts.items())
+        text = (
+            f"labels: {counts.total()} spans of {len(counts)} classes: {said}"
+            if counts
+            else "labels: none; see --labels"
+        )
+        out.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _download(dataset: Dataset, folder: Path, accept: bool) -> None:

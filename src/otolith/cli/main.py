@@ -23,12 +23,12 @@ COMMANDS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "study": evaluate.study,
     },
     "Own recordings": {
-        "transfer": train.transfer,
         "label": use.label,
         "adapt": use.adapt,
         "zeroshot": use.zeroshot,
         "export": export.export,
         "push": share.push,
+        "transfer": train.transfer,
     },
     "More": {
         "retrieve": evaluate.retrieve,
@@ -63,14 +63,14 @@ app = typer.Typer(
     [bold]With a corpus:[/] otolith prepare motionsense --source DIR, then, with a recipe that `otolith recipes` lists
     or a TOML file, otolith pretrain RECIPE, otolith evaluate RECIPE and otolith report RECIPE.
 
-    [bold]With your recordings and labels:[/] otolith pretrain RECIPE --everyone, then otolith adapt CHECKPOINT
-    --recordings DIR --labels FILE and otolith label MODEL FILE.csv.
+    [bold]With your recordings:[/] otolith label FILE.csv. With your own labels: otolith adapt --recordings DIR --labels
+    FILE, then otolith label MODEL FILE.csv.
 
     [bold]With words in place of labels:[/] otolith pair, otolith pretrain, then otolith zeroshot CHECKPOINT FILE.csv
     --labels "...".
 
     An interrupted stage continues where it stopped when the same command is given again."""),
-    epilog="Exit codes: 0 done; 1 an error, which a message explains; 2 wrong usage; 130 interrupted.",
+    epilog="Exit codes: 0 done; 1 an error, which a message explains; 2 wrong usage; 130 interrupted; 143 terminated.",
 )
 
 

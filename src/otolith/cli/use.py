@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -83,6 +84,8 @@ def label(
 
     first = words[0]
     given = first.suffix == ".safetensors" or first.as_posix() == shipped.ACTIVITY or is_hub_name(first)
+    if not given and not first.exists():
+        _no_model(first)
     model, files = (shipped.locate(words[0]), words[1:]) if given else (shipped.locate(shipped.ACTIVITY), words)
     if not files:
         raise ValueError(f"'{words[0]}' is the model; name the recordings after it: otolith label {words[0]} FILE...")
@@ -101,6 +104,27 @@ def label(
         how=LabelOptions(smooth=smooth, day=day.options(), parquet=parquet),
         engine=engine,
         as_json=as_json,
+    )
+
+
+_MODELS = (".pt", ".pth", ".ckpt", ".onnx", ".pkl", ".pickle", ".joblib", ".h5", ".keras", ".tflite", ".bin", "")
+
+
+def _no_model(first: Path) -> None:
+    """Refuse a first argument that is no file and may have been meant as a model."""
+    from otolith.checkpoints import shipped
+
+    if first.suffix.lower() not in _MODELS:
+        return  # a recording that does not exist
+    near = difflib.get_close_matches(first.as_posix().lower(), [shipped.ACTIVITY, shipped.ENCODER], 1)
+    hint = ""
+    if near:
+        hint = f"; did you mean '{shipped.ACTIVITY}'?"
+        if near[0] == shipped.ENCODER:
+            hint += f" '{shipped.ENCODER}' is an encoder, which `otolith adapt {shipped.ENCODER}` makes a model of"
+    raise ValueError(
+        f"'{first}' is neither a model nor a recording that exists: expected a classifier (*.safetensors of `otolith adapt` "
+        f"or `otolith transfer`), '{shipped.ACTIVITY}', or a recording{hint}"
     )
 
 

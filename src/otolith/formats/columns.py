@@ -128,7 +128,10 @@ def find_columns(
         raise ValueError(
             f"'{file}': --time names {both[0]}, which is an axis of {acc or gyroscope}; pass --acc X,Y,Z too"
         )
-    clocks = [clock for clock in clocks if clock.place not in axes]
+    broken = any(
+        clock.part and clock.place in axes for clock in clocks
+    )  # a part of the clock was given another meaning
+    clocks = [clock for clock in clocks if clock.place not in axes and not (broken and clock.part)]
     sensor = acc or gyroscope or gravity
     if subject is None and device is None and kinds is None and sensor is not None:
         used = axes | {clock.place for clock in clocks}

@@ -18,7 +18,7 @@ class Growing:
     """
 
     def __init__(self, dtype: type, expected: int = 0) -> None:
-        self._values = np.empty(expected, dtype)
+        self._values: np.ndarray = np.empty(expected, dtype)
         self.count = 0
 
     def add(self, part: np.ndarray) -> None:

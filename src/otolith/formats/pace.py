@@ -148,12 +148,8 @@ def stretches(seconds: np.ndarray, rate_hz: float | None, file: str, name: str) 
     first = pace(clock)
     if first is None:
         raise ValueError(f"'{file}': the time stamps in {name} are constant; pass --rate HZ")
-    moves = int(np.count_nonzero(clock[1:] != clock[:-1]))
-    if rate_hz is None and len(clock) > 20 * (moves + 1) and moves < 3:
-        raise ValueError(
-            f"'{file}': {len(clock):,} rows have {moves + 1} different time stamps in {name}, too few to tell the rate; "
-            "pass --rate HZ, or write the stamps with more digits"
-        )
+    if rate_hz is None:
+        _enough_stamps(clock, file, name)
     starts, late, depth = cuts(clock, first.per_s)
     if late:
         facts.append(
@@ -184,9 +180,9 @@ def stretches(seconds: np.ndarray, rate_hz: float | None, file: str, name: str) 
                 f"{_MOST_HZ:,.0f} Hz; pass --time with another column, or --time-unit"
             )
         measured.append(per_second)
-        mine = _taken(clock, part)
-        rows = part if (mine[1:] >= mine[:-1]).all() else part[np.argsort(mine, kind="stable")]
-        times, counts = _spread(mine if rows is part else clock[rows], rate_hz or per_second)
+        stamps = _taken(clock, part)
+        rows = part if (stamps[1:] >= stamps[:-1]).all() else part[np.argsort(stamps, kind="stable")]
+        times, counts = _spread(stamps if rows is part else clock[rows], rate_hz or per_second)
         spread += counts
         found.append(Stretch(_taken(stamped, rows), times, rate_hz or rounded(per_second)))
     if spread[0]:
@@ -212,6 +208,20 @@ def stretches(seconds: np.ndarray, rate_hz: float | None, file: str, name: str) 
             )
         )
     return found, facts
+
+
+def _enough_stamps(clock: np.ndarray, file: str, name: str) -> None:
+    """Check that a rate can be told from the different stamps.
+
+    Raises:
+        ValueError: there are two or three, of many rows each.
+    """
+    moves = int(np.count_nonzero(clock[1:] != clock[:-1]))
+    if len(clock) > 20 * (moves + 1) and moves < 3:
+        raise ValueError(
+            f"'{file}': {len(clock):,} rows have {moves + 1} different time stamps in {name}, too few to tell the rate; "
+            "pass --rate HZ, or write the stamps with more digits"
+        )
 
 
 def _ahead(clock: np.ndarray, stamped: np.ndarray, ahead: np.ndarray) -> list[Fact]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 from collections.abc import Iterator, Sequence
@@ -297,7 +298,8 @@ def _cut(
     for one in found:
         begin = None
         if time.start is not None:
-            begin = time.start + datetime.timedelta(seconds=float(one.seconds[0]))
+            with contextlib.suppress(OverflowError):  # a stamp far beyond any date
+                begin = time.start + datetime.timedelta(seconds=float(one.seconds[0]))
         streams.append(_Stream(one, taken(values, one.rows), time.origin_s, time.dated, begin))
     return streams
 

@@ -18,12 +18,16 @@ from otolith.data.resample import Piece, resample
 from otolith.data.windows import SignalSpec
 from otolith.encoders import ENCODERS
 from otolith.formats import ReadOptions, Session, Survey, Units, survey
-from otolith.formats.options import DEFAULTS
+from otolith.formats.options import DEFAULTS, Fact
 
 TABLES = ("timeline.csv", "timeline.parquet", "summary.csv", "days.csv", "hours.csv")
 """Endings of the tables that are written."""
 MOSTLY = 0.5
 """Share of unknown time from which on a recording gets a warning."""
+_NEVER_UNKNOWN = (
+    "the model never says 'unknown', as it was not calibrated on people left out: it labels whatever it is given ("
+    "otolith adapt calibrates it where two people or more are labelled)"
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -97,6 +101,8 @@ def label(
         raise ValueError(
             f"the longest stretch without a gap lasts {longest:.2f} s; the model needs {contract.seconds:g} s at once"
         )
+    if not unknown:
+        session = dataclasses.replace(session, facts=(*session.facts, Fact("unknown", _NEVER_UNKNOWN)))
     timeline = _timeline(cells, labels, gaps)
     if session.start is not None:
         for name in ("start", "end"):

@@ -69,13 +69,13 @@ class TextHead(Head):
             ValueError: the checkpoint has no projection for text and the head is not trained, the text encoder is another
                 than that of pretraining, or a label has no prompts.
         """
-        vectors = zeroshot.vectors_for(inputs.about, inputs.names, self._sentences(), self.text)
         known = zeroshot.projection(inputs.pretrained_heads, "text")
         if known is None and not inputs.trained:
             raise ValueError(
                 "this checkpoint has no head for text, so zero-shot classification is not possible: pretrain with paired "
                 "text (a recipe's section [paired]), import published weights, or train on labels (mode frozen or finetune)"
             )
+        vectors = zeroshot.vectors_for(inputs.about, inputs.names, self._sentences(), self.text)
         head = TextClassifier(inputs.dim, vectors.shape[1], len(inputs.names))
         if known is not None:
             if len(known["weight"]) != vectors.shape[1]:
