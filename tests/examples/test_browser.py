@@ -98,6 +98,7 @@ def opened(chromium: Any, address: str, **settings: Any) -> Iterator[Any]:
         "request",
         lambda request: problems.extend([request.url] * (not request.url.startswith((address, "blob:", "data:")))),
     )
+    page.set_default_timeout(120_000)
     page.goto(address)
     yield page
     page.context.close()
