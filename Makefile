@@ -3,13 +3,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test docs check format benchmarks clean
+.PHONY: demo test docs soak check format benchmarks clean
 
 demo: $(VENV)/installed  ## The main job on real recordings, in a few minutes
 	$(BIN)/otolith demo
 
 test: check examples/browser/node_modules/installed  ## Lint, types and the whole test suite
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+soak: $(VENV)/installed  ## Hours: 50 kills per stage, a Ray cluster that loses a node, torchrun that loses a process
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[demo,dev,ray]'
+	$(BIN)/python -m pytest -m soak
 
 check: $(VENV)/installed  ## Lint, format, types, import order
 	$(BIN)/ruff check .

@@ -2,10 +2,11 @@
 
     python benchmarks/tables.py results/motionsense-simclr.csv
     python benchmarks/tables.py results/few-shot.csv few-shot forest svm minirocket --shots 10
+    python benchmarks/tables.py results/few-shot.csv few-shot forest svm minirocket --means
 
 The first form is what `otolith report` writes as `report.md`. The second has one line per corpus (and variant) and number of
 labelled windows per class, and one column per other arm; gains in points with their intervals, then p values of Student's t
-test, adjusted by Holm's method for all gains of the table.
+test, adjusted by Holm's method for all gains of the table. The third has the macro F1 of each arm instead.
 """
 
 from __future__ import annotations
@@ -44,14 +45,30 @@ def gain_table(rows: pd.DataFrame, arm: str, others: list[str], shots: int | Non
     return f"{len(every)} comparisons.\n\n{text_table(lines)}"
 
 
+def mean_table(rows: pd.DataFrame, arms: list[str], shots: int | None) -> str:
+    """Return the mean macro F1 of some arms over folds and seeds in Markdown, one line per corpus and number of shots."""
+    rows = rows[rows["mode"].isin(arms) & (True if shots is None else rows["shots"] == shots)]
+    keys = [name for name in ("dataset", "variant") if name in rows]
+    means = rows.pivot_table(index=[*keys, "shots"], columns="mode", values="macro_f1", sort=False)[arms]
+    lines = ["| |" + "".join(f" {arm} |" for arm in arms), "|---" * (1 + len(arms)) + "|"]
+    for names, line in means.iterrows():
+        label = ", ".join([*dict.fromkeys(map(str, names[:-1])), shots_text(names[-1])])
+        lines.append(f"| {label} |" + "".join(" - |" if pd.isna(x) else f" {f'{x:.3f}'.lstrip('0')} |" for x in line))
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", type=Path, help="rows as CSV")
     parser.add_argument("arms", nargs="*", help="the arm and those that it is compared with")
     parser.add_argument("--shots", type=int, help="only this number of labelled windows per class")
+    parser.add_argument("--means", action="store_true", help="macro F1 of each arm in place of gains")
     given = parser.parse_args()
     rows = pd.read_csv(given.table, dtype={"shots": "Int64", "test_subjects": str})
+    if given.means:
+        print(mean_table(rows, given.arms, given.shots))
+        return
     print(gain_table(rows, given.arms[0], given.arms[1:], given.shots) if given.arms else markdown(rows))
 
 

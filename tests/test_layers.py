@@ -48,7 +48,7 @@ def test_modules_import_only_from_packages_above() -> None:
 
 
 # The measures of a readable module. Corpora are exempt from the length of a file: a corpus is one file.
-MOST_LINES, MOST_LINES_OF_FUNCTION, MOST_ARGUMENTS = 400, 80, 12
+MOST_LINES, MOST_LINES_OF_FUNCTION, MOST_ARGUMENTS = 400, 80, 13
 
 
 def test_files_are_short() -> None:

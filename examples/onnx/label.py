@@ -78,6 +78,12 @@ def main() -> None:
 
     (probabilities,) = session.run(["probabilities"], {"windows": windows})
     best = probabilities.argmax(axis=1)
+    if "most_distance" in facts:  # the model knows what it does not know
+        (distances,) = session.run(["distances"], {"windows": windows})
+        unknown = (distances > json.loads(facts["most_distance"])).any(axis=1)
+        unknown |= probabilities.max(axis=1) < float(facts["least_probability"])
+        best[unknown] = len(classes)
+        classes, probabilities = [*classes, "unknown"], np.column_stack([probabilities, probabilities.max(axis=1)])
     first = np.flatnonzero(np.append(True, best[1:] != best[:-1]))
     last = np.append(first[1:], len(best))
     print("start_s,end_s,label,probability")

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from markupsafe import escape
 from sklearn.metrics import f1_score
 
 from otolith.apps import label
@@ -405,6 +406,9 @@ def test_files_say_what_was_found_and_the_model_labels(folder: Path, encoder: Pa
         assert together.loc[name, "macro_f1"] == pytest.approx(found.macro_f1, abs=1e-4)
         assert together.loc[name, "f1 fast"] == pytest.approx(found.f1[2], abs=1e-4)
     assert (tmp_path / "out" / "estimate.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    page = (tmp_path / "out" / "estimate.html").read_text()
+    assert f"macro F1 {choice.estimates[choice.chosen]} on people left out</h1>" in page
+    assert all(str(escape(sentence)) in page for sentence in choice.why)
     model = load_classifier(tmp_path / "out" / "model.safetensors")
     assert isinstance(model, ForestClassifier) == (choice.chosen == "forest")
     assert model.about_["labelled_subjects"] == [f"recordings:{k}" for k in range(1, 6)]
@@ -424,6 +428,34 @@ def test_the_same_seed_gives_the_same_bytes(folder: Path, encoder: Path, tmp_pat
     for name in (*adapt.FILES, "model.safetensors"):
         first, *others = ((tmp_path / out / name).read_bytes() for out in ("one", "two", "several"))
         assert [first, first] == others
+
+
+def test_an_interrupted_estimate_continues_with_the_same_bits(
+    folder: Path, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    windows = gathered(folder, tmp_path, lines()).windows
+    last(encoder, windows, tmp_path / "whole")
+    out = tmp_path / "broken"
+    calls = adapt.adapt(checkpoint.load(encoder), windows, out, transfer=FEW)
+    for _ in range(4):
+        next(calls)
+    calls.close()
+    kept = sorted((out / ".unfinished").iterdir())
+    assert len(kept) == 4 and not (out / "model.safetensors").exists()
+    kept[0].write_bytes(b"damaged")
+    asked: list[str] = []
+    fold = adapt._left_out
+
+    def counted(*arguments: Any) -> Any:
+        asked.append(arguments[2])
+        return fold(*arguments)
+
+    monkeypatch.setattr(adapt, "_left_out", counted)
+    last(encoder, windows, out)
+    assert len(asked) == 2 * 5 - 3  # five people and two candidates; one of the four parts was damaged
+    assert not (out / ".unfinished").exists()
+    for name in ("model.safetensors", *adapt.FILES):
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 
 
 def test_a_recipes_transfer_takes_the_place_of_the_default(

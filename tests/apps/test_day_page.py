@@ -3,65 +3,19 @@
 import html
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
 
 from otolith.apps.label.page import MOST_BINS, page
 from otolith.apps.label.recording import Labelled
-from otolith.apps.label.stream import Cells
-from otolith.data.recording import ACCELEROMETER, Recording
-from otolith.formats import Session, Source
-from otolith.formats.gaps import Missing
-
-BROWSER = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
-in_browser = pytest.mark.skipif(BROWSER is None, reason="no chromium is installed")
-HOUR = 3600.0
+from pages import BROWSER, HOUR, in_browser, labelled_day
 
 
 @pytest.fixture(scope="module")
 def labelled() -> Labelled:
-    """Two days from 22:00 on at 5 Hz: walking, a gap, unknown; 'not worn' at the end."""
-    start = pd.Timestamp("2024-03-01 22:00").to_pydatetime()
-    random = np.random.default_rng(0)
-    pieces = [(0.0, 10 * HOUR), (11 * HOUR, 14 * HOUR)]
-    recordings = tuple(
-        Recording(
-            f"day/{number}",
-            random.normal(size=(int((stop - begin) * 5), 3)) * 0.1 + [0, 0, 1],
-            5.0,
-            ACCELEROMETER,
-            "1",
-            "own",
-            start_s=begin,
-            start=start,
-        )
-        for number, (begin, stop) in enumerate(pieces)
-    )
-    gaps = (Missing(10 * HOUR, 11 * HOUR, "no rows"), Missing(14 * HOUR, 26 * HOUR, "not worn"))
-    source = Source("day", Path("day.csv"), ())
-    session = Session("<day & night>", source, "", recordings, start, 26 * HOUR, 5.0, ACCELEROMETER, (), gaps)
-    edges = np.concatenate([np.arange(0, 10 * HOUR), np.arange(11 * HOUR, 14 * HOUR)])
-    number = (edges >= 11 * HOUR).astype(int)
-    cells = Cells(edges, edges + 1, number, np.where(number, 0.6, 0.9))
-    line = pd.DataFrame(
-        {
-            "start_s": [0.0, 10 * HOUR, 11 * HOUR, 14 * HOUR],
-            "end_s": [10 * HOUR, 11 * HOUR, 14 * HOUR, 26 * HOUR],
-            "label": ["walking", "", "unknown", ""],
-            "probability": [0.9, np.nan, 0.6, np.nan],
-            "reason": ["", "no rows", "", "not worn"],
-        }
-    )
-    days = pd.DataFrame({"day": ["2024-03-01", "2024-03-02"], "walking": [120.0, 480.0]})
-    warnings = ("55 % of it is unknown",)
-    return Labelled(line, line, session, ("walking", "unknown"), cells, days, days, "unknown", warnings)
+    return labelled_day()
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +49,7 @@ def test_the_page_needs_no_network_and_stays_small(text: str) -> None:
 
 
 def test_the_signal_is_thinned_to_its_lowest_and_highest_values(labelled: Labelled, text: str) -> None:
-    data = json.loads(re.search(r"id=data>(.*?)</script>", text, re.DOTALL)[1])
+    data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.DOTALL)[1])
     assert sum(len(piece["values"]) for piece in data["signal"]["pieces"]) <= 8 * (MOST_BINS + 2)
     assert data["offset"] == 22 * HOUR and data["day"] == "2024-03-01"
     assert data["gaps"] == [[10 * HOUR, 11 * HOUR, "no rows"], [14 * HOUR, 26 * HOUR, "not worn"]]

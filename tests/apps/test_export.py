@@ -17,7 +17,8 @@ import torch
 from otolith.apps.export import compared, export, graph_of, load_model, random_sample, read_sample
 from otolith.apps.export.graph import outputs_of, signal_of
 from otolith.checkpoints import checkpoint
-from otolith.classifiers.baselines import ForestClassifier
+from otolith.classifiers.baselines import ForestClassifier, load_classifier
+from otolith.classifiers.rejection import Rejection
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.store import Store
 from otolith.data.windows import Windows
@@ -129,6 +130,30 @@ def test_a_graph_that_differs_is_not_written(
     with pytest.raises(ValueError, match=r"differ from the model's by .* nothing was written"):
         export(models / "classifier.safetensors", tmp_path / "model.onnx", windows=store.folder)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["classifier", "forest"])
+def test_a_graph_says_what_is_unknown(models: Path, windows: Windows, store: Store, tmp_path: Path, kind: str) -> None:
+    model = load_classifier(models / f"{kind}.safetensors")
+    train, others = windows.for_subjects(["1", "2", "3"]), windows.for_subjects(["4", "5", "6"])
+    known = Rejection.fitted(train.array(), np.asarray(train.y), len(model.classes_))
+    judged = model.predict_proba(others), known.distance(others.array())
+    model.rejection_ = known.calibrate(*judged, np.asarray(others.y), others.subject)
+    assert abs(float(known.temperature) - 1) > 0.01
+    names = {} if kind == "classifier" else {"label_names": None}
+    model.save(tmp_path / "model.safetensors", **names)
+    made = export(tmp_path / "model.safetensors", tmp_path / "model.onnx", windows=store.folder)
+    assert (
+        made.files[0].compared.equal_unknown or 0
+    ) > 0.99  # forests have few probabilities, which may lie on the threshold
+    facts = made.metadata
+    far = np.concatenate([train.array()[:20].numpy(), 3 * train.array()[:20].numpy()])
+    found = ran(tmp_path / "model.onnx", far)
+    beyond = (found["distances"] > json.loads(facts["most_distance"])).any(axis=1)
+    beyond |= found["probabilities"].max(axis=1) < float(facts["least_probability"])
+    tempered = model.rejection_.tempered(model.predict_proba(torch.from_numpy(far)))
+    expected = model.rejection_.beyond(tempered, known.distance(torch.from_numpy(far)))
+    assert (beyond == expected).mean() > 0.97 and expected[20:].all() and not expected[:20].all()
 
 
 def test_a_store_of_another_rate_is_refused(models: Path, store: Store) -> None:

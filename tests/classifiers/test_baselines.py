@@ -13,13 +13,15 @@ import pytest
 import torch
 from safetensors import safe_open
 from sklearn.base import clone
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import NotFittedError
 
 from forging import save_forged
 from otolith.apps.label import label_recordings
 from otolith.checkpoints import checkpoint
+from otolith.classifiers import baselines
 from otolith.classifiers.baselines import CLASSICAL, ForestClassifier, SVMClassifier, load_classifier, simple_features
-from otolith.classifiers.minirocket import MiniRocketClassifier
+from otolith.classifiers.minirocket import MiniRocketClassifier, MiniRocketFeatures
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.windows import Windows
 from otolith.encoders import Strided
@@ -57,8 +59,16 @@ def test_the_features_of_magnitude_do_not_turn_with_the_sensor() -> None:
     assert not np.allclose(one[:, :48], two[:, :48], atol=1e-2)
 
 
-SMALL = {"forest": {"trees": 30}, "svm": {}, "minirocket": {"features": 840}}
-every_one = pytest.mark.parametrize("name", CLASSICAL)
+SMALL: dict[str, dict] = {name: {} for name in CLASSICAL} | {
+    "forest": {"trees": 30},
+    "forest-copies": {"trees": 30},
+    "minirocket": {"features": 840},
+    "hydra": {"groups": 8},
+}
+every_one = pytest.mark.parametrize(
+    "name", [name for name in CLASSICAL if name not in ("minirocket-head", "hydra-head")]
+)
+# those two differ from statistics-head in their features alone: test_hydra.py
 
 
 @every_one
@@ -93,7 +103,7 @@ def test_the_svm_is_that_of_standardised_features(windows: Windows) -> None:
     assert np.array_equal(SVMClassifier().fit(louder, some.y).predict(louder), SVMClassifier().fit(some).predict(some))
 
 
-def minirocket_slowly(model: MiniRocketClassifier, x: np.ndarray) -> list[float]:
+def minirocket_slowly(model: MiniRocketFeatures, x: np.ndarray) -> list[float]:
     """The features of one window (channels, time), step by step, as the paper has them."""
     time, features = x.shape[1], []
     for place, dilation in enumerate(model.dilations_):
@@ -116,7 +126,7 @@ def minirocket_slowly(model: MiniRocketClassifier, x: np.ndarray) -> list[float]
 @pytest.mark.parametrize(("channels", "time"), [(1, 9), (3, 50), (4, 33)])
 def test_minirocket_equals_a_slow_loop(channels: int, time: int) -> None:
     x = np.random.default_rng(0).normal(size=(4, channels, time)).astype(np.float32)
-    model = MiniRocketClassifier(features=700, seed=3).fit(x, np.array([0, 1, 0, 1]))
+    model = MiniRocketFeatures(features=700, seed=3).fit(x)
     found = model.transform(x)
     assert found.shape == (4, 672) and max(model.dilations_) * 8 <= time - 1
     assert model.channels_.any(axis=2).all() and (channels == 1 or not model.channels_.all())
@@ -126,7 +136,7 @@ def test_minirocket_equals_a_slow_loop(channels: int, time: int) -> None:
 
 def test_minirockets_thresholds_are_quantiles_of_training_windows() -> None:
     x = np.random.default_rng(0).normal(size=(30, 3, 100)).astype(np.float32)
-    model = MiniRocketClassifier().fit(x, np.arange(30) % 3)
+    model = MiniRocketFeatures().fit(x)
     shares = model.transform(x).mean(axis=0)
     assert len(shares) == 9996 and model.dilations_ == list(range(1, 13))
     golden = (np.arange(1, 9997) * (np.sqrt(5) + 1) / 2) % 1
@@ -143,7 +153,7 @@ def test_minirocket_says_what_it_cannot_do(time: int, features: int, message: st
 
 def test_minirocket_draws_by_its_seed(windows: Windows) -> None:
     some = windows[::9]
-    one, same, other = (MiniRocketClassifier(features=168, seed=seed).fit(some).transform(some) for seed in (1, 1, 2))
+    one, same, other = (MiniRocketFeatures(features=168, seed=seed).fit(some).transform(some) for seed in (1, 1, 2))
     assert np.array_equal(one, same) and not np.array_equal(one, other)
 
 
@@ -208,10 +218,14 @@ def rewrite(path: Path, change: dict[str, Any], **tensors: torch.Tensor | None) 
 def test_a_forest_comes_back_with_the_same_predictions(path: Path, windows: Windows) -> None:
     some = windows[::9]
     before = ForestClassifier(trees=7, seed=3).fit(some)
+    grown = RandomForestClassifier(7, random_state=3).fit(simple_features(some.array().numpy()), some.y)
     for _ in range(2):  # a loaded forest can be saved again
         after = load_classifier(path)
         assert isinstance(after, ForestClassifier) and after.classes_.tolist() == list(some.label_names)
         assert np.array_equal(after.predict_proba(windows), before.predict_proba(windows))
+        assert np.array_equal(
+            after.predict_proba(windows), grown.predict_proba(simple_features(windows.array().numpy()))
+        )
         assert after.predict(windows).tolist() == [some.label_names[k] for k in before.predict(windows)]
         assert after.signal_ == some.contract and after.about_["who"] == ["a:1"]
         assert set(after.about_) == {"who", "scikit-learn", "made_by"}
@@ -285,12 +299,13 @@ def test_no_forest_is_unpickled(tmp_path: Path) -> None:
         ({"forest.trees": "many"}, "trees is 'many'"),
         ({"forest.seed": -1}, "seed is -1"),
         ({"forest.seed": None}, "seed is None"),
-        ({"forest.labels": ["slow", "fast"]}, "labels slow, fast and windows of label numbers"),
-        ({"forest.labels": ["a", "b", "b"]}, "labels a, b, b"),
+        ({"forest.labels": ["slow", "fast"]}, "it holds .* expected"),
+        ({"forest.labels": ["a", "b", "b"]}, "labels a, b, b; expected names that differ"),
+        ({"forest.trees": 6}, "it holds .* expected"),
         ({"forest.labels": []}, "labels"),
         ({"forest.labels": None}, ""),
         ({"signal.units": ["g"] * 6}, "units"),
-        ({"signal.channels": ["acc_x"], "signal.units": ["g"]}, "it holds .* expected"),
+        ({"signal.channels": ["acc_x"], "signal.units": ["g"]}, "its trees lead nowhere"),
         ({"signal.seconds": 0}, "windows of 0.0 s"),
         ({"about": 5}, ""),
     ],
@@ -304,21 +319,48 @@ def test_a_forests_header_that_cannot_be_used_is_refused(change: dict[str, Any],
 @pytest.mark.parametrize(
     ("tensors", "message"),
     [
-        ({"features": None}, "it holds .* expected"),
-        ({"y": None}, "it holds .* expected"),
-        ({"y": torch.tensor(1)}, "the header of .* cannot be used"),
-        ({"y": torch.zeros(3, dtype=torch.int64)}, "it holds .* expected"),
-        ({"y": torch.zeros(38, dtype=torch.float64)}, "it holds .* expected"),
-        ({"features": torch.zeros(38, 128)}, "it holds .* expected"),
-        ({"features": torch.zeros(38, 127, dtype=torch.float64)}, "it holds .* expected"),
-        ({"features": torch.full((38, 128), 1e300, dtype=torch.float64)}, "features too large for a forest"),
+        ({"tree.left": None}, "it holds .* expected"),
+        ({"tree.share": torch.tensor(1.0)}, "the header of .* cannot be used"),
+        ({"tree.root": torch.zeros(7, dtype=torch.int32)}, "its trees lead nowhere"),
+        ({"tree.root": torch.zeros(7)}, "it holds .* expected"),
         ({"stray": torch.zeros(1)}, "it holds .* expected"),
-        ({"y": torch.arange(38)}, "labels slow, medium, fast and windows of label numbers"),
-        ({"y": torch.arange(38) % 3 - 1}, "labels slow, medium, fast and windows of label numbers"),
-        ({"features": torch.full((38, 128), torch.nan, dtype=torch.float64)}, "weights that are not finite: features"),
+        ({"features": torch.zeros(38, 128), "y": torch.zeros(38)}, "an older version, which kept training windows"),
     ],
 )
 def test_a_forest_of_other_windows_is_refused(tensors: dict[str, Any], message: str, path: Path) -> None:
     rewrite(path, {}, **tensors)
     with pytest.raises(ValueError, match=message):
         load_classifier(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("left", lambda value: value * 0),  # back to the root: a circle
+        ("right", lambda value: value + 10**6),
+        ("left", lambda value: value.flip(0)),
+        ("feature", lambda value: value + 128),
+        ("feature", lambda value: value - 1),
+        ("share", lambda value: value + 1),
+        ("root", lambda value: value.flip(0)),
+    ],
+)
+def test_trees_that_lead_nowhere_are_refused(name: str, change: Any, path: Path) -> None:
+    with safe_open(path, framework="pt") as file:
+        value = file.get_tensor(f"tree.{name}")
+    rewrite(path, {}, **{f"tree.{name}": change(value)})
+    with pytest.raises(ValueError, match="its trees lead nowhere"):
+        load_classifier(path)
+
+
+def test_a_forests_file_holds_no_window(path: Path, windows: Windows) -> None:
+    with safe_open(path, framework="pt") as file:
+        names = set(file.keys())
+    assert names == {f"tree.{name}" for name in ("root", "left", "right", "feature", "threshold", "share")}
+
+
+def test_features_of_a_large_corpus_are_computed_in_blocks(train: Windows, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = simple_features(train.array().numpy())
+    monkeypatch.setattr(baselines, "_BLOCK", 7)
+    np.testing.assert_array_equal(baselines._features_of(train), whole)
+    np.testing.assert_array_equal(baselines._features_of(train.array()), whole)

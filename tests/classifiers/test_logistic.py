@@ -15,7 +15,7 @@ from small_models import encoder, small, whitened
 from otolith.classifiers.features import embed
 from otolith.classifiers.heads import HeadInputs, LogisticHead
 from otolith.classifiers.heads.logistic import PLAIN
-from otolith.classifiers.heads.whitening import Whitener, temporal_pairs
+from otolith.classifiers.heads.whitening import Whitener, spread_rows, temporal_pairs
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.augment import augment
 from otolith.data.features import log_features
@@ -297,3 +297,16 @@ def test_what_subjects_differ_in_is_not_taken_for_the_class(train: Windows) -> N
     assert right["plain"] < 0.6 < right["trained"] and right["subjects"] > 0.85
     alone = Whitener(features, dataclasses.replace(windows, subject=np.zeros(480, int)), 0.1, np.ones(2))
     np.testing.assert_array_equal(alone.whitening(10.0)[0], alone.whitening()[0])
+
+
+def test_of_many_unlabelled_windows_evenly_spaced_blocks_are_used(
+    train: Windows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.testing.assert_array_equal(spread_rows(65_536), np.arange(65_536))
+    rows = spread_rows(1_000_003)
+    assert len(rows) == len(set(rows.tolist())) == 65_536
+    assert (rows[0], rows[-1]) == (0, 1_000_002) and (np.diff(rows).reshape(-1)[:63] == 1).all()
+    expected = classifier(LogisticHead()).fit(train, unlabelled=train[:8].unlabelled()).predict_proba(train)
+    monkeypatch.setattr("otolith.classifiers.heads.logistic.spread_rows", lambda _: np.arange(8))
+    many = classifier(LogisticHead()).fit(train, unlabelled=train.unlabelled()).predict_proba(train)
+    np.testing.assert_array_equal(many, expected)

@@ -107,7 +107,7 @@ def test_a_group_of_options_becomes_options_of_the_command(capsys: pytest.Captur
 
     draw.__annotations__["size"] = Size
     made = command(draw)
-    assert [*inspect.signature(made).parameters] == ["name", "times", "width", "height", "verbose", "quiet"]
+    assert [*inspect.signature(made).parameters] == ["name", "times", "width", "height", "verbose", "quiet", "log"]
     assert made.__annotations__["height"] == Annotated[int, typer.Option("--high")] or "height" in made.__annotations__
     small = typer.Typer()
     small.command()(made)

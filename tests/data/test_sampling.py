@@ -3,6 +3,7 @@
 import dataclasses
 import pickle
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -311,3 +312,15 @@ def test_an_error_while_gathering_reaches_the_caller_and_ends_the_thread(
     with pytest.raises(IndexError):
         next(stream)
     assert not threads()
+
+
+def test_memory_is_limited_by_the_control_groups_of_both_versions(tmp_path: Path) -> None:
+    root, own = tmp_path / "cgroup", tmp_path / "own"
+    own.write_text("4:memory:/jobs/mine\n3:cpu:/\n0::/other/mine\n")
+    assert sampling._control_group_limits(root, own) == []  # nothing is mounted
+    for place, text in (("memory/jobs/mine/memory.limit_in_bytes", "700"), ("memory/jobs/memory.limit_in_bytes", "500"),
+                        ("other/mine/memory.max", "max"), ("other/memory.max", "600")):  # fmt: skip
+        (root / place).parent.mkdir(parents=True, exist_ok=True)
+        (root / place).write_text(text + "\n")
+    assert sorted(sampling._control_group_limits(root, own)) == [500, 600, 700]
+    assert sampling._control_group_limits(root, tmp_path / "none") == []

@@ -88,6 +88,14 @@ def test_larger_draws_contain_smaller_ones_and_seeds_differ() -> None:
     np.testing.assert_array_equal(draw_shots(Y, 5, seed=1), draw_shots(Y, 5, seed=1))
 
 
+@pytest.mark.parametrize("shots", [1, 7, 40_000])
+def test_a_draw_takes_the_first_windows_of_each_class_in_one_random_order(shots: int) -> None:
+    y = np.random.default_rng(1).choice(5, 100_000, p=[0.6, 0.3, 0.05, 0.0499, 0.0001])  # more than one block
+    order = np.random.default_rng([3, 0x5407]).permutation(len(y))
+    expected = np.sort(np.concatenate([order[y[order] == label][:shots] for label in range(5)]))
+    np.testing.assert_array_equal(draw_shots(y, shots, seed=3), expected)
+
+
 def test_every_window_of_a_class_is_as_likely() -> None:
     drawn = Counter(row for seed in range(600) for row in draw_shots(Y, 5, seed=seed).tolist() if Y[row] == 7)
     # 15 windows, 5 drawn 600 times: 200 each, standard deviation 11.5.

@@ -15,10 +15,11 @@ from sklearn.metrics import confusion_matrix, f1_score
 
 from otolith.checkpoints import checkpoint, provenance
 from otolith.classifiers.baselines import CLASSICAL, ForestClassifier, SVMClassifier
+from otolith.classifiers.fixed import FixedFeaturesClassifier
 from otolith.classifiers.heads import LogisticHead
 from otolith.classifiers.heads.logistic import PLAIN
 from otolith.classifiers.minirocket import MiniRocketClassifier
-from otolith.classifiers.settings import Training
+from otolith.classifiers.settings import Training, arguments_of
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.splits import draw_shots
 from otolith.data.windows import Windows
@@ -29,7 +30,15 @@ from otolith.evaluation.plan import FoldSeed, PlannedRow, fold_seeds, planned_ro
 from otolith.evaluation.protocol import collect_rows
 from otolith.evaluation.rows import Row
 
-MODES = tuple(mode for mode in ALL_MODES if mode != "zero-shot")  # which needs words: test_prompts.py
+ELSEWHERE = (
+    "zero-shot",
+    "forest-copies",
+    "hydra",
+    "minirocket-head",
+    "hydra-head",
+)  # test_prompts.py and test_hydra.py
+MODES = tuple(mode for mode in ALL_MODES if mode not in ELSEWHERE)
+KINDS = {mode: getattr(CLASSICAL[mode], "func", CLASSICAL[mode]) for mode in MODES if mode in CLASSICAL}
 SEEDS, FOLDS, SHOTS = (0, 1), 3, (2, None)
 HEAD: dict[str, Any] = {"name": "mlp", "hidden": [8]}
 TRANSFER: dict[str, Any] = {"head": HEAD, "training": {"steps": 3, "batch_size": 16}}
@@ -103,7 +112,7 @@ def whole(some: Windows, folder: Path) -> tuple[list[PlannedRow], list[Row]]:
 def arguments(mode: str, given: dict[str, Any]) -> dict[str, Any]:
     """What a row records of its classifier: all arguments, defaults included, but the seed."""
     if mode in CLASSICAL:
-        found = {"mode": mode, **CLASSICAL[mode]().get_params()}
+        found = {"mode": mode, **arguments_of(CLASSICAL[mode]())}
     else:
         found = TransferClassifier.from_arguments(given).arguments()
     return {name: value for name, value in found.items() if name != "seed"}
@@ -218,6 +227,11 @@ def test_one_partition_into_folds_may_serve_all_seeds(some: Windows) -> None:
     assert {(unit.seed, unit.fold_seed) for unit in shared} == {(3, 7), (4, 7)}
     own = fold_seeds(some, folds=FOLDS, seeds=(3, 4))
     assert [unit.split for unit in own[:FOLDS]] != [unit.split for unit in own[FOLDS:]]
+    assert {(unit.seed, unit.pretraining_seed) for unit in shared} == {(3, 7), (4, 7)}
+    assert {(unit.seed, unit.pretraining_seed) for unit in own} == {(3, 3), (4, 4)}
+    each = fold_seeds(some, folds=FOLDS, seeds=(3, 4), fold_seed=7, encoder_per_seed=True)
+    assert [unit.split for unit in each] == [unit.split for unit in shared]
+    assert {(unit.seed, unit.pretraining_seed) for unit in each} == {(3, 3), (4, 4)}
 
 
 def test_nobody_need_validate(some: Windows) -> None:
@@ -347,18 +361,18 @@ def spy(monkeypatch: pytest.MonkeyPatch, kind: type, seen: list[Any], what: Call
 def test_only_training_people_train_and_only_validation_people_validate(
     mode: str, some: Windows, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def people(_: Any, train: Windows, options: dict[str, Any]) -> tuple[set[str], set[str]]:
-        held = options.get("validation")
-        sides = [set() if side is None else {side.subject_names[k] for k in side.subject} for side in (train, held)]
-        return sides[0], sides[1]
+    def people(_: Any, train: Windows, options: dict[str, Any]) -> list[set[str]]:
+        sides = (train, options.get("validation"), options.get("unlabelled"))
+        return [set() if side is None else {side.subject_names[k] for k in side.subject} for side in sides]
 
-    seen: list[tuple[set[str], set[str]]] = []
-    spy(monkeypatch, CLASSICAL.get(mode, TransferClassifier), seen, people)
+    seen: list[list[set[str]]] = []
+    spy(monkeypatch, KINDS.get(mode, TransferClassifier), seen, people)
     planned = plan(some, folder, modes=(mode,), shots=(None,))
     list(protocol.evaluate(some, planned, folder=tmp_path))
     assert len(seen) == len(planned) == FOLDS * len(SEEDS)
-    for (trained, validated), cell in zip(seen, planned, strict=True):
-        assert trained == set(cell.unit.split.train)
+    for (trained, validated, unlabelled), cell in zip(seen, planned, strict=True):
+        assert trained == set(cell.unit.split.train) and unlabelled <= trained
+        assert bool(unlabelled) == (KINDS.get(mode) in (None, FixedFeaturesClassifier))
         assert validated == (set() if mode in CLASSICAL else set(cell.unit.split.validation))
         assert not (trained | validated) & set(cell.unit.split.test)
 
@@ -367,9 +381,9 @@ def test_all_modes_learn_from_the_same_windows_and_every_seed_and_fold_from_its_
     some: Windows, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[frozenset[tuple[int, float]]] = []
-    for kind in (TransferClassifier, *CLASSICAL.values()):
+    for kind in (TransferClassifier, *set(KINDS.values())):
         spy(monkeypatch, kind, seen, lambda _, train, __: frozenset(zip(train.recording, train.start_s, strict=True)))
-    modes, shots = ("frozen", "scratch", *CLASSICAL), (3, 2)
+    modes, shots = ("frozen", "scratch", *KINDS), (3, 2)
     shared = fold_seeds(some, folds=FOLDS, seeds=SEEDS, fold_seed=0)
     planned = planned_rows(some, shared, encoders(folder, some), modes=modes, shots=shots, transfer=TRANSFER)
     list(protocol.evaluate(some, planned, folder=tmp_path))
@@ -451,7 +465,7 @@ def forbid(monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: Any, **__: Any) -> None:
         raise AssertionError("this was computed already")
 
-    for place, name in ((protocol, "embed"), *((kind, "fit") for kind in (TransferClassifier, *CLASSICAL.values()))):
+    for place, name in ((protocol, "embed"), *((kind, "fit") for kind in (TransferClassifier, *KINDS.values()))):
         monkeypatch.setattr(place, name, never)
 
 
@@ -612,3 +626,18 @@ def test_gather_gives_one_sorted_line_a_row(
         collect_rows(tmp_path, part)
     with pytest.raises(FileNotFoundError, match=r"no result rows in .*; run: otolith evaluate RECIPE"):
         collect_rows(tmp_path)
+
+
+def test_features_of_a_large_corpus_lie_in_a_file_and_give_the_same_rows(
+    some: Windows, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arms: dict[str, Any] = {"few-shot": {"mode": "frozen", "head": {"name": "logistic"}}, "forest": {"mode": "forest"}}
+    planned = plan(some, folder, seeds=(0,), shots=(5,), modes=tuple(arms), overrides=arms)[:2]
+    expected = [row.confusion for row in protocol.evaluate(some, planned, folder=tmp_path / "memory")]
+    protocol._features.clear()
+    monkeypatch.setattr("otolith.classifiers.features.memory_bytes", lambda: 0)
+    monkeypatch.setattr(protocol, "_BLOCK", 10)
+    assert [row.confusion for row in protocol.evaluate(some, planned, folder=tmp_path / "disk")] == expected
+    (table,) = protocol._features.values()
+    assert not np.asarray(table).flags.owndata and len(list((tmp_path / "disk").iterdir())) == 2  # the rows alone
+    protocol._features.clear()

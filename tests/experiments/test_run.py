@@ -21,6 +21,7 @@ from otolith.datasets import synthetic
 from otolith.encoders import ENCODERS, Strided
 from otolith.experiments import recipe, study
 from otolith.experiments.build import made_from
+from otolith.experiments.report import report
 from otolith.experiments.run import Run
 from otolith.objectives import OBJECTIVES, SimCLR
 from otolith.pretraining import pretrain
@@ -78,6 +79,17 @@ def test_other_corpora_alone_give_one_encoder_a_seed(data: Path, tmp_path: Path)
         train, held = set(made.train.people), set(made.validation.people)
         assert train | held == {"spar:1", *(f"motionsense:{n}" for n in range(1, 7))} and not train & held
         assert "spar:1" in train and len(held) == 2  # a fifth of six people, rounded up; one person only trains
+
+
+def test_each_seed_has_its_own_encoder_of_the_same_people_where_the_recipe_says_so(data: Path, tmp_path: Path) -> None:
+    job = run(data, tmp_path, '["synthetic"]')
+    assert len({job.encoder_path(unit) for unit in job.plan(job.windows())}) == 3
+    job = Run(recipe.load(tmp_path / "r.toml", ["protocol.encoder_per_seed=true"]), job.folder, data)
+    made = {(unit.split.fold, unit.seed): job.pretraining(unit) for unit in job.plan(job.windows())}
+    assert len({each.path for each in made.values()}) == 6
+    for fold in range(3):
+        assert made[fold, 0].subjects == made[fold, 1].subjects
+        assert (made[fold, 0].seed, made[fold, 1].seed) == (0, 1)
 
 
 def test_the_target_among_them_keeps_its_test_people_out(data: Path, tmp_path: Path) -> None:
@@ -228,7 +240,7 @@ def test_any_prepared_store_can_be_named_and_goes_with_known_ones(with_own: Path
         "-",
         "motionsense+my-own+bare",
     }
-    page, _ = job.report()
+    page, _ = report(job, latex=True)
     assert "My recordings: 6 subjects, 3 classes" in page.read_text()
 
 
@@ -256,7 +268,7 @@ def test_stages_that_need_no_labels_take_a_corpus_without_any(with_own: Path, tm
         seen = set(checkpoint.load(job.encoder_path(unit)).about["subjects"])
         assert seen == {f"bare:{name}" for name in unit.split.train + unit.split.validation}
     list(job.pretrain(everyone=True))
-    for stage in (job.windows, job.evaluate, job.report, lambda: job.transfer(mode="frozen")):
+    for stage in (job.windows, job.evaluate, lambda: report(job), lambda: job.transfer(mode="frozen")):
         with pytest.raises(ValueError, match="'bare' has no labels, so nothing can be fitted or scored on it"):
             stage()
 

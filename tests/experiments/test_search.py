@@ -12,6 +12,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import optuna
@@ -379,6 +381,8 @@ def test_the_best_recipe_is_complete_and_its_encoder_is_there(
     assert "6 of motionsense; of synthetic none" in head and "changes what the loss measures" not in head
     picture = (job.folder / "search.png").read_bytes()
     assert picture.startswith(b"\x89PNG") and len(picture) > 10_000
+    page = (job.folder / "search.html").read_text()
+    assert f"trial {last.number} of 5 (" in page and '<th scope="row">4</th>' in page and 'href="search.csv"' in page
     assert sorted(path.suffix for path in job.encoders.iterdir()) == [".safetensors"] * sum(
         trial.state == "complete" for trial in ends(found)
     )
@@ -703,3 +707,92 @@ def test_the_command(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "Selected by otolith search: trial" in printed.out and printed.out.strip().endswith("recipe-best.toml")
     assert "trial 0 complete: encoder.dropout" in printed.err and len(table(job)) == 1
     assert inspect.signature(search.search).parameters["trials"].default == 20
+
+
+@pytest.mark.parametrize("queued", [False, True])
+def test_a_process_that_is_killed_while_it_gives_a_trial_up_loses_and_doubles_nothing(queued: bool) -> None:
+    study = optuna.create_study()
+    drawn = study.ask().suggest_float("pretrain.lr", 0.0, 1.0)
+    study._storage.set_trial_user_attr(0, "drawn", True)
+    if queued:  # it was killed before it could fail the trial
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(trials, "end_trial", lambda *_: False)
+            trials.give_up(study, study.trials[0], killed=1)
+        assert [trial.state.name for trial in study.trials] == ["RUNNING", "WAITING"]
+    trials.give_up(study, study.trials[0], killed=1)
+    assert [trial.state.name for trial in study.trials] == ["FAIL", "WAITING"]
+    assert study.ask().suggest_float("pretrain.lr", 0.0, 1.0) == drawn
+
+
+class KilledError(BaseException):
+    """Stands for the end of the process."""
+
+
+def killed_when(after: str, epoch: int, monkeypatch: pytest.MonkeyPatch, job: Run) -> None:
+    """Search until trial 1 has saved an epoch and not reported it, or saved its encoder and not ended."""
+    report = optuna.Trial.report
+
+    def reporting(self: optuna.Trial, value: float, step: int) -> None:
+        if self.number == 1 and step == epoch:
+            raise KilledError
+        report(self, value, step)
+
+    def ending(*_: object, **__: object) -> float:
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trials, "give_up", lambda *_, **__: None)
+        if after == "epoch":
+            patch.setattr(optuna.Trial, "report", reporting)
+        else:
+            list(searched(job, trials=1))
+            patch.setattr(trials, "_value", ending)
+        with pytest.raises(KilledError):
+            list(searched(job, trials=3))
+    trials.lock_of(job.folder, the_study(job).trials[1].user_attrs["process"]).touch()  # as a killed process leaves it
+
+
+@pytest.mark.parametrize(("after", "epoch"), [("epoch", 1), ("epoch", 2), ("encoder", 0)])
+def test_a_search_killed_between_saving_and_reporting_ends_as_an_unbroken_one(
+    unbroken: tuple[Run, list[search.Trial]],
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    after: str,
+    epoch: int,
+) -> None:
+    job = run(data, tmp_path)
+    killed_when(after, epoch, monkeypatch, job)
+    assert the_study(job).trials[1].state.name == "RUNNING"
+    list(searched(job, trials=5))
+    ended = [trial for trial in the_study(job).trials if trial.state.name != "FAIL"]
+    assert [trial.intermediate_values for trial in ended] == [
+        trial.intermediate_values for trial in the_study(unbroken[0]).trials
+    ]
+    rows, expected = table(job), table(unbroken[0])
+    assert list(rows[rows["state"] != "fail"]["value"]) == list(expected["value"])
+
+
+def test_several_processes_finish_each_trial_once(data: Path, tmp_path: Path) -> None:
+    job, storage = run(data, tmp_path), f"journal:{tmp_path / 'new' / 'search.journal'}"
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        found = list(search.search(job, trials=4, picture=False, storage=storage, jobs=pool))
+    assert sorted(trial.number for trial in found if not trial.done) == [0, 1, 2, 3] and found[-1].done
+    rows = table(job)
+    assert set(rows["state"]) <= {"complete", "pruned"} and len(rows) == 4 and len(set(rows["pretrain.lr"])) == 4
+
+
+def test_an_executor_needs_a_storage_that_it_shares(data: Path, tmp_path: Path) -> None:
+    with ProcessPoolExecutor(1) as pool, pytest.raises(ValueError, match="--storage journal:"):
+        list(search.search(run(data, tmp_path), trials=1, jobs=pool))
+
+
+def test_two_searches_that_start_together_share_the_trials(data: Path, tmp_path: Path) -> None:
+    job = run(data, tmp_path)
+    both = [other_process(job, kill=False) for _ in range(2)]
+    for process in both:
+        _, errors = process.communicate(timeout=240)
+        assert process.returncode == 0, errors
+    rows = table(job)
+    assert list(rows["number"]) == [0, 1, 2] and set(rows["state"]) <= {"complete", "pruned"}
+    assert len(set(rows["pretrain.lr"])) == 3

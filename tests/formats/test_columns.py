@@ -263,3 +263,65 @@ def test_absurd_values_cost_their_rows_and_no_warning(tmp_path, value) -> None:
     (session,) = read_sessions([save(tmp_path / "a.csv", frame)])
     np.testing.assert_allclose(session.recordings[0].signal[:300, :3], acc[:300], atol=1e-3)
     assert len(session.recordings) == 1 and any("3 of 1,500 rows" in str(fact) for fact in session.facts)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        "時間,加速度X(m/s2),加速度Y(m/s2),加速度Z(m/s2),角速度X(deg/s),角速度Y(deg/s),角速度Z(deg/s)",
+        "时间(s),加速度X(m/s²),加速度Y(m/s²),加速度Z(m/s²),陀螺仪X(°/s),陀螺仪Y(°/s),陀螺仪Z(°/s)",
+        "시간,가속도X(m/s²),가속도Y(m/s²),가속도Z(m/s²),각속도X(°/s),각속도Y(°/s),각속도Z(°/s)",
+        "Время (с),Ускорение X (м/с²),Ускорение Y (м/с²),Ускорение Z (м/с²),Гироскоп X (град/с),Гироскоп Y (град/с),"  # noqa: RUF001
+        "Гироскоп Z (град/с)",  # noqa: RUF001
+        "X[s],Sensor 1: ACC.X [m/s^2],Sensor 1: ACC.Y [m/s^2],Sensor 1: ACC.Z [m/s^2],Sensor 1: GYRO.X [deg/s],"
+        "Sensor 1: GYRO.Y [deg/s],Sensor 1: GYRO.Z [deg/s]",
+        "t,a_x [$m/s^2$],a_y [$m/s^2$],a_z [$m/s^2$],w_x [$deg/s$],w_y [$deg/s$],w_z [$deg/s$]",
+        "t,ax (ms⁻²),ay (ms⁻²),az (ms⁻²),gx (deg·s⁻¹),gy (deg·s⁻¹),gz (deg·s⁻¹)",
+        "t,Acc X in m/s²,Acc Y in m/s²,Acc Z in m/s²,Gyr X in °/s,Gyr Y in °/s,Gyr Z in °/s",
+    ],
+)
+def test_names_and_units_of_other_languages(tmp_path, names) -> None:
+    time, acc, gyro = motion(20)
+    session = read_sessions([save(tmp_path / "a.csv", table(time, acc * 9.80665, np.degrees(gyro), names))])[0]
+    signal = session.recordings[0].signal
+    np.testing.assert_allclose(signal[:, :3], acc, atol=1e-3)
+    np.testing.assert_allclose(signal[:, 3:], gyro, atol=1e-3)
+    assert any("from the header" in fact.text and fact.topic == "angular rate" for fact in session.facts)
+
+
+def test_a_unit_may_be_the_name_of_the_sensor(tmp_path) -> None:
+    time, acc, gyro = motion(20)
+    frame = table(time, acc, np.degrees(gyro), "time,g_x,g_y,g_z,dps_x,dps_y,dps_z")
+    session = read_sessions([save(tmp_path / "a.csv", frame)])[0]
+    np.testing.assert_allclose(session.recordings[0].signal[:, 3:], gyro, atol=1e-3)
+
+
+def test_rows_of_another_sensor_are_no_device(tmp_path) -> None:
+    time, acc, gyro = motion(20)
+    rows = pd.concat(
+        [table(time, acc).assign(kind="ring"), table(time + 0.004, gyro).assign(kind="band")], ignore_index=True
+    ).sort_values("time")
+    path = save(tmp_path / "a.csv", rows.rename(columns={"kind": "device"}))
+    with pytest.raises(ValueError, match=r"rows with 'band' have no gravity"):
+        read_sessions([path])
+
+
+def test_sensor_types_of_android_are_numbers(tmp_path) -> None:
+    time, acc, gyro = motion(20)
+    rows = pd.concat([table(time, acc * 9.80665).assign(sensor_type=1), table(time, gyro).assign(sensor_type=4)])
+    session = read_sessions([save(tmp_path / "a.csv", rows.sort_values("time", kind="stable"))])[0]
+    np.testing.assert_allclose(session.recordings[0].signal[10:-10, 3:], gyro[10:-10], atol=0.01)
+
+
+def test_two_devices_in_turn_without_a_column_are_refused(tmp_path) -> None:
+    time, acc, _ = motion(20)
+    rows = pd.concat([table(time, acc), table(time + 0.003, acc[:, [1, 0, 2]])]).sort_values("time")
+    with pytest.raises(ValueError, match=r"alternates from row to row between two courses.*--device-column"):
+        read_sessions([save(tmp_path / "a.csv", rows)])
+
+
+def test_several_numbers_in_a_cell_are_shown(tmp_path) -> None:
+    time, acc, _ = motion(20)
+    frame = pd.DataFrame({"time": time, "acc": [str(np.round(row, 4).tolist()) for row in acc]})
+    with pytest.raises(ValueError, match=r"a cell holds several numbers, such as '\[.*column of its own"):
+        read_sessions([save(tmp_path / "a.csv", frame)])

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from motion import G, motion, stamps, table
+from motion import G, motion, save, stamps, table
 from otolith.formats import read_sessions
 
 TIME, ACC, GYRO = motion(40)
@@ -300,3 +300,16 @@ def test_wisdm_has_several_integers_before_the_clock(tmp_path) -> None:
         (session,) = read_sessions([tmp_path / "day.txt"], ReadOptions(time_unit="ns", subject_column="0"))
     assert session.subject == "1600"
     np.testing.assert_allclose(session.recordings[0].signal[:100], ACC[:100], atol=0.4)
+
+
+def test_counts_per_epoch_are_no_acceleration(tmp_path) -> None:
+    counts = np.random.default_rng(0).integers(0, 300, (200, 3))
+    before = (
+        "------ Data Table File Created By ActiGraph wGT3XBT ActiLife v6.12.1 date format M/d/yyyy Filter Normal ------\n"
+        "Serial Number: X\nStart Time 00:00:00\nStart Date 2/12/2019\nEpoch Period (hh:mm:ss) 00:00:15\n"
+        "Download Time 15:29:12\nDownload Date 4/12/2018\nCurrent Memory Address: 0\n"
+        "Current Battery Voltage: 3.98     Mode = 61\n--------------------------------------------------\n"
+    )
+    path = save(tmp_path / "a15sec.csv", pd.DataFrame(counts, columns=["Axis1", "Axis2", "Axis3"]), before)
+    with pytest.raises(ValueError, match=r"holds counts per epoch of 15 s.*raw"):
+        read_sessions([path])

@@ -501,13 +501,11 @@ def test_the_projection_head_of_simclr_is_256_128_50_with_relu_between() -> None
 def test_gravity_aware_predicts_the_statistics_of_the_original_window_from_a_masked_view(batch: Batch) -> None:
     truth = log_features(batch.x)
     mean, std = truth.mean(dim=0).tolist(), truth.std(dim=0).clamp_min(1e-3).tolist()
-    objective = build(
-        "gravity_aware", mean=mean, std=std, masked_reconstruction=0.0, simclr=0.0, predict_statistics=3.0
-    ).eval()
+    weights = {"masked_reconstruction": 0.0, "simclr": 0.0, "predict_statistics": 3.0}
+    objective = build("gravity_aware", mean=mean, std=std, mask=0.3, **weights).eval()
     torch.manual_seed(3)
-    view = hide(
-        objective.encoder, augment(batch.x, objective.augmentations), hidden_steps(5, 100, 0.3, 10, batch.x.device)
-    )
+    view = augment(batch.x, objective.augmentations)
+    view = hide(objective.encoder, view, hidden_steps(5, 100, 0.3, 10, batch.x.device))
     assert ((view == 0).all(dim=1).sum(dim=1) == 30).all()  # three stretches of ten at the encoder's mean
     predicted, errors = objective.described(objective.encoder(view)), []
     for window in range(5):
@@ -520,22 +518,45 @@ def test_gravity_aware_predicts_the_statistics_of_the_original_window_from_a_mas
     assert losses["predict_statistics"].item() == pytest.approx(3 * sum(errors) / len(errors), rel=1e-4)
 
 
-def test_gravity_aware_adds_reconstruction_and_simclr_unchanged(batch: Batch) -> None:
+@pytest.mark.parametrize("mask", [0.4, 0.0])
+def test_two_tasks_of_gravity_aware_share_one_pass_over_one_view(mask: float, batch: Batch) -> None:
+    objective = build("gravity_aware", simclr=0.0, mask=mask, predict_statistics=0.5).eval()
+    calls = []
+    objective.encoder.register_forward_hook(lambda _, given, __: calls.append(given[0]))
+    torch.manual_seed(3)
+    losses = objective(batch)
+    torch.manual_seed(3)
+    view = augment(batch.x, objective.augmentations)
+    hidden = hidden_steps(5, 100, mask, 10, batch.x.device) if mask else torch.ones(5, 1, 100, dtype=torch.bool)
+    assert len(calls) == 1 and torch.equal(calls[0], hide(objective.encoder, view, hidden) if mask else view)
+    vectors = objective.encoder(calls[0])
+    error = (objective.decoder(vectors) - objective.encoder.standardise(view))[hidden.expand(-1, 6, -1)].square().mean()
+    assert losses["masked_reconstruction"].item() == pytest.approx(error.item(), rel=1e-5)
+    statistics = 0.5 * (objective.described(vectors) - log_features(batch.x).clamp(-5, 5)).square().mean()
+    assert losses["predict_statistics"].item() == pytest.approx(statistics.item(), rel=1e-5)
+
+
+def test_gravity_aware_adds_simclr_unchanged(batch: Batch) -> None:
     objective = build("gravity_aware", masked_reconstruction=2.0, simclr=0.5)
     assert objective(batch).keys() == {"predict_statistics", "masked_reconstruction", "simclr"}
-    same = {"steps": 100, "mask": 0.5, "augmentations": objective.augmentations, "widths": (256, 128)}
-    parts = ((Reconstruction, "masked_reconstruction", "decoder", 2.0), (SimCLR, "simclr", "head", 0.5))
-    for other, part, own, weight in parts:
-        takes = inspect.signature(other).parameters
-        alone = other(objective.encoder, **{key: value for key, value in same.items() if key in takes})
-        (kept,) = alone.kept
-        getattr(alone, kept).load_state_dict(getattr(objective, own).state_dict())
-        only = dict.fromkeys(("predict_statistics", "masked_reconstruction", "simclr"), 0.0) | {part: weight}
-        less = build("gravity_aware", **only)
-        less.encoder = objective.encoder
-        getattr(less, own).load_state_dict(getattr(objective, own).state_dict())
-        assert less.kept == (own,)
-        assert total(less, batch).item() == pytest.approx(weight * total(alone, batch).item(), rel=1e-5)
+    assert objective.kept == ("described", "decoder", "head")
+    alone = SimCLR(objective.encoder, augmentations=objective.augmentations, widths=(256, 128))
+    alone.head.load_state_dict(objective.head.state_dict())
+    less = build("gravity_aware", predict_statistics=0.0, masked_reconstruction=0.0, simclr=0.5)
+    less.encoder = objective.encoder
+    less.head.load_state_dict(objective.head.state_dict())
+    assert less.kept == ("head",)
+    assert total(less, batch).item() == pytest.approx(0.5 * total(alone, batch).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("steps", [16, 99, 100])
+def test_a_perceptron_decodes_as_many_steps_as_a_window_has(steps: int) -> None:
+    objective = build("reconstruction", steps=steps, decoder_kind="perceptron", mask=0.5)
+    count = sum(value.numel() for value in objective.decoder.parameters())
+    assert count == 257 * 6 * steps + 256 * (objective.encoder.dim + 1)
+    loss = total(objective, noise_batch(4, steps))
+    loss.backward()
+    assert loss.item() == pytest.approx(1, abs=0.3) and objective.decoder[0].weight.grad.abs().sum() > 0
 
 
 def test_target_statistics_are_clipped_at_five_standard_deviations(batch: Batch) -> None:
@@ -555,7 +576,7 @@ def test_target_statistics_are_clipped_at_five_standard_deviations(batch: Batch)
         ({"simclr": -1.0}, "expected no negative weight"),
         ({"simclr": 0.0, "predict_statistics": 0.0, "masked_reconstruction": 0.0}, "at least one positive weight"),
         ({"temperature": 0.0}, "temperature is 0.0"),
-        ({"statistics_mask": 1.0}, "mask is 1.0 with mask_steps 10"),
+        ({"mask": 1.0}, "mask is 1.0 with mask_steps 10"),
         ({"mask": -0.5}, "mask is -0.5"),
     ],
 )

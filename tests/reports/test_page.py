@@ -1,16 +1,17 @@
 """The report of a run: findings that follow from the rows, figures, and one self-contained page."""
 
-import base64
 import dataclasses
 import json
 import re
 
 import numpy as np
 import pandas as pd
+import pytest
+from markupsafe import Markup
 
 from otolith.datasets import DATASETS
 from otolith.evaluation.statistics import Gain
-from otolith.reports import figures, findings, page, study_tables, style
+from otolith.reports import drawing, figures, findings, html, latex, page, people, references, study_tables, style
 
 CLASSES = ["slow", "medium", "fast"]
 
@@ -104,11 +105,11 @@ def test_the_best_pretrained_arm_may_be_a_recipes_own(tmp_path) -> None:
     sentence = next(text for text in findings.findings(found) if "compared with random forest" in text)
     assert sentence.startswith("The best pretrained arm") and sentence.endswith("(own arm).")
     page.write(tmp_path / "r.html", found, title="t", card=DATASETS["synthetic"], recipe="")
-    figure = figures.confusion_figure(found, ["own arm", "forest"], CLASSES, 2)
-    assert base64.b64encode(style.svg(figure)).decode() in (tmp_path / "r.html").read_text()
-    lines = figures.curve(found).axes[0].get_lines()
-    colours = {line.get_color() for line in lines if len(line.get_label())}
-    assert len(colours & {*style.COLOURS.values(), *style.OTHERS}) == 5
+    text = (tmp_path / "r.html").read_text()
+    assert "Own arm, 2 windows per class: percent of each true class" in text
+    assert findings.gain_pairs(found)["forest"] == ["finetune", "frozen", "own arm"]  # the best arm is among the gains
+    assert "own arm over random forest" in text and "own arm, 2: " in text
+    assert len({colour for _, colour in figures.mode_colours(found)}) == 5
 
 
 def test_the_forest_is_not_recommended_where_it_never_wins() -> None:
@@ -127,15 +128,21 @@ def test_the_page_is_whole_and_needs_nothing_else(tmp_path, windows) -> None:
         recipe='name = "x & y"',
         embedding=embedding,
         history=[[1, 2.0, 2.5], [2, 1.5, 2.2]],
-        picture=b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        picture=Markup("<figure class=wide><svg></svg></figure>").replace("class=wide", 'class="wide"'),
     )
     text = report.read_text()
-    assert text.count("<figure>") == 6
-    assert not re.search(r"(src|href)=\"(?!data:)", text), "nothing is loaded from anywhere"
+    assert text.count("<figure ") == 1 + 3 + 3 + 2 + 1 + 1  # curve, scores, gains, maps, picture, history
+    addresses = re.findall(r'\b(?:src|href)="([^"]*)"', text)
+    assert {each for each in addresses if not each.startswith(("data:", "#"))} == {"rows.csv"}, "nothing is loaded"
+    assert set(re.findall(r'href="#([^"]+)"', text)) <= set(re.findall(r'\bid="([^"]+)"', text))
     assert "A &lt;title&gt;" in text and "x &amp; y" in text
     assert "c0de" in text and "abc" in text
     for finding in findings.findings(GOOD):
         assert finding.split(":")[0] in text
+    assert "@misc{fortesrey2023dontfreeze" in text and "burns2018spar" not in text
+    tables, captions = re.findall(r"<table\b.*?</table>", text, re.DOTALL), text.count("<caption")
+    assert len(tables) == captions == 7
+    assert all('<th scope="row">' in each for each in tables)
     again = tmp_path / "again.html"
     page.write(again, GOOD, title="A <title>", card=DATASETS["synthetic"], recipe='name = "x & y"')
     assert "t-SNE" not in again.read_text()
@@ -154,16 +161,19 @@ def test_one_seed_and_two_modes_are_enough_for_a_page(tmp_path) -> None:
     two = few[few["fold"] < 2]  # groups are too few for an interval, and drawn as dots
     page.write(tmp_path / "r.html", two, title="t", card=DATASETS["synthetic"], recipe="")
     assert "[" in findings.table(few).to_string() and "[" not in findings.table(two).to_string()
-    dots = [line for line in figures.curve(two).axes[0].get_lines() if line.get_marker() == "."]
-    assert [len(line.get_ydata()) for line in dots] == [2, 2]
-    assert not any(line.get_marker() == "." for line in figures.curve(few).axes[0].get_lines())
+    assert "p " in findings.gain_table(few).to_string() and "p -" not in findings.gain_table(two).to_string()
+    for table, intervals in ((few, 2), (two, 0)):  # dots are there with and without an interval: one for each subject
+        lines = figures.score_figure(table, 5).axes[0].get_lines()
+        assert [len(line.get_ydata()) for line in lines if line.get_marker() == "o"] == [
+            table["fold"].nunique() * 2
+        ] * 2
+        assert sum(line.get_linestyle() == "-" for line in lines) == intervals
 
 
 def test_scores_and_their_intervals_stay_between_0_and_1() -> None:
     high = rows({"finetune": {2: 0.99, 10: 0.999}, "frozen": {2: 0.01, 10: 0.02}}, noise=0.02)
     high = high.assign(macro_f1=high["macro_f1"].clip(0, 1))
-    low, top = figures.curve(high).axes[0].get_ylim()
-    assert 0 <= low < top <= 1
+    assert figures.curve(high).axes[0].get_ylim() == figures.score_figure(high, 2).axes[0].get_xlim() == (0, 1)
     ends = re.findall(r"\[(-?\d\.\d+), (-?\d\.\d+)\]", findings.table(high).to_string())
     assert len(ends) == 4 and all(0 <= float(a) < float(b) <= 1 for a, b in ends)
 
@@ -193,10 +203,73 @@ def test_whether_a_difference_is_clear_is_adjusted_for_the_number_of_comparisons
     assert study_tables.verdict([none, gain(0.5)]).endswith("clearly worse in 0; 1 have no interval")
 
 
-def test_confusion_is_drawn_as_shares_of_the_truth() -> None:
-    figure = figures.confusion_figure(GOOD, ["finetune"], CLASSES, 10)
-    drawn = {text.get_text() for text in figure.axes[0].texts}
-    assert drawn == {"80", "20", "10", "90", "100"}
+def test_confusion_is_shown_as_shares_of_the_truth() -> None:
+    caption, cells = next(item for item in page.tables(GOOD).items() if item[0].startswith("Confusion of fine-tuned"))
+    assert "10 labelled windows" in caption
+    assert cells.to_numpy().tolist() == [["80", "20", ""], ["10", "90", ""], ["", "", "100"]]
+
+
+def test_a_figure_follows_the_theme_and_has_text_and_tooltips() -> None:
+    text = drawing.inline_svg(figures.score_figure(GOOD, 2), 'what "it" shows')
+    assert text.startswith('<svg viewBox="') and 'aria-label="what &quot;it&quot; shows"' in text
+    assert not re.search(r": #[0-9a-f]{6}", text), "every colour is one of the style sheet's"
+    sheet = html.render("style.css")
+    for name in drawing.THEME.values():
+        assert sheet.count(f"--{name}: ") == 2  # for light and for dark
+    assert re.search(r"<text [^>]*>fine-tuned</text>", text) and "DejaVu" not in text
+    assert len(re.findall("<title>subject [0-9]: 0", text)) == 4 * 10  # ten subjects, four methods
+    score = findings.table(GOOD).loc["fine-tuned", "2"]
+    assert f"<title>fine-tuned: {score}</title>" in text
+    figure = figures.score_figure(GOOD, 2)
+    drawing.add_tips(figure.axes[0].get_lines()[0], ["one too few"])
+    with pytest.raises(ValueError, match="1 tooltips for 10 points"):
+        drawing.inline_svg(figure, "")
+
+
+def test_people_and_classes_have_their_scores() -> None:
+    tables = page.tables(GOOD)
+    by_subject = next(cells for caption, cells in tables.items() if caption.startswith("Macro F1 by subject"))
+    assert list(by_subject.index) == [str(k) for k in range(10)]
+    chosen = GOOD[(GOOD["mode"] == "frozen") & (GOOD["shots"] == 10).fillna(False)]
+    expected = np.mean([json.loads(text)["7"] for text in chosen["f1_by_subject"] if "7" in json.loads(text)])
+    assert by_subject.loc["7", "frozen"] == f"{expected:.2f}"
+    by_class = next(cells for caption, cells in tables.items() if caption.startswith("F1 by class"))
+    assert by_class.loc["slow", "frozen"] == f"{chosen['macro_f1'].mean():.2f}"
+    one, two = (GOOD[GOOD["mode"] == mode] for mode in ("finetune", "scratch"))
+    gains = people.gains_by_subject(one, two)
+    assert np.mean(list(gains.values())) == pytest.approx(one["macro_f1"].mean() - two["macro_f1"].mean())
+
+
+def test_tables_are_latex_and_what_was_used_is_bibtex() -> None:
+    found = latex.latex(page.tables(GOOD.assign(dataset="spar")))
+    assert (
+        found.count(r"\begin{table}")
+        == found.count(r"\caption{")
+        == len(set(re.findall(r"\\label{(.*?)}", found)))
+        == 6
+    )
+    assert (
+        r"95 \%" in found and "\u2020" not in found and not re.search(r"[^\\]%(?! Needs)", found.replace("% Needs", ""))
+    )
+    marked = latex.latex({"c": pd.DataFrame({"a_b": ["x \u2020"]}, index=["p <.001"])})
+    assert r"a\_b" in marked and r"x \textdagger{}" in marked and r"p \textless{}.001" in marked
+    assert references.used(GOOD.assign(dataset="spar")) == ["spar", "simclr", "finetune", "forest"]
+    text = references.bibtex(["spar", "simclr"])
+    assert list(re.findall(r"^@\w+\{(\w+),", text, re.MULTILINE)) == [
+        "otolith",
+        "burns2018spar",
+        "chen2020simclr",
+        "tang2020contrastive",
+    ]
+    assert references.bibtex([]) == ""
+
+
+def test_every_corpus_with_a_paper_has_its_entry() -> None:
+    cited = {name for name, card in DATASETS.items() if card.cite != "-"}
+    assert cited <= set(references.KEYS)
+    assert {key for keys in references.KEYS.values() for key in keys} <= set(references.entries())
+    for entry in references.entries().values():
+        assert entry.count("{") == entry.count("}") and "author" in entry and "year" in entry
 
 
 def test_equal_figures_give_equal_bytes() -> None:

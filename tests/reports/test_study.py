@@ -137,7 +137,7 @@ def test_people_count_once_however_many_objectives_tested_them(rows: pd.DataFram
 
 def test_cells_of_fewer_seeds_are_marked_and_comparisons_are_counted(rows: pd.DataFrame, tmp_path: Path) -> None:
     some = rows[~((rows["variant"] == "reconstruction") & (rows["seed"] > 0))]
-    study.write(some, {("spar", "simclr"): 1}, path=tmp_path / "page.md", title="t")
+    study.write(some, {("spar", "simclr"): 1}, path=tmp_path / "page.md", title="t", rows_link="rows.csv")
     text = (tmp_path / "page.md").read_text()
     assert cell(text, "reconstruction, finetune", 1).endswith("\u2020")
     assert "\u2020" not in cell(text, "simclr, finetune", 1)
@@ -158,7 +158,7 @@ def test_the_page_its_figure_and_its_table(rows: pd.DataFrame, tmp_path: Path) -
     planned = {(dataset, variant): 90 for dataset in ("wharf", "spar") for variant in SCORES}
     planned["spar", "cpc"] = 30
     page, table = tmp_path / "docs" / "page.md", tmp_path / "results" / "rows.csv"
-    study.write(rows, planned, path=page, title="What was found")
+    study.write(rows, planned, path=page, title="What was found", rows_link="rows.csv")
     study.write_table(rows, planned, table)
     text = page.read_text()
     assert text.startswith("# What was found\n") and "](page.svg)" in text and "commit abc" in text
@@ -168,11 +168,19 @@ def test_the_page_its_figure_and_its_table(rows: pd.DataFrame, tmp_path: Path) -
     assert float(cell(text, "simclr, finetune", 1)[:5]) == pytest.approx(0.6, abs=0.03)
     assert float(cell(text, "forest", 2)[:5]) == pytest.approx(0.8, abs=0.03)
     assert len(pd.read_csv(table)) == len(rows)
+    whole = page.with_suffix(".html").read_text()
+    assert set(re.findall(r'href="([^"#]+)"', whole)) == {"rows.csv"}
+    titles = [part[0] for part in re.findall(r"<h2 [^>]*>([^<]*)(</h2>)", whole)]
+    assert titles[:4] == ["Macro F1 by number of labels", "Scores", "Answers", "What was run"]
+    assert whole.count("<table") == text.count("\n| --- ") and whole.count("<figure ") == 2
+    assert cell(text, "simclr, finetune", 1).split(" ")[0] in whole
+    assert "<caption>spar (in brackets: the score of the worst subject)</caption>" in whole
+    assert "Macro F1, spar; the highest mean is, with 2 windows per class" in whole
     picture = (tmp_path / "docs" / "page.svg").read_text()
     assert picture.startswith("<?xml") and "</svg>" in picture
     study.write_table(rows.sample(frac=1, random_state=0), planned, tmp_path / "again.csv")
     assert (tmp_path / "again.csv").read_text() == table.read_text()
-    study.write(*study.read_table(table), path=tmp_path / "again.md", title="What was found")
+    study.write(*study.read_table(table), path=tmp_path / "again.md", title="What was found", rows_link="rows.csv")
     assert cell(text, "simclr, finetune", 1) in (tmp_path / "again.md").read_text()
     (tmp_path / "odd.csv").write_text("a,b\n1,2\n")
     with pytest.raises(ValueError, match="lacks the columns dataset, macro_f1, planned, shots, variant"):
@@ -329,7 +337,7 @@ def test_the_page_of_primus(tmp_path: Path) -> None:
         ]
     )
     page, table = tmp_path / "page.md", tmp_path / "rows.csv"
-    study.write(rows, planned, path=page, title="PRIMUS", recalls=recalls)
+    study.write(rows, planned, path=page, title="PRIMUS", rows_link="rows.csv", recalls=recalls)
     text = page.read_text()
     assert (
         text.startswith("# PRIMUS\n")
@@ -347,7 +355,13 @@ def test_the_page_of_primus(tmp_path: Path) -> None:
     ran = text[text.index("## What was run") :]
     assert cell(ran, "spar, alpha-0.25", 1) == "not run (9)"
     study.write_table(rows, planned, table, recalls)
-    study.write(*study.read_table(table), path=tmp_path / "again.md", title="PRIMUS", recalls=study.read_recalls(table))
+    study.write(
+        *study.read_table(table),
+        path=tmp_path / "again.md",
+        title="PRIMUS",
+        rows_link="rows.csv",
+        recalls=study.read_recalls(table),
+    )
     again = (tmp_path / "again.md").read_text()
     for heading in ("## Scores", "## Zero-shot", "## Retrieval", "### How sensitive is PRIMUS to its settings?"):
         assert heading in again
@@ -357,7 +371,7 @@ def test_the_page_of_primus(tmp_path: Path) -> None:
     odd.to_csv(tmp_path / "odd-recalls.csv", index=False)
     with pytest.raises(ValueError, match="lacks the columns imu_to_paired_r1, modality; expected recalls"):
         study.read_recalls(tmp_path / "odd.csv")
-    study.write(rows, planned, path=tmp_path / "bare.md", title="PRIMUS")
+    study.write(rows, planned, path=tmp_path / "bare.md", title="PRIMUS", rows_link="rows.csv")
     assert "## Retrieval" not in (tmp_path / "bare.md").read_text()
 
 

@@ -158,7 +158,8 @@ def load(path: str | Path = shipped.ENCODER) -> Checkpoint:
     """Return a checkpoint; every weight must be there, finite and of the right shape, and no other tensor.
 
     Args:
-        path: the file, or `shipped` for the encoder that ships in the package.
+        path: the file, a folder with `model.safetensors`, `shipped` for the encoder that ships in the package, or
+            `hub:user/name`.
 
     Raises:
         FileNotFoundError: there is no file.

@@ -1,8 +1,9 @@
-"""Baselines that every encoder must beat: random forest and support vector machine on simple features, and MiniRocket."""
+"""Baselines that every encoder must beat: random forest and SVM on simple features; the table of all classical methods."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +12,27 @@ import sklearn
 import torch
 from jaxtyping import Float
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
 from sklearn.utils.validation import check_is_fitted
 
-from otolith.checkpoints import checkpoint
+from otolith.checkpoints import checkpoint, shipped
 from otolith.classifiers import saving
 from otolith.classifiers.bouts import Bouts
+from otolith.classifiers.features import batch_getter
+from otolith.classifiers.fixed import FixedFeaturesClassifier
+from otolith.classifiers.heads import LogisticHead
+from otolith.classifiers.heads.logistic import AUGMENTATIONS
+from otolith.classifiers.hydra import HydraClassifier
 from otolith.classifiers.inputs import Examples, accuracy, check_labels, check_windows, shape_of
 from otolith.classifiers.minirocket import MiniRocketClassifier
 from otolith.classifiers.rejection import Rejection
 from otolith.classifiers.transfer import TransferClassifier
+from otolith.classifiers.trees import Trees
 from otolith.data import features
 from otolith.data.conversion import check_number
+from otolith.data.sampling import seeded
 from otolith.data.windows import SignalSpec, Windows
+
+_BLOCK = 4096  # windows whose features are computed at a time
 
 
 def simple_features(x: Float[np.ndarray, "windows channels time"]) -> Float[np.ndarray, "windows features"]:
@@ -35,8 +41,9 @@ def simple_features(x: Float[np.ndarray, "windows channels time"]) -> Float[np.n
 
 
 def _features_of(windows: Windows | torch.Tensor) -> Float[np.ndarray, "windows features"]:
-    x = windows.array() if isinstance(windows, Windows) else windows
-    return simple_features(x.cpu().numpy())
+    get = windows.gather if isinstance(windows, Windows) else windows.__getitem__
+    blocks = torch.arange(len(windows)).split(_BLOCK)  # the corpus may be larger than memory
+    return np.concatenate([simple_features(get(rows).cpu().numpy()) for rows in blocks])
 
 
 class ForestClassifier(ClassifierMixin, BaseEstimator):
@@ -44,7 +51,9 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
 
     Args:
         trees: in the forest.
-        seed: of the forest.
+        seed: of the forest and the copies.
+        n_augmented_copies: augmented copies of each window on which the forest is grown too, with the augmentations of
+            `LogisticHead`.
 
     Attributes:
         classes_: labels in the order of `predict_proba`'s columns.
@@ -57,9 +66,10 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
     rejection_: Rejection | None = None
     bouts_: Bouts | None = None
 
-    def __init__(self, trees: int = 300, seed: int = 0) -> None:
+    def __init__(self, trees: int = 300, seed: int = 0, n_augmented_copies: int = 0) -> None:
         self.trees = trees
         self.seed = seed
+        self.n_augmented_copies = n_augmented_copies
 
     def fit(self, X: Examples, y: Any = None) -> ForestClassifier:
         """Fit on windows (windows, channels, time) in the store's units.
@@ -68,17 +78,21 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
             ValueError: windows or labels are invalid; see `check_windows` and `check_labels`.
         """
         _check_trees(self.trees, self.seed)
+        check_number("n_augmented_copies", self.n_augmented_copies, least=0, whole=True)
         self.rejection_ = self.bouts_ = None
         windows = check_windows(X)
         self.signal_: SignalSpec | None = windows.contract if isinstance(windows, Windows) else None
         self.shape_ = shape_of(windows)
         self.about_: dict[str, Any] = {}
-        return self._grow(_features_of(windows), check_labels(windows, y))
+        from sklearn.ensemble import RandomForestClassifier  # takes a second, and a saved forest does not need it
 
-    def _grow(self, table: np.ndarray, y: np.ndarray) -> ForestClassifier:
-        self._grown_from = table, y
-        self.forest_ = RandomForestClassifier(self.trees, random_state=self.seed, n_jobs=1).fit(table, y)
-        self.classes_ = self.forest_.classes_
+        labels, tables = check_labels(windows, y), [_features_of(windows)]
+        with seeded(self.seed):
+            get_batch = batch_getter(windows, torch.device("cpu"), AUGMENTATIONS)
+            tables += [_features_of(get_batch(torch.arange(len(windows)))) for _ in range(self.n_augmented_copies)]
+        forest = RandomForestClassifier(self.trees, random_state=self.seed, n_jobs=1)
+        forest.fit(np.concatenate(tables), np.tile(labels, len(tables)))
+        self.trees_, self.classes_ = Trees.of(forest), forest.classes_
         return self
 
     def predict_proba(self, X: Examples) -> np.ndarray:
@@ -87,8 +101,8 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             ValueError: the windows are invalid, or have another shape than those of the fit.
         """
-        check_is_fitted(self, "forest_")
-        return np.asarray(self.forest_.predict_proba(_features_of(check_windows(X, self.shape_))))
+        check_is_fitted(self, "trees_")
+        return self.trees_.predict(_features_of(check_windows(X, self.shape_)))
 
     def predict(self, X: Examples) -> np.ndarray:
         """Return the most probable label of each window; errors as `predict_proba`."""
@@ -102,10 +116,9 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
     def save(
         self, path: str | Path, *, label_names: Sequence[str] | None = None, about: Mapping[str, Any] = {}
     ) -> None:
-        """Write what the forest was grown from, for `load` and `otolith label`: features, labels, trees and seed.
+        """Write the trees as arrays, for `load` and `otolith label`. The file holds no window that they were grown from.
 
-        A forest itself could only be pickled, and unpickling executes code from the file. Meant for training sets of a few
-        thousand windows: each is kept, in 512 bytes for 3 channels.
+        scikit-learn could only pickle them, and unpickling executes code from the file.
 
         Args:
             path: the file, by custom `*.safetensors`.
@@ -116,29 +129,26 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
             ValueError: it was fitted on arrays, so that no signal contract is known; or there are more than 10,000 trees,
                 which `load` would refuse.
         """
-        check_is_fitted(self, "forest_")
+        check_is_fitted(self, "trees_")
         if self.signal_ is None:
             raise ValueError(
                 "this forest was fitted on arrays, whose sampling rate and units are unknown; fit it on Windows"
             )
         _check_trees(self.trees, self.seed)
-        table, y = self._grown_from
         names = [str(label) if label_names is None else label_names[int(label)] for label in self.classes_]
         header = {
             "forest": {"trees": self.trees, "seed": self.seed, "labels": names},
             "signal": self.signal_.to_json(),
             "about": {**about, "scikit-learn": sklearn.__version__},
         }
-        target = np.searchsorted(self.forest_.classes_, y)
-        tensors = {"features": torch.from_numpy(table), "y": torch.from_numpy(target.astype(np.int64))}
+        tensors = self.trees_.tensors()
         for extra, module in saving.extras(self).items():
             tensors |= {f"{extra}.{key}": value for key, value in module.state_dict().items()}
         checkpoint.write_file(path, header, tensors)
 
     @classmethod
     def load(cls, path: str | Path) -> ForestClassifier:
-        """Grow the forest again from its file; `classes_` are label names. Its predictions are those of the saved one, as
-        long as scikit-learn grows forests as that version did (`about_["scikit-learn"]`).
+        """Read a forest; `classes_` are label names. Its predictions are those of the saved one, to the bit.
 
         Raises:
             FileNotFoundError: there is no file.
@@ -164,20 +174,12 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
                 extra, _, key = name.partition(".")
                 extras[extra][key] = tensors[name]
             own = {name: value for name, value in tensors.items() if name.partition(".")[0] not in extras}
-            shapes = {name: (value.dtype, tuple(value.shape)) for name, value in own.items()}
-            count = len(tensors["y"]) if "y" in tensors else 0
-            expected = {"features": (torch.float64, (count, width)), "y": (torch.int64, (count,))}
-            if shapes != expected:
-                raise ValueError(f"it holds {shapes}; expected {expected}")
-            y = tensors["y"].numpy()
-            if len(set(labels)) < len(labels) or np.unique(y).tolist() != list(range(len(labels))) or not labels:
-                raise ValueError(
-                    f"labels {', '.join(labels)} and windows of label numbers {np.unique(y).tolist()[:20]}"
-                )
-            if tensors["features"].abs().max() > np.finfo(np.float32).max:
-                raise ValueError("it holds features too large for a forest, which computes in 32 bits")
+            if "features" in own:
+                raise ValueError("it is of an older version, which kept training windows; make the model again")
+            if len(set(labels)) < len(labels) or not labels:
+                raise ValueError(f"labels {', '.join(labels)}; expected names that differ")
             model.shape_ = len(model.signal_.channels), model.signal_.steps
-            model._grow(tensors["features"].numpy(), y)
+            model.trees_ = Trees.restored(own, model.trees, width, len(labels))
             model.classes_ = np.array(labels)
             saving.restore_extras(model, extras)
         return model
@@ -191,10 +193,14 @@ def _check_trees(trees: Any, seed: Any) -> None:
 def load_classifier(path: str | Path) -> TransferClassifier | ForestClassifier:
     """Load a classifier of any kind.
 
+    Args:
+        path: the file, a folder with `model.safetensors`, `activity` for the model that ships, or `hub:user/name`.
+
     Raises:
         FileNotFoundError: there is no file.
         ValueError: it is not a classifier's file, or is damaged.
     """
+    path = shipped.locate(path)
     header, tensors = checkpoint.read_file(path)
     if "forest" in header:
         return ForestClassifier._from_file(path, header, tensors)
@@ -219,6 +225,10 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):
 
     def fit(self, X: Examples, y: Any = None) -> SVMClassifier:
         """Fit on windows (windows, channels, time) in the store's units; errors as `ForestClassifier.fit`."""
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+        from sklearn.svm import SVC
+
         windows = check_windows(X)
         self.shape_ = shape_of(windows)
         self.machine_ = make_pipeline(StandardScaler(), SVC(C=self.C, break_ties=True))
@@ -236,9 +246,27 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):
         return accuracy(self, X, y, sample_weight)
 
 
-CLASSICAL: dict[str, type[ForestClassifier | SVMClassifier | MiniRocketClassifier]] = {
+Classical = ForestClassifier | SVMClassifier | MiniRocketClassifier | HydraClassifier | FixedFeaturesClassifier
+
+CLASSICAL: dict[str, Callable[..., Classical]] = {
     "forest": ForestClassifier,
+    "forest-copies": partial(ForestClassifier, n_augmented_copies=8),
     "svm": SVMClassifier,
     "minirocket": MiniRocketClassifier,
+    "hydra": HydraClassifier,
+    "statistics-head": partial(FixedFeaturesClassifier, "statistics"),
+    "minirocket-head": partial(FixedFeaturesClassifier, "minirocket"),
+    "hydra-head": partial(FixedFeaturesClassifier, "hydra"),
 }
-"""Classifiers that need no encoder, by the names of their rows."""
+"""Classifiers that need no encoder, by the names of their rows. Those in `-head` are controls of an encoder: the head of few
+labels on features that are not learnt."""
+
+
+def classical(arguments: Mapping[str, Any]) -> Classical:
+    """Build a classical classifier from its arguments, as rows record them: `mode` and all constructor arguments."""
+    given = {name: value for name, value in arguments.items() if name != "mode"}
+    if "head" in given:
+        given["head"] = LogisticHead(**given["head"])
+    if "features" in given and isinstance(given["features"], str):
+        return FixedFeaturesClassifier(**given)
+    return CLASSICAL[arguments["mode"]](**given)

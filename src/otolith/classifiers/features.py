@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from otolith.data.augment import augment
 from otolith.data.features import log_features
+from otolith.data.sampling import memory_bytes
 from otolith.data.windows import Windows
 from otolith.encoders import Encoder
 
@@ -30,7 +34,7 @@ class WithStatistics(nn.Module):
 
 
 def embed(
-    encoder: Encoder, windows: Windows, *, statistics: bool = False, device: str = "cpu"
+    encoder: Encoder, windows: Windows, *, statistics: bool = False, device: str = "cpu", folder: Path | None = None
 ) -> Float[Tensor, "windows dim"]:
     """Return features of all windows, computed in eval mode and without gradients, on the CPU.
 
@@ -39,11 +43,22 @@ def embed(
         windows: to embed.
         statistics: append `log_features` of each window.
         device: to compute on.
+        folder: of a temporary file without a name, in which features that take more than an eighth of the memory lie as a
+            memory map, so that they are never in memory at once; None: they always are.
     """
-    body = WithStatistics(encoder) if statistics else encoder
+    body = (WithStatistics(encoder) if statistics else encoder).to(device).eval()
+    get_batch = batch_getter(windows, torch.device(device))
     with torch.no_grad():
-        get_batch = batch_getter(windows, torch.device(device))
-        return in_batches(body.to(device).eval(), get_batch, len(windows)).cpu()
+        width = body(get_batch(torch.arange(min(1, len(windows))))).shape[1]
+        size = 4 * len(windows) * width
+        if folder is None or size < memory_bytes() / 8:
+            return in_batches(body, get_batch, len(windows)).cpu()
+        with tempfile.TemporaryFile(dir=folder) as file:  # the system removes it with its last map
+            file.truncate(size)
+            table = np.memmap(file, np.float32, "r+", shape=(len(windows), width))
+        for index in torch.arange(len(windows)).split(_BATCH):
+            table[index[0] : index[-1] + 1] = body(get_batch(index)).cpu().numpy()
+        return torch.from_numpy(table)
 
 
 def batch_getter(

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -140,4 +139,6 @@ def accuracy(model: Any, X: Examples, y: Any = None, sample_weight: Any = None) 
     labels = check_labels(X, y)
     if y is None and isinstance(X, Windows) and np.asarray(model.classes_).dtype.kind in "UO":
         labels = np.asarray(X.label_names)[labels]
+    from sklearn.metrics import accuracy_score
+
     return float(accuracy_score(labels, model.predict(X), sample_weight=sample_weight))

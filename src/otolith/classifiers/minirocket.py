@@ -1,4 +1,4 @@
-"""MiniRocket, a baseline: random convolutions and a ridge classifier."""
+"""MiniRocket, a baseline: features of random convolutions, and a ridge classifier."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.linear_model import RidgeClassifierCV
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -21,13 +18,11 @@ _KERNELS = np.array([[2 if k in at else -1 for k in range(9)] for at in combinat
 _BLOCK = 64  # windows whose convolutions are compared with thresholds at a time
 
 
-class MiniRocketClassifier(ClassifierMixin, BaseEstimator):
-    """MiniRocket: the share of time steps at which random dilated convolutions exceed a threshold, and a ridge classifier.
+class MiniRocketFeatures(BaseEstimator):
+    """MiniRocket's features: the share of time steps at which random dilated convolutions exceed a threshold.
 
     84 kernels of length 9 (six weights of -1, three of 2) at up to 32 dilations, each over a random set of channels, which
-    are added unweighted; thresholds are quantiles of the convolutions of training windows; a feature is the share of time
-    steps above one threshold. The regularisation is chosen by leave-one-out errors among 10 values from 1e-3 to 1e3, on
-    standardised features. Meant for up to about 10,000 windows, as its paper says.
+    are added unweighted; thresholds are quantiles of the convolutions of the windows of the fit.
 
     The only deliberate difference from the published code is the source of its random numbers. It is written in NumPy,
     because the usual implementation (aeon 1.6) needs NumPy < 2.4 and pandas < 3.1; given the channels and thresholds that
@@ -44,26 +39,18 @@ class MiniRocketClassifier(ClassifierMixin, BaseEstimator):
         self.features = features
         self.seed = seed
 
-    def fit(self, X: Examples, y: Any = None) -> MiniRocketClassifier:
-        """Fit on windows (windows, channels, time) in the store's units.
+    def fit(self, X: Examples, y: Any = None) -> MiniRocketFeatures:  # noqa: ARG002 - scikit-learn passes y
+        """Set dilations from the windows' length, and draw each kernel's channels and each feature's threshold.
 
         Raises:
-            ValueError: windows of fewer than 9 time steps, `features` is less than 84, or windows or labels are invalid (see
-                `check_windows` and `check_labels`).
+            ValueError: windows of fewer than 9 time steps, `features` is less than 84, or the windows are invalid (see
+                `check_windows`).
         """
         if self.features < len(_KERNELS):
             raise ValueError(f"features is {self.features}; expected at least {len(_KERNELS)}, one per kernel")
         windows = check_windows(X)
-        labels = check_labels(windows, y)
         self.shape_ = shape_of(windows)
-        self._draw(_array(windows))
-        ridge = RidgeClassifierCV(alphas=np.logspace(-3, 3, 10))
-        self.machine_ = make_pipeline(StandardScaler(), ridge).fit(self.transform(windows), labels)
-        self.classes_ = self.machine_.classes_
-        return self
-
-    def _draw(self, x: np.ndarray) -> None:
-        """Set dilations from the windows' length, and draw each kernel's channels and each feature's threshold."""
+        x = array_of(windows)
         _, channels, time = x.shape
         if time < 9:
             raise ValueError(f"windows of {time} time steps; MiniRocket's kernels need at least 9")
@@ -86,6 +73,7 @@ class MiniRocketClassifier(ClassifierMixin, BaseEstimator):
             answers = np.einsum("kct,kc->kt", _taps(drawn, self.dilations_[place]), self.weights_[place])
             pairs = zip(answers, levels.reshape(len(_KERNELS), -1), strict=True)
             self.thresholds_.append(np.array([np.quantile(*pair) for pair in pairs], np.float32))
+        return self
 
     def transform(self, X: Examples) -> Float[np.ndarray, "windows features"]:
         """Return the share of time steps at which each kernel's convolution is above each of its thresholds.
@@ -93,7 +81,8 @@ class MiniRocketClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             ValueError: the windows are invalid, or have another shape than those of the fit.
         """
-        x, out = _array(check_windows(X, self.shape_)), []
+        check_is_fitted(self, "thresholds_")
+        x, out = array_of(check_windows(X, self.shape_)), []
         for place, thresholds in enumerate(self.thresholds_):
             edge, whole = 4 * self.dilations_[place], (place + np.arange(len(_KERNELS))) % 2 == 0
             shares = np.empty((len(x), *thresholds.shape), np.float32)
@@ -106,17 +95,52 @@ class MiniRocketClassifier(ClassifierMixin, BaseEstimator):
             out.append(shares.reshape(len(x), -1))
         return np.concatenate(out, axis=1)
 
+
+class MiniRocketClassifier(ClassifierMixin, BaseEstimator):
+    """`MiniRocketFeatures` and a ridge classifier.
+
+    The regularisation is chosen by leave-one-out errors among 10 values from 1e-3 to 1e3, on standardised features. Meant
+    for up to about 10,000 windows, as the paper says.
+
+    Args:
+        features: see `MiniRocketFeatures`.
+        seed: see `MiniRocketFeatures`.
+    """
+
+    def __init__(self, features: int = 10_000, seed: int = 0) -> None:
+        self.features = features
+        self.seed = seed
+
+    def fit(self, X: Examples, y: Any = None) -> MiniRocketClassifier:
+        """Fit on windows (windows, channels, time) in the store's units.
+
+        Raises:
+            ValueError: see `MiniRocketFeatures.fit`, or labels are invalid (see `check_labels`).
+        """
+        from sklearn.linear_model import RidgeClassifierCV
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        windows = check_windows(X)
+        labels = check_labels(windows, y)
+        self.features_ = MiniRocketFeatures(self.features, self.seed).fit(windows)
+        ridge = RidgeClassifierCV(alphas=np.logspace(-3, 3, 10))
+        self.machine_ = make_pipeline(StandardScaler(), ridge).fit(self.features_.transform(windows), labels)
+        self.classes_ = self.machine_.classes_
+        return self
+
     def predict(self, X: Examples) -> np.ndarray:
-        """Return (windows,) labels; errors as `transform`."""
+        """Return (windows,) labels; errors as `MiniRocketFeatures.transform`."""
         check_is_fitted(self, "machine_")
-        return np.asarray(self.machine_.predict(self.transform(X)))
+        return np.asarray(self.machine_.predict(self.features_.transform(X)))
 
     def score(self, X: Examples, y: Any = None, sample_weight: Any = None) -> float:
         """Return the accuracy; `y` is not needed if `X` is `Windows` that carry labels."""
         return accuracy(self, X, y, sample_weight)
 
 
-def _array(windows: Windows | Tensor) -> np.ndarray:
+def array_of(windows: Windows | Tensor) -> np.ndarray:
+    """Return checked windows as an array (windows, channels, time)."""
     return (windows.array() if isinstance(windows, Windows) else windows).cpu().numpy()
 
 

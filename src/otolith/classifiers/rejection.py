@@ -145,7 +145,11 @@ class Rejection(nn.Module):
 
     def distance(self, x: Float[Tensor, "windows channels time"]) -> Float[np.ndarray, "windows 2"]:
         """Return both distances of windows from the training windows; larger is farther."""
-        z = (_table(x) - self.mean.numpy()) / self.scale.numpy()
+        return self.distance_of(_table(x))
+
+    def distance_of(self, table: Float[np.ndarray, "windows width"]) -> Float[np.ndarray, "windows 2"]:
+        """Return the same from the windows' log features."""
+        z = (table - self.mean.numpy()) / self.scale.numpy()
         overall = ((z @ self.overall.numpy()) ** 2).sum(axis=1)
         inside = z @ self.within.numpy()
         nearest, outside = np.full(len(z), np.inf), np.full(len(z), np.inf)

@@ -78,7 +78,7 @@ def load(kind: Any, path: str | Path, device: str) -> Any:
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise ValueError(f"the classifier in '{path}' cannot be used: {error}") from error
     checkpoint.check_fit(head, weights, what=f"the classifier in '{path}'")
-    head.to_empty(device="cpu").load_state_dict(weights)
+    head.load_state_dict({name: value.clone() for name, value in weights.items()}, assign=True)
     model.encoder_, model.head_ = loaded.encoder.to(device), head.to(device).eval()
     model.signal_, model.about_ = loaded.signal, loaded.about
     model.shape_ = len(loaded.signal.channels), loaded.signal.steps

@@ -54,7 +54,7 @@ def train(
         ValueError: the loss is not finite at the end.
     """
     kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
-    optimizer = kind(groups, weight_decay=settings.weight_decay)
+    optimizer = kind(groups, weight_decay=settings.weight_decay, fused=target.device.type == "cpu")
     per_epoch = math.ceil((len(target) - 1) / settings.batch_size)  # a last window alone joins the batch before it
     budget = epochs * per_epoch if steps is None else steps
     every = per_epoch if steps is None else max(1, steps // 20)

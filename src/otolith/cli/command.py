@@ -6,14 +6,18 @@ import contextlib
 import dataclasses
 import functools
 import inspect
+import sys
 import traceback
 import typing
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from otolith.cli.console import errors, escape, set_verbosity
+from otolith.cli.console import errors, escape, log, set_verbosity
+
+_LONGEST = 1500  # characters of a message
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +37,16 @@ class OutputOptions:
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Show only results, warnings and errors.", rich_help_panel="Output")
     ] = False
+    log: Annotated[
+        Path | None,
+        typer.Option(
+            "--log",
+            metavar="FILE",
+            envvar="OTOLITH_LOG",
+            help="Append what happens to a file: progress, notes, what libraries log, errors with their traceback.",
+            rich_help_panel="Output",
+        ),
+    ] = None
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
@@ -79,6 +93,11 @@ def unwrapped(text: str) -> str:
     return "\n\n".join(part if part.startswith("\b") else " ".join(part.split()) for part in paragraphs)
 
 
+def shortened(text: str) -> str:
+    """Return a message without its middle where it is long, as one that repeats a setting of thousands of letters is."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} [...] {text[-_LONGEST // 2 :]}"
+
+
 def _parameter(name: str, hint: Any, default: Any) -> inspect.Parameter:
     kept = inspect.Parameter.empty if default is dataclasses.MISSING else default
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=kept, annotation=hint)
@@ -103,19 +122,23 @@ def _explained(error: Exception) -> str | None:
 @contextlib.contextmanager
 def _reported(output: OutputOptions) -> Iterator[None]:
     """End the command with a message and an exit code where the work inside fails."""
-    set_verbosity(verbose=output.verbose, quiet=output.quiet)
     try:
+        set_verbosity(verbose=output.verbose, quiet=output.quiet, file=output.log)
+        log.info("started: %s", " ".join(sys.argv))
         yield
+        log.info("done")
     except KeyboardInterrupt:
+        log.warning("interrupted")
         raise typer.Exit(130) from None
     except BrokenPipeError:  # the reader of a pipe has gone; Typer ends such a command
         raise
     except (ValueError, OSError, ImportError, MemoryError, RuntimeError) as error:
         said = _explained(error)
+        log.error("%s", type(error).__name__, exc_info=True)
         if said is None:
             raise
         if output.verbose:
             traceback.print_exc()
-        message = escape(" ".join(said.splitlines()))
+        message = escape(shortened(" ".join(said.splitlines())))
         errors.print(f"[bold red]error:[/] {message}", highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None

@@ -6,29 +6,75 @@ import json
 import logging
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
+from rich.markup import escape, render
 
 # Lines that go into a file or a pipe are neither wrapped nor cut at a terminal's 80 columns.
 _WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 1000
 
-out = Console(width=_WIDTH, emoji=False)
+log = logging.getLogger("otolith.cli")
+"""What the commands write, for the file of --log."""
+
+
+class _Logged(Console):
+    """A console whose text also goes to the log."""
+
+    level = logging.INFO
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print, and log what is text."""
+        super().print(*objects, **options)
+        text = [each for each in objects if isinstance(each, str)]
+        if text and log.isEnabledFor(self.level):
+            plain = text if options.get("markup") is False else [render(each).plain for each in text]
+            log.log(self.level, " ".join(plain).strip())
+
+
+out = _Logged(width=_WIDTH, emoji=False)
 """Results."""
-notes = Console(stderr=True, width=_WIDTH, emoji=False)
+notes = _Logged(stderr=True, width=_WIDTH, emoji=False)
 """What happens on the way; silent with --quiet."""
-errors = Console(stderr=True, width=_WIDTH, emoji=False)
+errors = _Logged(stderr=True, width=_WIDTH, emoji=False)
 """Errors and warnings, which --quiet keeps."""
+errors.level = logging.WARNING
 
-__all__ = ["errors", "escape", "notes", "out", "put_json", "results", "set_verbosity", "warn"]
+__all__ = ["errors", "escape", "log", "notes", "out", "put_json", "results", "set_verbosity", "warn"]
+
+_handlers = list[logging.Handler]()
 
 
-def set_verbosity(*, verbose: bool, quiet: bool) -> None:
-    """Set how much the commands tell: also what libraries log (verbose), or results, warnings and errors alone (quiet)."""
+def set_verbosity(*, verbose: bool, quiet: bool, file: Path | None = None) -> None:
+    """Set how much the commands tell.
+
+    Args:
+        verbose: also what libraries log at level INFO; otherwise their warnings and errors.
+        quiet: results, warnings and errors alone.
+        file: what to append everything to, with the time and the process; None: no file.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+    root = logging.getLogger()
+    while _handlers:
+        root.removeHandler(handler := _handlers.pop())
+        handler.close()
     notes.quiet = quiet
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger().setLevel(logging.INFO if verbose else logging.WARNING)
+    screen = logging.StreamHandler()
+    screen.addFilter(lambda record: record.name != log.name)  # these lines are on the screen
+    screen.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    screen.setLevel(logging.INFO if verbose else logging.WARNING)
+    _handlers.append(screen)
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        kept = logging.FileHandler(file, encoding="utf-8")
+        kept.setFormatter(logging.Formatter("%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"))
+        _handlers.append(kept)
+    for handler in _handlers:
+        root.addHandler(handler)
+    root.setLevel(logging.INFO if verbose or file is not None else logging.WARNING)
 
 
 def results(as_json: bool) -> Console:

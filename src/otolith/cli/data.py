@@ -11,7 +11,7 @@ from rich.table import Table
 
 from otolith.cli.command import command
 from otolith.cli.console import errors, notes, out, put_json, results
-from otolith.cli.options import DataOption, DayGroup, DownloadOptions, JobsOption, JsonOption, RecordingOptions, jobs_of
+from otolith.cli.options import DataOption, DayGroup, DownloadOptions, EngineOptions, JsonOption, RecordingOptions
 from otolith.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -26,8 +26,9 @@ def datasets(data: DataOption = Path("data"), as_json: JsonOption = False) -> No
     """
     from otolith.data.store import MANIFEST
     from otolith.datasets import DATASETS
+    from otolith.storage.remote import exists
 
-    prepared = {name: data / name if (data / name / MANIFEST).exists() else None for name in DATASETS}
+    prepared = {name: data / name if exists(data / name / MANIFEST) else None for name in DATASETS}
     if as_json:
         put_json([_card(card, prepared[name]) for name, card in DATASETS.items()])
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -88,8 +89,8 @@ def prepare(
     labels: Annotated[
         Path | None, typer.Option("--labels", help="Labels of own recordings, as `otolith adapt` takes them.")
     ] = None,
-    jobs: JobsOption = 0,
     *,
+    engine: EngineOptions,
     download: DownloadOptions,
     day: DayGroup,
     recording: RecordingOptions,
@@ -109,7 +110,7 @@ def prepare(
     options = recording.read_options()
     selection |= {"labels": labels, "options": None if options == DEFAULTS else options}
     selection |= {"day": None if day.options() == BY_LENGTH else day.options()}
-    prepare_corpus(name, source, data, jobs, download, rate_hz=rate, **selection)
+    prepare_corpus(name, source, data, engine, download, rate_hz=rate, **selection)
 
 
 @command
@@ -177,7 +178,7 @@ def pair(
 
 
 def prepare_corpus(
-    name: str, source: Path | None, data: Path, jobs: int, download: DownloadOptions, **selection: Any
+    name: str, source: Path | None, data: Path, engine: EngineOptions, download: DownloadOptions, **selection: Any
 ) -> None:
     """Prepare a corpus, with a progress bar, and say what the store holds."""
     from otolith.datasets import find_dataset
@@ -190,8 +191,8 @@ def prepare_corpus(
     from otolith.datasets.prepare import prepare_dataset
 
     facts: dict[str, int] = {}
-    with progress(f"preparing {name}") as bar:
-        for part in prepare_dataset(name, source, data, jobs=jobs_of(jobs), **selection):
+    with engine.workers() as workers, progress(f"preparing {name}") as bar:
+        for part in prepare_dataset(name, source, data, jobs=workers, **selection):
             bar.update(f"preparing {name}: {part.name}", part.done, part.of)
             for fact in part.facts:
                 facts[fact] = facts.get(fact, 0) + 1

@@ -11,7 +11,7 @@ from otolith.cli.command import command
 from otolith.cli.console import escape, notes, out
 from otolith.cli.evaluate import evaluate_run, report_run
 from otolith.cli.labelled import show_labelled
-from otolith.cli.options import JobsOption
+from otolith.cli.options import EngineOptions
 from otolith.cli.train import pretrain_run
 from otolith.cli.use import adapt_and_show
 
@@ -20,7 +20,8 @@ from otolith.cli.use import adapt_and_show
 def demo(
     folder: Annotated[Path, typer.Option("--out", help="Folder for everything the demo writes.")] = Path("runs/demo"),
     seed: Annotated[int | None, typer.Option("--seed", help="Random seed; overrides the recipe.")] = None,
-    jobs: JobsOption = 0,
+    *,
+    engine: EngineOptions,
 ) -> None:
     """Run the whole method on real recordings: pretrain, compare, adapt, label held-out people's recordings, report.
 
@@ -44,13 +45,13 @@ def demo(
     _step(2, "pretrain without labels, once per fold, never on its test people")
     pretrain_run(job)
     _step(3, "compare on held-out people, with few labelled windows per class")
-    evaluate_run(job, jobs)
+    evaluate_run(job, engine)
     _step(4, "adapt: recordings and a labels file become a model, with an estimate for new people")
     files = write_files(job, fold=0)
     encoder = job.encoder_path(next(planned for planned in job.plan(job.windows()) if planned.split.fold == 0))
     command_line = f"otolith adapt {encoder} --recordings {files.recordings} --labels {files.labels} --out {folder}"
     notes.print(f"    {escape(command_line)}", highlight=False, soft_wrap=True)
-    model = adapt_and_show(encoder, files.recordings, files.labels, folder, seed=seed or 0, jobs=jobs)
+    model = adapt_and_show(encoder, files.recordings, files.labels, folder, seed=seed or 0, engine=engine)
     _step(5, "label the recordings of people whom neither the encoder nor the labels know; report")
     classifier = load_classifier(model)
     for file, truth in files.held_out.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,12 +12,13 @@ from rich.table import Table
 from otolith.cli.command import command
 from otolith.cli.console import escape, notes, out, put_json, results
 from otolith.cli.data import prepare_corpus
-from otolith.cli.options import ChangeOption, DataOption, DownloadOptions, JobsOption, JsonOption, RunOptions, jobs_of
+from otolith.cli.options import ChangeOption, DataOption, DownloadOptions, EngineOptions, JsonOption, RunOptions
 from otolith.cli.progress import progress
 from otolith.cli.train import pretrain_run
 
 if TYPE_CHECKING:
     import pandas as pd
+    from markupsafe import Markup
 
     from otolith.experiments.run import Run
 
@@ -26,21 +28,28 @@ AllowSeenOption = Annotated[
 
 
 @command
-def evaluate(options: RunOptions, jobs: JobsOption = 0, allow_seen: AllowSeenOption = False) -> None:
+def evaluate(options: RunOptions, engine: EngineOptions, allow_seen: AllowSeenOption = False) -> None:
     """Evaluate: subject-wise cross-validation x labels per class x seeds x methods; one result row each.
 
     [bold]Example:[/] otolith evaluate motionsense-simclr --jobs 4
     """
-    evaluate_run(options.open(), jobs, allow_seen)
+    evaluate_run(options.open(), engine, allow_seen)
 
 
 @command
-def report(options: RunOptions, as_json: JsonOption = False) -> None:
+def report(
+    options: RunOptions,
+    as_json: JsonOption = False,
+    latex: Annotated[
+        bool,
+        typer.Option("--latex", help="Also write the tables as tables.tex, and what to cite as references.bib."),
+    ] = False,
+) -> None:
     """Gather the result rows into rows.csv and write report.html and report.md: table, figures and findings in words.
 
     [bold]Example:[/] otolith report motionsense-simclr
     """
-    report_run(options.open(), as_json=as_json)
+    report_run(options.open(), as_json=as_json, latex=latex)
 
 
 @command
@@ -66,7 +75,6 @@ def study(
         Path | None, typer.Option("--table", help="All rows as CSV.", show_default="study.csv in the study's folder")
     ] = None,
     title: Annotated[str, typer.Option("--title", help="Title of the page.")] = "Results",
-    jobs: JobsOption = 0,
     only_page: Annotated[
         bool, typer.Option("--only-page", help="Compute nothing: write the page from the rows that exist.")
     ] = False,
@@ -75,6 +83,7 @@ def study(
         typer.Option("--from", help="Compute nothing: write the page from a table that a study has written."),
     ] = None,
     *,
+    engine: EngineOptions,
     download: DownloadOptions,
 ) -> None:
     """Run a whole experiment: prepare, pretrain and evaluate all variants of the recipes; write a page of answers.
@@ -88,6 +97,7 @@ def study(
     from otolith.experiments import study as studies
     from otolith.experiments.shipped import find_shipped_group
     from otolith.reports.study import read_recalls, read_table, write, write_table
+    from otolith.storage.remote import exists
 
     runs = studies.study([path for name in recipes or () for path in find_shipped_group(name)], run, data, change or ())
     if not (runs or read):
@@ -96,20 +106,23 @@ def study(
         given = dict(_named(text) for text in source or ())
         wanted = dict.fromkeys(name for job in runs for name in (job.recipe.dataset, *job.recipe.pretrain_on))
         for name in wanted:
-            if not (data / name / MANIFEST).exists():
-                prepare_corpus(name, given.get(name), data, jobs, download)
+            if not exists(data / name / MANIFEST):
+                prepare_corpus(name, given.get(name), data, engine, download)
         for number, job in enumerate(runs):
             notes.print(f"[bold]{number + 1}/{len(runs)}[/] {escape(job.folder.name)}", highlight=False)
             pretrain_run(job)
-            evaluate_run(job, jobs)
+            evaluate_run(job, engine)
             if job.can_retrieve:
                 retrieve_run(job)
     target = page or run / "study.md"
     rows, planned = read_table(read) if read else studies.study_rows(runs)
     recalls = read_recalls(read) if read else studies.study_recalls(runs)
-    write_table(rows, planned, table or run / "study.csv", recalls)
-    write(rows, planned, path=target, title=title, recalls=recalls)
-    out.print(f"{target}: {len(rows):,} rows, {target.with_suffix('.svg').name}", highlight=False, markup=False)
+    csv = table or run / "study.csv"
+    write_table(rows, planned, csv, recalls)
+    link = Path(os.path.relpath(csv, target.parent)).as_posix()
+    write(rows, planned, path=target, title=title, rows_link=link, recalls=recalls)
+    others = ", ".join(target.with_suffix(suffix).name for suffix in (".html", ".svg"))
+    out.print(f"{target}: {len(rows):,} rows, {others}", highlight=False, markup=False)
 
 
 def _named(text: str) -> tuple[str, Path]:
@@ -174,10 +187,10 @@ def rerun(
         raise typer.Exit(1)
 
 
-def evaluate_run(job: Run, jobs: int, allow_seen: bool = False) -> None:
+def evaluate_run(job: Run, engine: EngineOptions, allow_seen: bool = False) -> None:
     """Compute the result rows of a run that are missing, with a progress bar."""
-    total, rows = job.evaluate(jobs=jobs_of(jobs), allow_seen=allow_seen)
-    with progress("evaluating") as bar:
+    with engine.workers() as workers, progress("evaluating") as bar:
+        total, rows = job.evaluate(jobs=workers, allow_seen=allow_seen)
         for done, row in enumerate(rows):
             shots = "all" if row.shots is None else row.shots
             text = f"fold {row.fold} seed {row.seed} {row.mode} {shots}: macro F1 {row.macro_f1:.3f}"
@@ -203,17 +216,19 @@ def retrieve_run(job: Run, allow_seen: bool = False) -> None:
     out.print(table)
 
 
-def report_run(job: Run, picture: bytes | None = None, *, as_json: bool = False) -> None:
+def report_run(job: Run, picture: Markup | None = None, *, as_json: bool = False, latex: bool = False) -> None:
     """Write the report of a run and show its table and findings.
 
     Args:
         job: the run.
-        picture: a figure (SVG) for the report's page.
+        picture: a figure for the report's page.
         as_json: also write everything as JSON to standard output; words go to standard error.
+        latex: also write the tables as LaTeX, and BibTeX of what was used.
     """
+    from otolith.experiments.report import report as write_report
     from otolith.reports import findings
 
-    path, rows = job.report(picture=picture)
+    path, rows = write_report(job, picture=picture, latex=latex)
     sentences = findings.findings(rows)
     if as_json:
         put_json(_report_document(job, path, rows, sentences))

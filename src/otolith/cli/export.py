@@ -23,7 +23,8 @@ def export(
         Path,
         typer.Argument(
             metavar="MODEL",
-            help="model.safetensors of `otolith transfer` or `otolith adapt`, or an encoder of `otolith pretrain`.",
+            help="model.safetensors of `otolith transfer` or `otolith adapt`, an encoder of `otolith pretrain`, "
+            "or hub:USER/NAME.",
         ),
     ],
     to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="Format of the file: onnx.")] = "onnx",
@@ -56,12 +57,15 @@ def export(
     [bold]Example:[/] otolith export model.safetensors --to onnx --windows recordings --int8
     """
     from otolith.apps.export import export as exporting
+    from otolith.checkpoints import shipped
+    from otolith.storage.hub import is_hub_name
 
     if to != "onnx":
         raise ValueError(f"--to is '{to}'; expected onnx")
+    path = shipped.locate(model)
     made = exporting(
-        model,
-        out or model.with_suffix(".onnx"),
+        path,
+        out or (Path(f"{model.name}.onnx") if is_hub_name(model) else path.with_suffix(".onnx")),
         windows=windows,
         int8=int8,
         least_equal=least_equal,
@@ -74,14 +78,16 @@ def _show(made: Exported, *, as_json: bool) -> None:
     screen = results(as_json)
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("file", overflow="fold")
-    for name in ("precision", "size", "one window", "windows", "largest difference", "equal labels"):
+    for name in ("precision", "size", "one window", "windows", "largest difference", "equal labels", "equal unknown"):
         table.add_column(name, justify="right")
     for each in made.files:
         found = each.compared
-        equal = "" if found.equal_labels is None else f"{100 * found.equal_labels:.1f} %"
+        equal, unknown = (
+            "" if share is None else f"{100 * share:.1f} %" for share in (found.equal_labels, found.equal_unknown)
+        )
         worst = max(found.largest.values())
         size, took = f"{each.size / 1e6:.2f} MB", f"{each.milliseconds:.2f} ms"
-        table.add_row(str(each.file), each.precision, size, took, f"{found.windows:,}", f"{worst:.1e}", equal)
+        table.add_row(str(each.file), each.precision, size, took, f"{found.windows:,}", f"{worst:.1e}", equal, unknown)
     screen.print(table)
     notes.print(f"compared on {made.files[0].on}", highlight=False, markup=False, soft_wrap=True)
     if len(made.files) > 1:

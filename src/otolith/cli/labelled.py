@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from otolith.apps.label import LabelOptions
     from otolith.classifiers.baselines import ForestClassifier
     from otolith.classifiers.transfer import TransferClassifier
+    from otolith.cli.options import EngineOptions
     from otolith.formats import ReadOptions
 
 
@@ -26,7 +27,7 @@ def show_recordings(
     reading: ReadOptions,
     *,
     how: LabelOptions,
-    jobs: int = 1,
+    engine: EngineOptions,
     as_json: bool = False,
 ) -> None:
     """Label recordings, and show what was read of each, its summary by label and its files; with `as_json` also as JSON.
@@ -44,8 +45,8 @@ def show_recordings(
     ended: dict[str, tuple[dict[str, Any], ...]] = {}
     wrong = [skipped.reason for skipped in found.skipped if skipped.unreadable]
     before = 0
-    with progress("labelling") as bar:
-        for one in label_files(model, model_hash, found, files, folder, how=how, jobs=jobs):
+    with engine.workers() as workers, progress("labelling") as bar:
+        for one in label_files(model, model_hash, found, files, folder, how=how, jobs=workers):
             bar.update(f"labelled {one.source}", one.done, one.of)
             before += one.again
             if one.error:

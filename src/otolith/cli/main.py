@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from otolith import __version__
-from otolith.cli import data, demo, evaluate, export, train, use
+from otolith.cli import data, demo, evaluate, export, share, train, use
 from otolith.cli.command import unwrapped
 from otolith.cli.recipes import recipes
 
@@ -28,6 +28,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "adapt": use.adapt,
         "zeroshot": use.zeroshot,
         "export": export.export,
+        "push": share.push,
     },
     "More": {
         "retrieve": evaluate.retrieve,

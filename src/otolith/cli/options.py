@@ -5,8 +5,10 @@ A further option of a group is one more line in its class.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import typing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from otolith.experiments.run import Run
     from otolith.formats import ReadOptions
     from otolith.formats.day import DayOptions
+    from otolith.storage.engines import Workers
 
 
 def _recipe_names(incomplete: str) -> list[str]:
@@ -41,6 +44,24 @@ ChangeOption = Annotated[
 DataOption = Annotated[Path, typer.Option("--data", envvar="OTOLITH_DATA", help="Folder of the prepared corpora.")]
 JobsOption = Annotated[
     int, typer.Option("--jobs", "-j", min=0, help="Processes; 0 starts one for each core, at most 8.")
+]
+EngineOption = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        envvar="OTOLITH_ENGINE",
+        metavar="NAME",
+        help="Where tasks run: processes (of this machine), ray or slurm; see docs/cluster.md.",
+    ),
+]
+EngineSetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--engine-set",
+        envvar="OTOLITH_ENGINE_SET",
+        metavar="NAME=VALUE",
+        help="An option of the engine, such as slurm_partition=long; may be given many times.",
+    ),
 ]
 FilesArgument = Annotated[
     list[Path],
@@ -81,6 +102,29 @@ class RunOptions:
 
         loaded = recipe.load(self.recipe, self.change or (), self.seed, self.variant)
         return Run(loaded, self.out or Path("runs") / loaded.name, self.data, self.shared)
+
+
+@dataclasses.dataclass(frozen=True)
+class EngineOptions:
+    """Where tasks run, and how many at a time."""
+
+    jobs: JobsOption = 0
+    engine: EngineOption = "processes"
+    engine_set: EngineSetOption = None
+
+    @contextlib.contextmanager
+    def workers(self) -> Iterator[Workers]:
+        """Yield the workers, as the stages take them."""
+        from otolith.storage.engines import open_engine
+
+        given = dict[str, str]()
+        for text in self.engine_set or ():
+            name, equals, value = text.partition("=")
+            if not (name and equals):
+                raise ValueError(f"cannot read --engine-set {text}; expected NAME=VALUE, such as slurm_partition=long")
+            given[name] = value
+        with open_engine(self.engine, jobs_of(self.jobs), given) as workers:
+            yield workers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,7 +208,7 @@ class RecordingOptions:
     ] = None
     gyro_unit: Annotated[str | None, _reading("--gyro-unit", metavar="UNIT", help="rad/s, deg/s or mdeg/s.")] = None
     time_unit: Annotated[
-        str | None, _reading("--time-unit", metavar="UNIT", help="s, ms, us, ns, 100us, 100ns (ticks) or days.")
+        str | None, _reading("--time-unit", metavar="UNIT", help="s, ms, us, ns, 100us, 100ns (ticks), min, h or days.")
     ] = None
     rate_hz: Annotated[float | None, _reading("--rate", help="Sampling rate in Hz, for files without a clock.")] = None
     date_order: Annotated[

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from otolith.cli.command import command
 from otolith.cli.console import notes, out
-from otolith.cli.options import RunOptions
+from otolith.cli.options import EngineOption, EngineOptions, EngineSetOption, RunOptions
 from otolith.cli.progress import progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from otolith.evaluation.plan import FoldSeed
-    from otolith.experiments.run import Run
+    from otolith.experiments.run import Log, Run
 
 
 @command
@@ -27,6 +27,10 @@ def pretrain(
         bool,
         typer.Option("--everyone", help="Pretrain one encoder on all people, for use; it cannot be evaluated on them."),
     ] = False,
+    losses: Annotated[
+        str,
+        typer.Option("--losses", help="Losses by step in the run's folder logs: csv, tensorboard (an extra) or none."),
+    ] = "csv",
 ) -> None:
     """Pretrain the recipe's encoder without labels, once for each group of training people.
 
@@ -35,19 +39,23 @@ def pretrain(
 
     [bold]Example:[/] otolith pretrain motionsense-simclr --set pretrain.epochs=5
     """
-    pretrain_run(options.open(), everyone=everyone)
+    if losses not in ("csv", "tensorboard", "none"):
+        raise ValueError(f"--losses is '{losses}'; expected csv, tensorboard or none")
+    pretrain_run(options.open(), everyone=everyone, log=cast("Log", losses))
 
 
 @command
 def search(
     options: RunOptions,
-    trials: Annotated[int, typer.Option("--trials", min=1, help="Trials to finish, over all processes.")] = 20,
+    trials: Annotated[
+        int, typer.Option("--trials", min=1, max=100_000, help="Trials to finish, over all processes.")
+    ] = 20,
     storage: Annotated[
         str | None,
         typer.Option(
             "--storage",
             metavar="URL",
-            help="An Optuna storage that several machines share.",
+            help="An Optuna storage that several machines share: postgresql://..., sqlite:///FILE, or journal:FILE.",
             show_default="search.db in the run's folder",
         ),
     ] = None,
@@ -62,8 +70,14 @@ def search(
         str | None,
         typer.Option("--on", metavar="CORPUS", help="Another prepared corpus with labels, for --by transfer."),
     ] = None,
+    jobs: Annotated[
+        int,
+        typer.Option("--jobs", "-j", min=0, help="Processes that run trials; 0 starts one for each core, at most 8."),
+    ] = 1,
+    engine: EngineOption = "processes",
+    engine_set: EngineSetOption = None,
 ) -> None:
-    """Search the hyperparameters of pretraining with Optuna; write recipe-best.toml, search.csv and search.png.
+    """Search the hyperparameters of pretraining with Optuna; write recipe-best.toml, search.csv, search.html and search.png.
 
     The recipe's section \\[search] names what is searched; without it, the ranges of "Don't freeze" are. Test people
     of the first fold are not used for model selection.
@@ -75,8 +89,8 @@ def search(
 
     how: dict[str, Any] = {"storage": storage, "by": by, "on": on}
     job = options.open()
-    with progress("searching") as bar:
-        for trial in search_trials(job, trials=trials, **how):
+    with EngineOptions(jobs, engine, engine_set).workers() as workers, progress("searching") as bar:
+        for trial in search_trials(job, trials=trials, jobs=workers, **how):
             text = f"trial {trial.number} {trial.state}: {search_space.in_words(trial.settings)}"
             if trial.step is not None:
                 held = "" if trial.step.validation is None else f", validation {trial.step.validation:.3f}"
@@ -104,12 +118,16 @@ def transfer(
         int | None,
         typer.Option("--fold", min=0, help="Train on the training people of this fold.", show_default="all people"),
     ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option("--encoder", help="A checkpoint, shipped, or hub:USER/NAME.", show_default="the recipe's"),
+    ] = None,
 ) -> None:
     """Fit a classifier on a pretrained encoder and save it for `otolith label`.
 
     [bold]Example:[/] otolith transfer motionsense-simclr --mode frozen
     """
-    path = options.open().transfer(mode=mode, shots=shots, fold=fold)
+    path = options.open().transfer(mode=mode, shots=shots, fold=fold, encoder=encoder)
     out.print(f"{path}\ntry: otolith label {path} YOUR.csv", highlight=False, markup=False)
 
 
@@ -139,15 +157,15 @@ def import_primus(
     )
 
 
-def pretrain_run(job: Run, *, everyone: bool = False, of: Sequence[FoldSeed] | None = None) -> None:
+def pretrain_run(job: Run, *, everyone: bool = False, of: Sequence[FoldSeed] | None = None, log: Log = "csv") -> None:
     """Pretrain the encoders of a run that are missing, or those for some folds and seeds only, with a progress bar."""
     if int(os.environ.get("RANK", "0")):  # of several processes, the first one tells
-        for _ in job.pretrain(everyone=everyone, of=of):
+        for _ in job.pretrain(everyone=everyone, of=of, log=log):
             pass
         return
     with progress("pretraining") as bar:
         current, held = "", ""
-        for number, count, name, step in job.pretrain(everyone=everyone, of=of):
+        for number, count, name, step in job.pretrain(everyone=everyone, of=of, log=log):
             if name != current:
                 current, held = name, ""
             if step.validation is not None:

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.interpolate import CubicSpline
 from torch import Tensor
 
 X = Float[Tensor, "batch channels time"]
@@ -197,5 +196,7 @@ def _matrix(quaternion: Tensor) -> Tensor:
 @functools.lru_cache(maxsize=16)
 def _spline_basis(time: int, knots: int) -> Any:
     """Return the (knots + 2, time) matrix that evaluates a cubic spline from the values at its knots."""
+    from scipy.interpolate import CubicSpline
+
     at = np.linspace(0, time - 1, knots + 2)
     return CubicSpline(at, np.eye(knots + 2), axis=0)(np.arange(time)).T.copy()

@@ -78,23 +78,30 @@ def cut(
         subject.append(np.full(len(first), subject_names.index(entry.subject) if len(first) else 0))
     if not sum(map(len, offset)):
         raise ValueError(_no_window(store, contract, label, labels, starts, firsts))
-    begun = None if starts is None else firsts
+    begun, numbers = None if starts is None else firsts, _joined(recording)
     return Windows(
         values=(torch.from_numpy(store.values),),
-        offset=torch.from_numpy(np.concatenate(offset)),
+        offset=torch.from_numpy(_joined(offset)),
         contract=contract,
-        y=np.concatenate(y) if label is not None else None,
+        y=_joined(y) if label is not None else None,
         label_names=tuple(name for name in store.labels if labels is None or name in labels),
-        subject=np.concatenate(subject),
+        subject=_joined(subject),
         subject_names=subject_names,
-        recording=np.concatenate(recording),
-        start_s=np.concatenate(start),
+        recording=numbers,
+        start_s=_joined(start),
         dataset=store.dataset,
         cut_hash=_cut_hash(store, contract, overlap, label, labels, subjects and subject_names, placements, begun),
-        variance=np.concatenate(variance) if in_blocks else None,
-        placement=np.array([entry.placement for entry in store.entries])[np.concatenate(recording)],
+        variance=_joined(variance) if in_blocks else None,
+        placement=np.array([entry.placement for entry in store.entries])[numbers],
         memmaps=(store.values,),
     )
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    """Return the parts as one array, and release them: a corpus may have millions of windows."""
+    whole = np.concatenate(parts)
+    parts.clear()
+    return whole
 
 
 def _cut_hash(

@@ -20,10 +20,12 @@ def simple_features(x: Float[Tensor, "windows channels time"]) -> Float[Tensor, 
     """
     windows, channels, time = x.shape
     triads = x[:, : channels // 3 * 3].reshape(windows, channels // 3, 3, time)
-    x = torch.cat([x, torch.linalg.vector_norm(triads, dim=2)], dim=1)
+    # torch's vector_norm and std give the same up to rounding, but take 60 and 15 times as long on CPUs.
+    x = torch.cat([x, triads.square().sum(dim=2).sqrt()], dim=1)
     mean = x.mean(dim=2)
-    spectrum = torch.fft.rfft(x - mean[:, :, None], dim=2)[:, :, :_BINS].abs() / time
-    basic = [mean, x.std(dim=2, correction=0), x.amin(dim=2), x.amax(dim=2), x.diff(dim=2).abs().mean(dim=2)]
+    centred = x - mean[:, :, None]
+    spectrum = torch.fft.rfft(centred, dim=2)[:, :, :_BINS].abs() / time
+    basic = [mean, centred.square().mean(dim=2).sqrt(), x.amin(dim=2), x.amax(dim=2), x.diff(dim=2).abs().mean(dim=2)]
     return torch.cat([torch.stack(basic, dim=2), spectrum], dim=2).flatten(1)
 
 

@@ -18,9 +18,10 @@ from otolith.data.conversion import check_number
 from otolith.data.recording import UNITS, Part, Recording
 from otolith.data.resample import resample
 from otolith.data.store import BLOCK_S, FORMAT, MANIFEST, MOMENTS, SIGNAL, Store, open_store
+from otolith.storage.engines import Workers, map_unordered
 from otolith.storage.files import fingerprint, replacing_folder, sha256, write_text
 from otolith.storage.locks import LOCK, claimed
-from otolith.storage.processes import check_parent, unordered
+from otolith.storage.processes import check_parent
 
 
 class PrepareProgress(NamedTuple):
@@ -52,7 +53,7 @@ def prepare(
     rate_hz: float = 50.0,
     about: dict[str, Any] | None = None,
     source_key: str | None = None,
-    jobs: int = 1,
+    jobs: Workers = 1,
 ) -> Store:
     """Resample recordings and write them as a store.
 
@@ -70,7 +71,7 @@ def prepare(
         source_key: identity of the official files and of what is read from them. An interrupted run is resumed if this
             key, the names of the parts, the rate and the code of the readers are the same. None: nothing is reused from
             an earlier run or kept for a later one.
-        jobs: number of processes that read parts; 1 reads in this process.
+        jobs: number of processes that read parts (1 reads in this process), or an executor.
 
     Raises:
         ValueError: there are no recordings, channels differ, two recordings have one name, another process prepares the
@@ -101,7 +102,7 @@ def prepare_iter(
     rate_hz: float,
     about: dict[str, Any],
     source_key: str | None,
-    jobs: int,
+    jobs: Workers,
 ) -> Iterator[PrepareProgress]:
     """Prepare a store as `prepare` does, and yield after every part; at the end of the generator the store is there."""
     check_number("the rate of a store, in Hz,", rate_hz, above=0, most=100_000)
@@ -176,11 +177,12 @@ def _taken_over(work: Path, of: int) -> dict[int, int]:
 
 
 def _read_parts(
-    parts: Sequence[tuple[Part, int]], work: Path, rate_hz: float, jobs: int
+    parts: Sequence[tuple[Part, int]], work: Path, rate_hz: float, jobs: Workers
 ) -> Generator[tuple[int, int, float, tuple[str, ...]], None, None]:
     """Yield number, recordings, seconds and facts of each part when it was read, in any order."""
     tasks = [(part, number, work, rate_hz) for part, number in parts]
-    yield from unordered(_read_part, tasks, jobs=max(1, min(jobs, len(parts))))
+    jobs = max(1, min(jobs, len(parts))) if isinstance(jobs, int) else jobs
+    yield from map_unordered(_read_part, tasks, jobs=jobs)
 
 
 def _read_part(part: Part, number: int, work: Path, rate_hz: float) -> tuple[int, int, float, tuple[str, ...]]:

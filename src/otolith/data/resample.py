@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy.signal import firwin, resample_poly, upfirdn
 
 
 def resample(signal: np.ndarray, rate_hz: float, to_hz: float) -> np.ndarray:
@@ -30,6 +29,8 @@ def resample(signal: np.ndarray, rate_hz: float, to_hz: float) -> np.ndarray:
     up, down = ratio.numerator, ratio.denominator
     if len(signal) == 1:  # one value defines no line
         return np.repeat(signal, -(-up // down), axis=0)
+    from scipy.signal import resample_poly  # takes half a second, and recordings at the model's rate need it not
+
     return resample_poly(signal.astype(np.float64), up, down, axis=0, padtype="line").astype(np.float32)
 
 
@@ -68,6 +69,9 @@ def resample_sinc(signal: np.ndarray, rate_hz: float, to_hz: float) -> np.ndarra
     return out[:steps].astype(signal.dtype)
 
 
+_BLOCK = 1 << 20  # rows that are interpolated at a time
+
+
 class Piece(NamedTuple):
     """A part of a signal without gaps, evenly sampled, that starts `start_s` seconds after the earliest time stamp."""
 
@@ -103,10 +107,14 @@ def regular_pieces(time_s: np.ndarray, signal: np.ndarray, rate_hz: float, max_g
     cuts = (np.flatnonzero(np.diff(time_s) > max(max_gap_s, 1.5 / rate_hz)) + 1).tolist()
     for first, end in pairwise([0, *cuts, len(time_s)]):
         stamps = time_s[first:end]
-        clock = stamps[0] + np.arange(int((stamps[-1] - stamps[0]) * rate_hz + 0.5) + 1) / rate_hz
-        values = np.empty((len(clock), signal.shape[1]), np.float32)
-        for number in range(signal.shape[1]):  # one channel in double precision at a time
-            values[:, number] = np.interp(clock, stamps, signal[first:end, number])
+        steps = int((stamps[-1] - stamps[0]) * rate_hz + 0.5) + 1
+        values = np.empty((steps, signal.shape[1]), np.float32)
+        for begin in range(0, steps, _BLOCK):  # a block of one channel in double precision at a time
+            clock = stamps[0] + np.arange(begin, min(begin + _BLOCK, steps)) / rate_hz
+            low, high = np.searchsorted(stamps, clock[[0, -1]])
+            near = slice(max(0, int(low) - 1), int(high) + 1)
+            for number in range(signal.shape[1]):
+                values[begin : begin + _BLOCK, number] = np.interp(clock, stamps[near], signal[first:end][near, number])
         pieces.append(Piece(float(stamps[0]) - start_s, values))
     return pieces
 
@@ -130,6 +138,8 @@ class Resampler:
         self._given = self._done = self._first = 0  # inputs given, outputs returned, and the buffer's first input
         if self._up == self._down:
             return
+        from scipy.signal import firwin
+
         half = 10 * max(self._up, self._down)
         taps = firwin(2 * half + 1, 1 / max(self._up, self._down), window=("kaiser", 5.0)) * self._up
         self._taps = np.concatenate(
@@ -170,6 +180,8 @@ class Resampler:
         begin = max(self._first, begin // self._down * self._down)
         self._buffer, self._first = self._buffer[begin - self._first :], begin
         shift = begin // self._down * self._up - self._delay  # outputs before the first of this buffer's
+        from scipy.signal import upfirdn
+
         made = upfirdn(self._taps, self._buffer, self._up, self._down, axis=0)[self._done - shift : stop - shift]
         self._done = stop
         return np.asarray(made, np.float32)

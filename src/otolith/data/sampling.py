@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -128,8 +129,27 @@ def seeded(seed: int, device: torch.device | str = "cpu", device_seed: int | Non
 
 
 def memory_bytes() -> int:
-    """Return the physical memory of this machine in bytes; 0 if the system does not tell (Windows)."""
-    return 0 if os.name == "nt" else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """Return the memory that this process may use in bytes: that of the machine, or the limit of its control group (of a
+    container or a batch job) if that is lower; 0 if the system does not tell (Windows)."""
+    if os.name == "nt":
+        return 0
+    return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *_control_group_limits()])
+
+
+def _control_group_limits(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[int]:
+    """Return the limits of memory of this process's control groups, of version 1 and 2; empty where there are none."""
+    try:
+        lines = [line.split(":", 2) for line in own.read_text().splitlines()]
+    except OSError:
+        return []
+    files = []
+    for _, controllers, place in lines:
+        if not controllers or controllers == "memory":
+            base, name = (root / "memory", "memory.limit_in_bytes") if controllers else (root, "memory.max")
+            group = base / place.lstrip("/")
+            files += [folder / name for folder in (group, *group.parents) if folder.is_relative_to(base)]
+    texts = [file.read_text().strip() for file in files if file.is_file()]
+    return [int(text) for text in texts if text.isdecimal()]
 
 
 def batches(

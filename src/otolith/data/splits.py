@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+_BLOCK = 1 << 14  # windows of the first block that shots are looked for in
+
 
 @dataclasses.dataclass(frozen=True)
 class Split:
@@ -124,7 +126,16 @@ def draw_shots(y: np.ndarray, shots: int | None, *, seed: int) -> np.ndarray:
         return np.arange(len(y))
     if shots < 1:
         raise ValueError(f"shots is {shots}; expected at least 1 window per class, or none for all")
-    random = np.random.default_rng([seed, 0x5407])
-    order = random.permutation(len(y))
-    chosen = [order[y[order] == label][:shots] for label in np.unique(y)]
-    return np.sort(np.concatenate(chosen)) if chosen else np.arange(0)
+    order = np.random.default_rng([seed, 0x5407]).permutation(len(y))
+    labels, counts = np.unique(y, return_counts=True)
+    missing = np.minimum(counts, shots)
+    chosen, first, size = [np.arange(0)], 0, _BLOCK
+    while missing.any():  # blocks of growing size, as the classes are usually complete long before the end
+        rows = order[first : first + size]
+        own = y[rows]
+        for number in np.flatnonzero(missing):
+            mine = rows[own == labels[number]][: missing[number]]
+            chosen.append(mine)
+            missing[number] -= len(mine)
+        first, size = first + size, 2 * size
+    return np.sort(np.concatenate(chosen))

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from otolith.storage.files import fingerprint, recover, sha256
+from otolith.storage.remote import address_of, fetched
 
 if TYPE_CHECKING:
     import otolith.data.windows  # imports torch, which the processes that prepare a store do without
@@ -128,11 +129,21 @@ def _sha256_of(path: Path) -> str:
     return _hashes[key]
 
 
+def local_store(folder: str | Path) -> Path:
+    """Return the folder of a store on this machine; one at an address is fetched."""
+    return fetched(folder, (MANIFEST, SIGNAL, MOMENTS))
+
+
+def local_file(file: str) -> Path:
+    """Return the path on this machine of a file of a store; one at an address is fetched with its store."""
+    return local_store(Path(file).parent) / Path(file).name if address_of(file) else Path(file)
+
+
 def open_store(folder: str | Path, *, verify: bool = True) -> Store:
     """Open a prepared corpus.
 
     Args:
-        folder: the folder that `prepare` wrote.
+        folder: the folder that `prepare` wrote, or its address (`storage.remote`), from which it is fetched.
         verify: also compare the hashes of signal and moments, which takes about one second per gigabyte, once per process
             while the files keep their size and time; sizes and the manifest are always checked.
 
@@ -141,14 +152,14 @@ def open_store(folder: str | Path, *, verify: bool = True) -> Store:
         ValueError: the store is truncated, altered or of another format.
     """
     again = "prepare it again (otolith prepare)"
-    folder = Path(folder)
-    recover(folder)
     try:
+        folder = local_store(folder)
+        recover(folder)
         text = (folder / MANIFEST).read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(
             f"no prepared corpus at '{folder}': expected {MANIFEST} and {SIGNAL}; "
-            f"run: otolith prepare {folder.name} --source DIR"
+            f"run: otolith prepare {Path(folder).name} --source DIR"
         ) from None
     except UnicodeDecodeError as error:
         raise ValueError(f"'{folder / MANIFEST}' is damaged: {error}; {again}") from error

@@ -21,8 +21,10 @@ from torch import Tensor
 from otolith.data import arrays
 from otolith.data.conversion import rate_of, text_of
 from otolith.data.splits import by_subject, draw_shots
+from otolith.data.store import local_file
 from otolith.data.units import UNITS, channel_names, check_channels
 from otolith.storage.files import fingerprint
+from otolith.storage.remote import origin_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,14 +202,18 @@ class Windows:
     def __getstate__(self) -> dict[str, Any]:
         state = {name: value for name, value in self.__dict__.items() if name != "_strided_views"}
         ours = [values.data_ptr() for values in self.values] == [array.ctypes.data for array in self.memmaps]
-        state["memmaps"] = tuple((array.filename, array.offset, array.shape) for array in self.memmaps) if ours else ()
+        state["memmaps"] = (
+            tuple((origin_of(array.filename), array.offset, array.shape) for array in self.memmaps) if ours else ()
+        )
         if ours:
             state["values"] = ()
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if state["memmaps"]:
-            maps = tuple(np.memmap(name, "<f4", "c", offset, shape) for name, offset, shape in state["memmaps"])
+            maps = tuple(
+                np.memmap(local_file(name), "<f4", "c", offset, shape) for name, offset, shape in state["memmaps"]
+            )
             state = {**state, "memmaps": maps, "values": tuple(map(torch.from_numpy, maps))}
         self.__dict__.update(state)
 

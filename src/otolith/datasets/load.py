@@ -10,6 +10,7 @@ from otolith.data.store import MANIFEST, Store, open_store
 from otolith.datasets import DATASETS, find_dataset
 from otolith.datasets.download import fetch
 from otolith.datasets.prepare import prepare_dataset
+from otolith.storage.remote import exists
 
 
 def load_dataset(
@@ -38,7 +39,7 @@ def load_dataset(
         ValueError: the store is damaged, or it was prepared with other settings than those given here.
     """
     for folder in (Path(data) / name, Path(name)):
-        if (folder / MANIFEST).is_file():
+        if exists(folder / MANIFEST):
             return _as_prepared(open_store(folder), settings)
     names = plugins.names(DATASETS, "dataset")
     known = ", ".join(names)

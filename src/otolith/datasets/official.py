@@ -97,14 +97,15 @@ def named_numbers(data: bytes, name: str, columns: Sequence[str]) -> np.ndarray:
         table = pd.read_csv(io.BytesIO(data), dtype=np.float64)
     except ValueError as error:
         raise ValueError(f"'{name}' cannot be read as numbers: {error}") from error
-    missing = [column for column in columns if column not in table.columns]
+    names = table.columns.tolist()
+    missing = [column for column in columns if column not in names]
     if missing:
         raise ValueError(
-            f"'{name}' has {len(table.columns)} columns and lacks {', '.join(missing)}; it is not the official file"
+            f"'{name}' has {len(names)} columns and lacks {', '.join(missing)}; it is not the official file"
         )
     if not isinstance(table.index, pd.RangeIndex):  # pandas would shift every value to its neighbour's column
         raise ValueError(f"the rows of '{name}' hold more values than its header names; download it again")
-    return np.asarray(table[list(columns)])
+    return np.asarray(table)[:, [names.index(column) for column in columns]]
 
 
 def known_labels(values: np.ndarray, known: Iterable[int], name: str) -> np.ndarray:

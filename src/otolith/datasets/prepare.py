@@ -10,6 +10,7 @@ from otolith.data.prepare import PrepareProgress, prepare_iter
 from otolith.datasets import find_dataset
 from otolith.formats import ReadOptions
 from otolith.formats.day import DayOptions
+from otolith.storage.engines import Workers
 from otolith.storage.files import fingerprint, listing, sha256, unnested
 
 
@@ -22,7 +23,7 @@ def prepare_dataset(
     placement: str | None = None,
     subset: str | None = None,
     channels: Sequence[str] | None = None,
-    jobs: int = 1,
+    jobs: Workers = 1,
     labels: Path | None = None,
     options: ReadOptions | None = None,
     day: DayOptions | None = None,

@@ -26,11 +26,19 @@ PRETRAINED = ("frozen", "finetune", "zero-shot")
 
 @dataclasses.dataclass(frozen=True)
 class FoldSeed:
-    """A fold and a seed, which share one encoder and one set of frozen features."""
+    """A fold and a seed, which share one encoder and one set of frozen features.
+
+    Attributes:
+        split: the subjects of each side.
+        seed: of the labelled windows and of what is trained on them.
+        fold_seed: of the partition into folds.
+        pretraining_seed: of the encoder.
+    """
 
     split: Split
     seed: int
     fold_seed: int
+    pretraining_seed: int
 
 
 def fold_seeds(
@@ -41,6 +49,7 @@ def fold_seeds(
     fold_seed: int | None = None,
     test: Sequence[str] | None = None,
     validation: float = 0.2,
+    encoder_per_seed: bool = False,
 ) -> list[FoldSeed]:
     """Return the folds and seeds of a protocol, in the order in which they are computed.
 
@@ -51,6 +60,8 @@ def fold_seeds(
         fold_seed: one partition into folds for all seeds, so that all can share one pretrained encoder per fold.
         test: these subjects are tested and no others, instead of folds: a corpus's official split. The others train, and the
             seed draws which of them validate.
+        encoder_per_seed: each seed also pretrains its own encoder where `fold_seed` gives all seeds the same folds, so that
+            means and intervals contain what the pretraining's seed changes. Without `fold_seed` it is always so.
         validation: share of the subjects not tested who validate; 0: none, where nothing is stopped or selected by them.
 
     Raises:
@@ -65,7 +76,8 @@ def fold_seeds(
             splits = by_subject(subjects, folds=folds, validation=validation, seed=draw)
         else:
             splits = [fixed(subjects, test, validation=validation, seed=draw)]
-        planned += [FoldSeed(split, seed, draw) for split in splits]
+        pretraining = seed if encoder_per_seed else draw
+        planned += [FoldSeed(split, seed, draw, pretraining) for split in splits]
     return planned
 
 
@@ -79,6 +91,7 @@ def check_protocol(
     shots: Sequence[int | None] = (None,),
     modes: Sequence[str] = ("frozen",),
     validation_windows: int | None = None,
+    encoder_per_seed: bool = False,  # noqa: ARG001 - any truth value will do
 ) -> None:
     """Raise ValueError, which names it, for an argument of a protocol that is out of its range."""
     check_number("folds", folds, least=2, whole=True)

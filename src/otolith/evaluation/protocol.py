@@ -13,6 +13,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +23,22 @@ import torch
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
 from otolith.checkpoints import checkpoint, provenance
-from otolith.classifiers.baselines import CLASSICAL
+from otolith.classifiers.baselines import CLASSICAL, classical
 from otolith.classifiers.features import embed
+from otolith.classifiers.fixed import FixedFeaturesClassifier
+from otolith.classifiers.heads.whitening import spread_rows
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.splits import draw_shots
 from otolith.data.windows import Windows
 from otolith.evaluation.plan import PRETRAINED, PlannedRow
 from otolith.evaluation.rows import Row
+from otolith.storage.engines import Workers, map_unordered, threads_of
 from otolith.storage.files import fingerprint
-from otolith.storage.processes import unordered
 from otolith.storage.records import read_record, write_record
 
 
 def evaluate(
-    windows: Windows, planned: Sequence[PlannedRow], *, folder: Path, jobs: int = 1, recipe: str = ""
+    windows: Windows, planned: Sequence[PlannedRow], *, folder: Path, jobs: Workers = 1, recipe: str = ""
 ) -> Iterator[Row]:
     """Yield every planned row in the order they are ready, read from `folder` where it exists already.
 
@@ -43,31 +46,36 @@ def evaluate(
         windows: those that the rows were planned with.
         planned: from `planned_rows`.
         folder: of the rows, one JSON file each.
-        jobs: processes; each gets its share of the cores.
+        jobs: processes, each of which gets its share of the cores; or an executor.
         recipe: JSON of the recipe that planned the rows, which they record.
 
     Raises:
         ValueError: a row file in the folder is damaged.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    threads = None if jobs == 1 else max(1, torch.get_num_threads() // jobs)
-    yield from unordered(_row, [(windows, row, folder, recipe, threads) for row in planned], jobs=jobs)
+    threads = threads_of(jobs, torch.get_num_threads())
+    row = partial(_row, windows, folder, recipe, threads)
+    yield from map_unordered(row, [(each,) for each in planned], jobs=jobs)
 
 
+_BLOCK = 1 << 16  # test windows classified at a time: a corpus may be larger than memory
 _features: dict[tuple[str, str, bool], torch.Tensor] = {}
 
 
-def _features_of(encoder: checkpoint.Checkpoint, windows: Windows, statistics: bool = False) -> torch.Tensor:
-    """Frozen features of the whole corpus, with or without statistics, computed once per process and encoder."""
+def _features_of(
+    encoder: checkpoint.Checkpoint, windows: Windows, folder: Path, statistics: bool = False
+) -> torch.Tensor:
+    """Frozen features of the whole corpus, with or without statistics, computed once per process and encoder; a memory map
+    of a temporary file in `folder` if they are large."""
     key = (encoder.sha256, windows.content_hash, statistics)
     if key not in _features:
         for other in [other for other in _features if other[:2] != key[:2]]:
-            del _features[other]  # those of one encoder at a time: they may be large
-        _features[key] = embed(encoder.encoder, windows, statistics=statistics)
+            _features.pop(other, None)  # those of one encoder at a time: they may be large
+        _features[key] = embed(encoder.encoder, windows, statistics=statistics, folder=folder)
     return _features[key]
 
 
-def _row(windows: Windows, planned: PlannedRow, folder: Path, recipe: str, threads: int | None = None) -> Row:
+def _row(windows: Windows, folder: Path, recipe: str, threads: int | None, planned: PlannedRow) -> Row:
     """Read a row, or compute and write it."""
     file = folder / f"{planned.fingerprint}.json"
     if file.exists():
@@ -82,7 +90,7 @@ def _row(windows: Windows, planned: PlannedRow, folder: Path, recipe: str, threa
         raise ValueError(f"'{planned.encoder}' has changed since these rows were planned; run the same command again")
     rows = _training_rows(windows, planned)
     test_rows = windows.rows_for_subjects(split.test)
-    predicted, steps = _predictions(windows, planned, encoder, rows, test_rows)
+    predicted, steps = _predictions(windows, planned, encoder, folder, rows, test_rows)
     pretrained, classical = planned.mode in PRETRAINED, planned.mode in CLASSICAL
     row = Row(
         dataset=windows.dataset,
@@ -130,25 +138,38 @@ def _training_rows(windows: Windows, planned: PlannedRow) -> np.ndarray:
 
 
 def _predictions(
-    windows: Windows, planned: PlannedRow, encoder: checkpoint.Checkpoint, rows: np.ndarray, test_rows: np.ndarray
+    windows: Windows,
+    planned: PlannedRow,
+    encoder: checkpoint.Checkpoint,
+    folder: Path,
+    rows: np.ndarray,
+    test_rows: np.ndarray,
 ) -> tuple[np.ndarray, int]:
     """Label numbers of the test windows, by a classifier fitted on `rows`, and its optimisation steps."""
     assert windows.y is not None
-    train, test = windows[rows], windows[test_rows]
+    train, blocks = windows[rows], np.split(test_rows, range(_BLOCK, len(test_rows), _BLOCK))
+    train_rows, held = windows.rows_for_subjects(planned.unit.split.train), np.array(planned.held, int)
     if planned.mode in CLASSICAL:
-        arguments = {name: value for name, value in planned.classifier.items() if name != "mode"}
-        return CLASSICAL[planned.mode](**arguments).fit(train).predict(test), 0
+        baseline = classical(planned.classifier)
+        if isinstance(baseline, FixedFeaturesClassifier):
+            others = train_rows[spread_rows(len(train_rows))]
+            baseline.fit(train, unlabelled=windows[others].unlabelled())
+        else:
+            baseline.fit(train)
+        return np.concatenate([baseline.predict(windows[block]) for block in blocks]), 0
     table: torch.Tensor | None = None
     if planned.mode == "zero-shot":
         known = np.unique(windows.y)
         words = {name: planned.classifier["head"][name] for name in ("prompts", "text")}
         model = TransferClassifier.from_words(encoder, [windows.label_names[k] for k in known], **words)
-        table = _features_of(encoder, windows)[test_rows]
-        return np.asarray(known[model.predict_proba(test, features=table).argmax(axis=1)]), 0
+        table = _features_of(encoder, windows, folder)
+        likely = [model.predict_proba(windows[block], features=table[block]) for block in blocks]
+        return np.asarray(known[np.concatenate(likely).argmax(axis=1)]), 0
     model = TransferClassifier.from_arguments(planned.classifier, encoder)
     if model.reads_pretrained_features:
-        table = _features_of(encoder, windows, model.head.use_statistics)
-    train_rows, held = windows.rows_for_subjects(planned.unit.split.train), np.array(planned.held, int)
+        table = _features_of(encoder, windows, folder, model.head.use_statistics)
+    if model.head.uses_unlabelled:
+        train_rows = train_rows[spread_rows(len(train_rows))]
     model.fit(
         train,
         validation=windows[held] if len(held) else None,
@@ -158,7 +179,8 @@ def _predictions(
         unlabelled_features=table[train_rows] if table is not None and model.head.uses_unlabelled else None,
     )
     frozen = table if planned.mode == "frozen" else None
-    return model.predict(test, features=None if frozen is None else frozen[test_rows]), model.steps_
+    predicted = [model.predict(windows[k], features=None if frozen is None else frozen[k]) for k in blocks]
+    return np.concatenate(predicted), model.steps_
 
 
 def _recorded(classifier: Mapping[str, Any]) -> dict[str, Any]:

@@ -67,7 +67,7 @@ else:
 GIVEN = {
     "encoder": ("channels", "mean", "std"),
     "objective": ("encoder", "paired", "mean", "std"),
-    "pretrain": ("objective", "train", "validation", "seed", "runtime.resume"),
+    "pretrain": ("objective", "train", "validation", "seed", "runtime.resume", "logger"),
 }
 """Arguments by section that a recipe cannot set, because the run determines them."""
 

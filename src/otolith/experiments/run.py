@@ -5,9 +5,10 @@
 <data>/.downloads/<dataset>/           its official files, where they were downloaded (datasets.download)
 <run>/recipe.toml                      the recipe as it was run
 <run>/encoders/<name>-<hash>.safetensors   pretrained encoders, one for each group of training subjects
+<run>/logs/<name>-<hash>.csv           records of pretraining
 <run>/rows/<fingerprint>.json          result rows
 <run>/recalls/<fingerprint>.json       results of retrieval
-<run>/rows.csv, report.html, report.md written by `report`
+<run>/rows.csv, report.html, report.md written by `report`, with `--latex` tables.tex, references.bib
 <run>/model.safetensors                a classifier for `otolith label`
 """
 
@@ -18,30 +19,31 @@ import functools
 import inspect
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import pandas as pd
+from typing import Any, Literal, NamedTuple
 
 from otolith import paired
 from otolith.checkpoints import checkpoint
-from otolith.classifiers.features import embed
+from otolith.checkpoints.shipped import locate
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.cutting import cut
 from otolith.data.splits import draw_shots
 from otolith.data.windows import Windows
 from otolith.evaluation.plan import FoldSeed, PlannedRow, fold_seeds, planned_rows
-from otolith.evaluation.protocol import collect_rows, evaluate
+from otolith.evaluation.protocol import evaluate
 from otolith.evaluation.recalls import Recall, recalls
 from otolith.evaluation.rows import Row
 from otolith.experiments.build import build_encoder, build_objective, given_settings, made_from, pretrain_arguments
-from otolith.experiments.corpora import card, has_pairs, open_corpus, pairs_of
+from otolith.experiments.corpora import has_pairs, open_corpus, pairs_of
 from otolith.experiments.recipe import Recipe
 from otolith.experiments.subjects import Pretraining, encoder_label, pretraining_windows
 from otolith.objectives import Objective
 from otolith.paired.attach import attach
-from otolith.pretraining import Runtime, Step, pretrain
-from otolith.reports import figures, findings, page
+from otolith.pretraining import CSVLogger, Logger, Runtime, Step, TensorBoardLogger, pretrain
+from otolith.storage.engines import Workers
 from otolith.storage.files import fingerprint, write_text
+
+Log = Literal["csv", "tensorboard", "none"]
+"""Where the records of pretraining go."""
 
 
 class PretrainProgress(NamedTuple):
@@ -180,13 +182,17 @@ class Run:
         return self.pretraining(unit).path
 
     def pretrain(
-        self, *, everyone: bool = False, of: Sequence[FoldSeed | None] | None = None
+        self, *, everyone: bool = False, of: Sequence[FoldSeed | None] | None = None, log: Log = "csv"
     ) -> Iterator[PretrainProgress]:
         """Pretrain what is not there yet: an encoder for each group of training subjects, or one on every subject.
 
         Args:
             everyone: the one on every subject.
             of: the encoders for these folds and seeds only.
+            log: where the records go: `csv`, a table `logs/<encoder>.csv`; `tensorboard`, a folder `logs/<encoder>`; `none`.
+
+        Raises:
+            ValueError: TensorBoard is not installed.
         """
         if of is None:
             of = [None] if everyone else self.plan(self.subject_windows())
@@ -201,11 +207,18 @@ class Run:
             state = path.with_suffix(".state")
             arguments["runtime"] = dataclasses.replace(arguments.get("runtime", Runtime()), resume=state)
             history: Sequence[Any] = ()
-            for step in pretrain(objective, job.train, job.validation, seed=job.seed, **arguments):
+            logger = self._logger(log, path.stem)
+            for step in pretrain(objective, job.train, job.validation, seed=job.seed, logger=logger, **arguments):
                 history = step.history
                 yield PretrainProgress(index + 1, len(wanted), path.stem, step)
             self._save(job, objective, history)
             state.unlink(missing_ok=True)
+
+    def _logger(self, log: Log, name: str) -> Logger | None:
+        logs = self.encoders.parent / "logs"
+        if log == "csv":
+            return CSVLogger(logs / f"{name}.csv")
+        return TensorBoardLogger(logs / name) if log == "tensorboard" else None
 
     def _save(self, job: Pretraining, objective: Objective, history: Sequence[Any]) -> None:
         checkpoint.save(
@@ -276,7 +289,7 @@ class Run:
             **settings,
         )
 
-    def evaluate(self, *, jobs: int = 1, allow_seen: bool = False) -> tuple[int, Iterator[Row]]:
+    def evaluate(self, *, jobs: Workers = 1, allow_seen: bool = False) -> tuple[int, Iterator[Row]]:
         """Return the number of rows of the protocol, and an iterator over the rows as they are computed."""
         windows = self.windows()
         planned = self.planned_rows(windows, allow_seen=allow_seen)
@@ -329,7 +342,14 @@ class Run:
             existing_only=existing_only,
         )
 
-    def transfer(self, *, mode: str = "finetune", shots: int | None = None, fold: int | None = None) -> Path:
+    def transfer(
+        self,
+        *,
+        mode: str = "finetune",
+        shots: int | None = None,
+        fold: int | None = None,
+        encoder: str | Path | None = None,
+    ) -> Path:
         """Fit a classifier, write `model.safetensors`, and return its path.
 
         Args:
@@ -337,16 +357,24 @@ class Run:
             shots: windows per class; None: all.
             fold: train on this fold's training subjects with its encoder, so that its test subjects stay unseen; None: on
                 every subject, with the encoder that saw every subject.
+            encoder: a checkpoint, `shipped` or `hub:user/name`, instead of the recipe's encoder.
 
         Raises:
             FileNotFoundError: the encoder is not pretrained yet.
-            ValueError: the recipe has no such fold.
+            ValueError: the recipe has no such fold, or `encoder` saw its test subjects.
         """
         windows = self.windows()
         unit = None if fold is None else next((u for u in self.plan(windows) if u.split.fold == fold), None)
         if fold is not None and unit is None:
             raise ValueError(f"the recipe has no fold {fold}")
-        path = self.encoder_path(unit)
+        path = self.encoder_path(unit) if encoder is None else locate(encoder)
+        if encoder is not None and unit is not None:
+            tested = {f"{self.recipe.dataset}:{person}" for person in unit.split.test}
+            if seen := tested & set(checkpoint.load(path).about.get("subjects", ())):
+                raise ValueError(
+                    f"'{encoder}' was pretrained on {', '.join(sorted(seen))}, whom fold {fold} tests; leave out --fold, or "
+                    "choose an encoder that did not see them"
+                )
         if not path.exists():
             hint = "otolith pretrain RECIPE" + (" --everyone" if unit is None else "")
             raise FileNotFoundError(f"no encoder at '{path}'; run first: {hint}")
@@ -362,33 +390,6 @@ class Run:
             out, label_names=train.label_names, about={"labelled_subjects": train.people, "labelled_windows": len(rows)}
         )
         return out
-
-    def report(self, *, picture: bytes | None = None) -> tuple[Path, pd.DataFrame]:
-        """Collect the rows into `rows.csv`; write `report.html` and `report.md`; return the page's path and the rows.
-
-        Args:
-            picture: SVG of a labelled recording, for the page.
-        """
-        windows = self.windows()
-        rows = collect_rows(self.rows, self.planned_rows(windows, allow_seen=True))
-        write_text(self.folder / "rows.csv", rows.to_csv(index=False, lineterminator="\n"))
-        write_text(self.folder / "report.md", findings.markdown(rows))
-        unit = self.plan(windows)[0]
-        loaded = checkpoint.load(self.encoder_path(unit))
-        unseen = windows.for_subjects(unit.split.test)
-        facts = card(self.recipe.dataset, open_corpus(self.data, self.recipe.dataset))
-        out = self.folder / "report.html"
-        page.write(
-            out,
-            rows,
-            title=f"{facts.title}: {self.recipe.name}",
-            card=facts,
-            recipe=self.recipe.text,
-            embedding=figures.Embedding.of(embed(loaded.encoder, unseen), unseen),
-            history=loaded.about.get("history", ()),
-            picture=picture,
-        )
-        return out, rows
 
     def _keep_recipe(self) -> None:
         write_text(self.folder / "recipe.toml", self.recipe.text + "\n")

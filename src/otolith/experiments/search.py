@@ -18,14 +18,18 @@ searches them, which is the score of the features under a classifier on another 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sqlite3
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from filelock import FileLock
 
 from otolith.checkpoints.provenance import PRETRAINING_CODE, RESULT_CODE, code_version
@@ -37,8 +41,10 @@ from otolith.experiments.run import Run
 from otolith.experiments.search_page import write_search
 from otolith.experiments.search_space import Metric, drawn_settings, incomparable, pretrain_setting, space
 from otolith.experiments.trials import Task, Trial, count_finished, draw_settings, give_up, is_stale, lock_of, run_trial
+from otolith.storage.engines import Workers, map_unordered, threads_of
 from otolith.storage.files import fingerprint
 
+_JOURNAL = "journal:"
 _TAKEN = ("RUNNING", "COMPLETE", "PRUNED")
 
 
@@ -51,6 +57,7 @@ def search(
     on: str | None = None,
     picture: bool = True,
     heartbeat_s: float = 30.0,
+    jobs: Workers = 1,
 ) -> Iterator[Trial]:
     """Try settings until `trials` trials are finished, then write what was found; continue where an earlier search stopped.
 
@@ -63,12 +70,15 @@ def search(
     Args:
         job: the recipe and its folder.
         trials: complete or pruned trials wanted, of all processes together.
-        storage: URL of an Optuna storage that several processes and machines share; None: SQLite in the run's folder.
+        storage: what several processes and machines share: the URL of an Optuna storage, or `journal:FILE`, a file on a disk
+            that all see; None: SQLite in the run's folder.
         by: metric: `loss`, that of the objective on validation subjects (see the module); or `transfer`, the macro F1 of a
             logistic regression on frozen features of `on`: 10 windows per class, 3 draws, at most 5 folds by subject.
         on: a prepared corpus with labels, neither the recipe's own nor one that it pretrains on.
         picture: whether to draw `search.png` at the end.
         heartbeat_s: seconds between two signs that a trial's process lives.
+        jobs: processes that run trials, or an executor, which needs a `storage`. With several, a trial is drawn without
+            those that still run, so the settings are others than those of one process; a record comes at a trial's end.
 
     Raises:
         ValueError: settings that cannot be compared, or that fit no encoder; no validation subjects; no trial that
@@ -85,13 +95,45 @@ def search(
     if by == "loss":
         _check_comparable(task, validation)
     people = sorted({*train.people, *([] if validation is None else validation.people)})
-    with _readable(job, storage), _searching(job.folder) as token:
+    if isinstance(jobs, Executor) and storage is None:
+        raise ValueError(
+            "a search on an engine needs a storage that all its processes share: --storage postgresql://..., or --storage "
+            f"journal:{job.folder / 'search.journal'} on a shared disk"
+        )
+    with _readable(job, storage):
         study = _study(task, train, validation, by, storage)
-        while (drawn := _drawn(study, task, token, alone=storage is None)) is not None:
-            yield from run_trial(study, drawn[0], task, drawn[1])
-            if any(trial.state.name == "COMPLETE" for trial in study.trials):
-                write_search(study, task, people, picture=False)
+        if jobs == 1:
+            for record in _trials(study, task, alone=storage is None):
+                yield record
+                if record.step is None and any(trial.state.name == "COMPLETE" for trial in study.trials):
+                    write_search(study, task, people, picture=False)
+        else:
+            threads = threads_of(jobs, torch.get_num_threads())
+            one = partial(_one_trial, task, train, validation, by, storage, threads)
+            while left := max(0, trials - count_finished(study)):
+                for ended in map_unordered(one, [()] * left, jobs=jobs):
+                    if ended is not None:
+                        yield ended
         yield _best(study, task, people, picture=picture)
+
+
+def _trials(study: Any, task: Task, *, alone: bool) -> Iterator[Trial]:
+    """Draw and run trials until there are enough; yield their records."""
+    with _searching(task.job.folder) as token:
+        while (drawn := _drawn(study, task, token, alone=alone)) is not None:
+            yield from run_trial(study, drawn[0], task, drawn[1])
+
+
+def _one_trial(
+    task: Task, train: Windows, validation: Windows | None, by: Metric, storage: str | None, threads: int | None
+) -> Trial | None:
+    """Draw and run one trial in a process of its own; None if there are enough."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    with _readable(task.job, storage):
+        study = _study(task, train, validation, by, storage)
+        with contextlib.closing(_trials(study, task, alone=storage is None)) as records:
+            return next((record for record in records if record.step is None), None)
 
 
 def _best(study: Any, task: Task, people: list[str], *, picture: bool) -> Trial:
@@ -159,8 +201,8 @@ def _readable(job: Run, storage: str | None) -> Iterator[None]:
             if tables and not {"studies", "trials", "version_info"} <= tables:
                 raise ValueError(f"{named} is a database of another program, with the table {min(tables)}; {remedy}")
         yield
-    except (sqlite3.Error, SQLAlchemyError, optuna.exceptions.OptunaError) as error:
-        said = str(error.__cause__ or error).splitlines()[0]
+    except (sqlite3.Error, SQLAlchemyError, optuna.exceptions.OptunaError, json.JSONDecodeError, KeyError) as error:
+        said = (str(error.__cause__ or error).splitlines() or [type(error).__name__])[0]
         raise ValueError(f"{named} cannot be used: {said}; {remedy}") from error
 
 
@@ -170,8 +212,13 @@ def _study(task: Task, train: Windows, validation: Windows | None, by: Metric, s
 
     job = task.job
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    if storage is None:
-        storage = f"sqlite:///{(job.folder / 'search.db').resolve().as_posix()}"
+    place: Any = storage or f"sqlite:///{(job.folder / 'search.db').resolve().as_posix()}"
+    if place.startswith(_JOURNAL):
+        file = Path(place.removeprefix(_JOURNAL))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        place = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(file)))
+    elif place.startswith("sqlite:"):  # other processes of this machine may write for a while
+        place = optuna.storages.RDBStorage(place, engine_kwargs={"connect_args": {"timeout": 60}})
     windows = [None if each is None else each.content_hash for each in (train, validation, task.windows)]
     code = code_version(PRETRAINING_CODE if by == "loss" else RESULT_CODE)
     sought = [task.found, given_settings(job.recipe, job.recipe.seed), windows, by, code]
@@ -179,7 +226,7 @@ def _study(task: Task, train: Windows, validation: Windows | None, by: Metric, s
     with FileLock(job.folder / ".searching" / "draw.lock"):  # two at once would both create the tables
         return optuna.create_study(
             study_name=f"{job.recipe.name}-{fingerprint(sought)[:12]}",
-            storage=storage,
+            storage=place,
             direction="minimize" if by == "loss" else "maximize",
             pruner=optuna.pruners.MedianPruner(n_warmup_steps=warmup) if by == "loss" else optuna.pruners.NopPruner(),
             load_if_exists=True,

@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from otolith.experiments.recipe import changed
 from otolith.experiments.search_space import CHANCE, drawn_settings
 from otolith.experiments.trials import Task
+from otolith.reports import html
+from otolith.reports.drawing import add_tips
+from otolith.reports.figures import WIDTH
 from otolith.reports.style import STYLE
 from otolith.storage.files import replacing, write_text
 
+MOST_TRIALS = 50
+"""Trials in the table of the page; `search.csv` has all."""
+
 
 def write_search(study: Any, task: Task, people: list[str], *, picture: bool) -> None:
-    """Write `search.csv`, `recipe-best.toml` and the figure `search.png` of the trials so far.
+    """Write `search.csv`, `recipe-best.toml`, `search.html` and the figure `search.png` of the trials so far.
 
     Args:
         study: Optuna study with a complete trial.
         task: what all trials share.
         people: subjects that trials learn from or validate on, as `corpus:person`.
-        picture: whether to draw the figure, which takes longest.
+        picture: whether to draw the figure and the page, which take longest.
     """
     folder, found, windows = task.job.folder, task.found, task.windows
     told = [trial for trial in study.trials if trial.state.name != "WAITING"]
@@ -49,6 +57,8 @@ def write_search(study: Any, task: Task, people: list[str], *, picture: bool) ->
         with replacing(folder / "search.png") as part:
             search_figure(table, found, label, lower=windows is None).savefig(part, format="png", dpi=120)
     about = _comment(study, task, table, people, contrastive)
+    if picture:
+        write_text(folder / "search.html", search_page(table, found, label, about, recipe.text, lower=windows is None))
     comment = "".join(f"# {line}\n" for text in about for line in textwrap.wrap(text, 118))
     write_text(folder / "recipe-best.toml", f"{comment}{recipe.text}\n")
 
@@ -97,8 +107,7 @@ def search_figure(table: pd.DataFrame, found: Mapping[str, Any], label: str, *, 
         label: of the value.
         lower: whether lower values are better.
     """
-    told = table[table["value"].notna() & table["state"].isin(["complete", "pruned"])]
-    keys = [key for key in found if told[key].astype(str).nunique() > 1]
+    keys = _varied(table, found)
     columns = min(3, 1 + len(keys))
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(3.6 * columns, 2.8 * -(-(1 + len(keys)) // columns)), layout="constrained")
@@ -106,19 +115,92 @@ def search_figure(table: pd.DataFrame, found: Mapping[str, Any], label: str, *, 
         for axes in panels[1 + len(keys) :]:
             axes.set_axis_off()
         for axes, key in zip(panels, ["number", *keys], strict=False):
-            x = told[key]
-            if isinstance(found.get(key), list):
-                names = list(map(str, found[key]))
-                x = x.map(lambda value, names=names: names.index(str(value)) if str(value) in names else np.nan)
-                axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
-            elif key in found and found[key]["log"]:
-                axes.set_xscale("log")
-            for state, mark in (("complete", "o"), ("pruned", "x")):
-                mine = told["state"] == state
-                axes.plot(x[mine], told["value"][mine], mark, color="#0072b2", markersize=5)
-            axes.set(title="trial" if key == "number" else key)
-        complete = told[told["state"] == "complete"]
-        best = complete["value"].cummin() if lower else complete["value"].cummax()
-        panels[0].step(complete["number"], best, where="post", color="#d55e00")
+            _panel(axes, table, found, key, lower=lower)
+            axes.set_title(_title(key))
         panels[0].set(ylabel=label)
     return figure
+
+
+def search_page(
+    table: pd.DataFrame, found: Mapping[str, Any], label: str, about: Sequence[str], recipe: str, *, lower: bool
+) -> str:
+    """Return the HTML page of a search: the best settings, a figure for each setting, and the trials.
+
+    Args:
+        table: of the trials, as in `search.csv`.
+        found: the settings to search.
+        label: of the value.
+        about: sentences on how the best settings were found.
+        recipe: the best recipe.
+        lower: whether lower values are better.
+    """
+    drawn = []
+    for key in ["number", *_varied(table, found)]:
+        with matplotlib.rc_context(STYLE):
+            figure = Figure(figsize=(WIDTH, 3.0), layout="constrained")
+            axes = figure.add_subplot()
+            _panel(axes, table, found, key, lower=lower)
+            axes.set(ylabel=label, xlabel=_title(key))
+        told = _told(table)[lambda trials: trials["state"] == "complete"].sort_values("value", ascending=lower)
+        words = f"the best are {', '.join(_short(value) for value in told[key].head(3))}"
+        drawn.append(html.figure(figure, f"By {_title(key)}.", f"{label} by {_title(key)}: {words}."))
+    ranked = table.assign(last=table["state"] != "complete").sort_values(["last", "value"], ascending=[True, lower])
+    ranked = ranked.drop(columns="last").head(MOST_TRIALS).set_index("number")
+    cells = ranked.drop(columns=[name for name in ranked if ranked[name].isna().all()]).map(_short)
+    caption = "Trials" if len(ranked) == len(table) else f"The {len(ranked)} best of {len(table)} trials"
+    sections = [
+        html.Section("Result", [html.bullets(about), html.details("The best recipe", html.code(recipe))]),
+        html.Section("Settings", [html.figures(*drawn), html.paragraph(_MARKS, "note")]),
+        html.Section(
+            "Trials", [html.table(cells, f"{caption}, from the best to the worst; complete ones first", corner="trial")]
+        ),
+    ]
+    lead = Markup('{} trials. The value is: {}. <a href="search.csv">All trials (CSV)</a>.').format(len(table), label)
+    return html.page("Search of hyperparameters", sections, lead=lead)
+
+
+_MARKS = "Discs: complete trials; crosses: pruned ones. The line is the best value so far."
+
+
+def _panel(axes: Axes, table: pd.DataFrame, found: Mapping[str, Any], key: str, *, lower: bool) -> None:
+    """Draw the value by a setting, or by the number of the trial with the best so far."""
+    told = _told(table)
+    x = told[key]
+    if isinstance(found.get(key), list):
+        names = list(map(str, found[key]))
+        x = x.map(lambda value: names.index(str(value)) if str(value) in names else np.nan)
+        axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
+    elif key in found and found[key]["log"]:
+        axes.set_xscale("log")
+    for state, mark in (("complete", "o"), ("pruned", "x")):
+        mine = (told["state"] == state) & x.notna()
+        (marks,) = axes.plot(x[mine], told["value"][mine], mark, color="#0072b2", markersize=5)
+        tips = zip(told["number"][mine], told[key][mine], told["value"][mine], strict=True)
+        add_tips(marks, [f"trial {number}: {_title(key)} {_short(at)}, {value:.4f}" for number, at, value in tips])
+    if key == "number":
+        complete = told[told["state"] == "complete"]
+        best = complete["value"].cummin() if lower else complete["value"].cummax()
+        axes.step(complete["number"], best, where="post", color="#d55e00")
+
+
+def _told(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the trials that have a value."""
+    told: pd.DataFrame = table[table["value"].notna() & table["state"].isin(["complete", "pruned"])]
+    return told
+
+
+def _varied(table: pd.DataFrame, found: Mapping[str, Any]) -> list[str]:
+    """Return the settings that took several values."""
+    told = _told(table)
+    return [key for key in found if told[key].astype(str).nunique() > 1]
+
+
+def _title(key: str) -> str:
+    return "trial" if key == "number" else key
+
+
+def _short(value: Any) -> str:
+    """Return a value as short text."""
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

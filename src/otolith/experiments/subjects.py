@@ -46,7 +46,8 @@ def encoder_label(recipe: Recipe, unit: FoldSeed | None) -> tuple[str, int]:
     if unit is None:
         return "everyone", recipe.seed
     if recipe.dataset in recipe.pretrain_on:
-        return f"folds{unit.fold_seed}-fold{unit.split.fold}", unit.fold_seed
+        own = "" if unit.pretraining_seed == unit.fold_seed else f"-seed{unit.pretraining_seed}"
+        return f"folds{unit.fold_seed}-fold{unit.split.fold}{own}", unit.pretraining_seed
     return f"seed{unit.seed}", unit.seed
 
 

@@ -20,6 +20,7 @@ from otolith.experiments.run import Run
 from otolith.experiments.search_space import chance_loss, drawn_settings, has_setting, in_words, pretrain_setting
 from otolith.experiments.subjects import Pretraining
 from otolith.pretraining import DivergenceError, Step
+from otolith.storage import tensors
 from otolith.storage.locks import is_free
 
 _SILENCE_S = 1800.0  # seconds without a heartbeat until a trial is stale
@@ -95,7 +96,7 @@ def run_trial(study: Any, trial: Any, task: Task, settings: dict[str, Any]) -> I
         if task.windows is None and made.validation is not None:
             chance = chance_loss(recipe.objective["name"], len(made.validation), pretrain_setting(recipe, "batch_size"))
         yield from _train(study, trial, task, run, settings, chance, epochs)
-        value = _value(task, made, chance, epochs)
+        value = _value(study, trial, task, made, chance, epochs)
     except (optuna.TrialPruned, ValueError, torch.cuda.OutOfMemoryError) as error:
         state, why = "PRUNED", str(error)
         if isinstance(error, ValueError) and not isinstance(error, DivergenceError):
@@ -125,10 +126,16 @@ def _train(
     while "retry_of" in one.user_attrs:  # of the same settings in processes that died
         one = study.trials[one.user_attrs["retry_of"]]
         before |= one.intermediate_values
+    saved = {epoch: loss - chance for epoch, loss in _saved_epochs(run.encoder_path(task.unit).with_suffix(".state"))}
+    late = [] if task.windows is not None else sorted(saved.keys() - before.keys())  # saved, and not reported any more
+    before |= {epoch: saved[epoch] for epoch in late}
     for epoch, loss in sorted(before.items()):
         trial.report(loss, epoch)
     finished, heartbeat = count_finished(study), time.time()
     for *_, step in run.pretrain(of=[task.unit]):
+        if late and step.epoch > late[-1] and trial.should_prune():
+            raise optuna.TrialPruned(f"worse than the median after {late[-1]} epochs")
+        late = []
         if time.time() - heartbeat > task.heartbeat_s:
             heartbeat = time.time()
             trial.set_user_attr("heartbeat", heartbeat)
@@ -142,11 +149,24 @@ def _train(
         yield Trial(trial.number, finished, task.of, "running", settings, step)
 
 
-def _value(task: Task, made: Pretraining, chance: float, epochs: list[int]) -> float:
-    """Return the value of the metric for the finished encoder of a trial."""
+def _saved_epochs(state: Path) -> list[tuple[int, float]]:
+    """Return number and validation loss of the epochs in a training state; none if it is missing or damaged."""
+    try:
+        history = tensors.read(state)[0]["position"]["history"]
+        return [(epoch, loss) for epoch, _, loss in history if loss is not None]
+    except (ValueError, KeyError, TypeError):  # the training says so
+        return []
+
+
+def _value(study: Any, trial: Any, task: Task, made: Pretraining, chance: float, epochs: list[int]) -> float:
+    """Return the value of the metric for the finished encoder of a trial; report epochs that a killed process did not."""
     history = checkpoint.load(made.path).about["history"]
     epochs[0] = len(history)
     if task.windows is None:
+        reported = study.trials[trial.number].intermediate_values
+        for epoch, _, validation in history:
+            if epoch not in reported:
+                trial.report(validation - chance, epoch)
         return float(min(validation for _, _, validation in history) - chance)
     return _transfer_score(made.path, task.windows, task.job.rows, task.job.recipe.seed)
 
@@ -231,8 +251,13 @@ def give_up(study: Any, trial: Any, *, killed: int) -> None:
     drawn, again = "drawn" in trial.user_attrs, trial.user_attrs.get("retry_of")
     params, first = (trial.params, trial.number) if drawn else (trial.system_attrs.get("fixed_params"), again)
     killed += trial.user_attrs.get("killed", 0)
-    if end_trial(study, trial, "FAIL") and killed < _MAX_KILLED and first is not None:
-        study.enqueue_trial(params, user_attrs={"retry_of": first, "killed": killed})
+    if study.trials[trial.number].state.name != "RUNNING":  # another process gave it up
+        return
+    queued = any(one.user_attrs.get("instead_of") == trial.number for one in study.trials)
+    if killed < _MAX_KILLED and first is not None and not queued:  # first: a process may be killed before the next line
+        attributes = {"retry_of": first, "killed": killed, "instead_of": trial.number}
+        study.enqueue_trial(params, user_attrs=attributes)
+    end_trial(study, trial, "FAIL")
 
 
 def lock_of(folder: Path, token: str) -> Path:

@@ -9,10 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from otolith.formats.columns import Clock
+from otolith.formats.clock_columns import Clock
+from otolith.formats.clock_numbers import continued, unwrapped, written_out
 from otolith.formats.names import TIME_UNITS, is_counter
 from otolith.formats.options import DateOrder, Fact, ReadOptions
 from otolith.formats.pace import carried, pace, rising_enough
+from otolith.formats.parts import stamps_of
 from otolith.formats.rows import Rows
 from otolith.formats.stamps import DAY_NS, NAT, Stamps, zone_of
 
@@ -20,16 +22,16 @@ RATES_HZ = (4.0, 2000.0)
 """Rates between which a numeric clock's unit is sought."""
 
 _LOOK = 200_000  # rows by which a unit is told
-_FIRST, _LAST = 946_684_800.0, 4_102_444_800.0  # 2000 and 2100, in seconds since 1970
+_FIRST, _LAST = 946_684_800.0, 2_524_608_000.0  # 2000 and 2050, in seconds since 1970; LabVIEW's 1904 gives 2090
 _EPOCHS: dict[str, Callable[[float], float]] = {
     "s": lambda v: v,
     "ms": lambda v: v * 1e-3,
     "us": lambda v: v * 1e-6,
     "ns": lambda v: v * 1e-9,
     "100ns": lambda v: v * 1e-7 - (62_135_596_800 if v > 3e17 else 11_644_473_600),  # .NET; Windows
-    "days": lambda v: (v - (719_529 if v > 7e5 else 25_569)) * 86400,  # MATLAB; spreadsheets
+    # of astronomers (Julian), of MATLAB, of spreadsheets
+    "days": lambda v: (v - (2_440_587.5 if v > 2e6 else 719_529 if v > 7e5 else 25_569)) * 86400,
 }
-_WRAPS = (2.0**16, 2.0**24, 2.0**31, 2.0**32, 86_400.0, 86_400e3, 86_400e6, 86_400e9)
 
 
 class Time(NamedTuple):
@@ -81,6 +83,9 @@ def read_clock(
     found: list[Time] = []
     refused: list[ValueError] = []
     texts = [clock for clock in clocks if clock.place in rows.stamps]
+    if parts := [clock for clock in clocks if clock.part]:
+        found.append(_parts(rows, parts, texts, options, file, order))
+        clocks = [clock for clock in clocks if clock not in parts]
     if (pair := _date_and_time(rows, texts)) is not None:
         found.append(_pair(rows, pair, options, file, order))
         clocks = [clock for clock in clocks if clock not in pair]
@@ -101,6 +106,10 @@ def read_clock(
         raise ValueError(
             f"'{file}': the time stamps in {clocks[0].name if clocks else found[0].name} are constant; pass --rate HZ"
         )
+    back = [int((time.seconds[1:] < time.seconds[:-1]).sum()) for time in moving]
+    moving = [
+        time for time, times in zip(moving, back, strict=True) if times <= 2 * min(back) + 3
+    ]  # no part of a second
     finest = max(time.stamps for time in moving)
     fine = [time for time in moving if time.stamps >= 0.98 * finest]
     best = next((time for time in fine if time.start is not None), fine[0])
@@ -112,6 +121,21 @@ def read_clock(
     if best.start is None and (dated := next((time for time in moving if time.start is not None), None)) is not None:
         best = best._replace(start=dated.start)
     return best
+
+
+def _parts(
+    rows: Rows,
+    parts: Sequence[Clock],
+    texts: Sequence[Clock],
+    options: ReadOptions,
+    file: str,
+    order: DateOrder | None,
+) -> Time:
+    """A clock whose parts stand in columns of their own; its date may stand in a column of dates."""
+    numbers = {clock.part: rows.numbers[clock.place] for clock in parts}
+    dates = next((c for c in texts if rows.stamps[c.place].dated), None) if "year" not in numbers else None
+    name = " ".join([*([dates.name] if dates else []), *(clock.name for clock in parts)])
+    return _dates(stamps_of(numbers, rows.stamps[dates.place] if dates else None), name, options, file, order)
 
 
 def _date_and_time(rows: Rows, texts: Sequence[Clock]) -> tuple[Clock, Clock] | None:
@@ -136,13 +160,17 @@ def _dates(stamps: Stamps, name: str, options: ReadOptions, file: str, order: Da
             f"'{file}': {name} holds neither numbers nor dates; pass --time COLUMN, or --rate HZ without a clock"
         )
     facts: list[Fact] = []
+    if stamps.unpadded:
+        text = (
+            f"clock: fractions of a second in {name} lack leading zeros: .5 was read as .005, so that rows are in order"
+        )
+        facts.append(Fact("clock", text, True))
     if not stamps.dated:
         seconds = np.where(readable, stamps.clock / 1e9, np.nan)
-        seconds, midnights = _unwrapped(seconds, 86400.0)
-        if midnights:
-            facts.append(
-                Fact("clock", f"clock: {name} passes midnight {midnights} time{'s' if midnights > 1 else ''}", True)
-            )
+        seconds, times = unwrapped(seconds, stamps.period_s)
+        if times:
+            passed = "midnight" if stamps.period_s == 86_400 else "a full hour"
+            facts.append(Fact("clock", f"clock: {name} passes {passed} {times} time{'s' if times > 1 else ''}", True))
         return _from_first(seconds, None, name, f"{name} holds times of day", False, facts)
     day, certain, fact = _days(stamps, options, file, name, order)
     if fact is not None:
@@ -150,11 +178,16 @@ def _dates(stamps: Stamps, name: str, options: ReadOptions, file: str, order: Da
     real = readable & (day != NAT)
     if not real.any():
         raise ValueError(f"'{file}': {name} holds no possible date; pass --date-order day-first or month-first")
-    instant = np.where(real, day, 0) * DAY_NS + np.where(real, stamps.clock, 0)
+    instant = np.where(real, day, 0)
+    instant *= DAY_NS
+    np.add(instant, stamps.clock, out=instant, where=real)
     if stamps.offset is not None:
-        instant = instant - stamps.offset * 60_000_000_000
+        instant -= stamps.offset * 60_000_000_000
     first = int(instant[np.argmax(real)])
-    seconds = np.where(real, (instant - first) / 1e9, np.nan)
+    instant -= first
+    seconds = instant / 1e9
+    seconds[~real] = np.nan
+    del instant
     start = None
     if certain:
         zone = zone_of(stamps)
@@ -232,10 +265,9 @@ def _days(
 def _numbers(values: np.ndarray, clock: Clock, options: ReadOptions, file: str) -> Time:
     """A column of numbers."""
     name = clock.name
-    values, digits = _written_out(values)
-    if digits:
+    if digits := written_out(values):
         return _dates(digits, name, options, file, None)
-    values, wraps, size = _wrapped(values)
+    values, wraps, size = continued(values)
     facts = [Fact("clock", f"clock: {name} ran over {size:g} {wraps} times and was continued", True)] if wraps else []
     if pace(values) is None:
         return Time(values, None, name, "", False, (), 1)
@@ -265,7 +297,8 @@ def _numbers(values: np.ndarray, clock: Clock, options: ReadOptions, file: str) 
     if unit in _EPOCHS and _FIRST < (epoch := _EPOCHS[unit](middle)) < _LAST:
         first = values[np.argmax(np.isfinite(values))]
         since = datetime.timedelta(seconds=epoch + float(first - middle) * TIME_UNITS[unit])
-        start = datetime.datetime(1970, 1, 1, tzinfo=None if unit == "days" else datetime.timezone.utc) + since
+        shown = datetime.timedelta(milliseconds=round(since.total_seconds() * 1e4) / 10)  # what a large number leaves
+        start = datetime.datetime(1970, 1, 1, tzinfo=None if unit == "days" else datetime.timezone.utc) + shown
         origin = since.total_seconds()
     time = _from_first(seconds, start, name, f"{name} in {unit}", guessed, facts)
     return time if origin is None else time._replace(origin_s=origin, dated=True)
@@ -283,7 +316,8 @@ def _unit(values: np.ndarray, rates: dict[str, float], clock: Clock, options: Re
         return min(dated, key=lambda u: not RATES_HZ[0] <= rates[u] <= RATES_HZ[1])
     usual = [u for u in ("s", "ms", "us", "ns") if RATES_HZ[0] <= rates[u] <= RATES_HZ[1]]
     steps = np.diff(values[np.isfinite(values)])
-    counts = bool(np.median(steps) == 1 and (steps == 1).mean() > 0.5)
+    single = steps == 1
+    counts = bool(np.median(steps) == 1 and single.mean() > 0.5 and single.sum() > 0.5 * steps.sum())  # and no burst
     counts |= is_counter(clock.name) and bool((steps == np.round(steps)).all())
     if options.rate_hz is not None:
         agree = [u for u, rate in rates.items() if abs(rate / options.rate_hz - 1) <= 0.1]
@@ -299,64 +333,11 @@ def _unit(values: np.ndarray, rates: dict[str, float], clock: Clock, options: Re
     return usual[0]
 
 
-def _written_out(values: np.ndarray) -> tuple[np.ndarray, Stamps | None]:
-    """Numbers such as 20240501100000123 as the dates that their digits write."""
-    real = np.isfinite(values)
-    middle = float(np.median(values[real])) if real.any() else 0.0
-    for digits, low in ((14, 1.9e13), (17, 1.9e16)):
-        if low < middle < 2.2 * low:
-            from otolith.formats.stamps import parse
-
-            whole = np.where(real, values, 0).astype(np.int64)
-            texts = np.char.zfill(np.char.mod("%d", whole[: min(len(whole), 1000)]), digits)
-            cells = np.array([f"{t[:8]}T{t[8:14]}{'.' + t[14:] if digits == 17 else ''}".encode() for t in texts])
-            if (parse(cells).clock != NAT).mean() > 0.99:
-                return values, _from_digits(whole, real, digits)
-    return values, None
-
-
-def _from_digits(whole: np.ndarray, real: np.ndarray, digits: int) -> Stamps:
-    from otolith.formats.stamps import _civil
-
-    milli = whole % 1000 if digits == 17 else np.zeros_like(whole)
-    rest = whole // 1000 if digits == 17 else whole
-    date, clock = rest // 1_000_000, rest % 1_000_000
-    day = _civil(date // 10_000, date // 100 % 100, date % 100)
-    seconds = clock // 10_000 * 3600 + clock // 100 % 100 * 60 + clock % 100
-    real = real & (day != NAT)
-    return Stamps(
-        np.where(real, day, NAT), None, np.where(real, seconds * 10**9 + milli * 10**6, NAT), None, True, True
-    )
-
-
-def _wrapped(values: np.ndarray) -> tuple[np.ndarray, int, float]:
-    """A counter of 16, 24 or 32 bits, or seconds of the day, continued where it runs over."""
-    steps = np.diff(values)
-    if not (steps < 0).any():
-        return values, 0, 0.0
-    rising = steps[steps > 0]
-    typical = float(np.median(rising)) if len(rising) else 1.0
-    for size in _WRAPS:
-        over = (np.abs(steps + size - typical) <= 50 * typical) & (values[1:] < 0.02 * size) & (values[:-1] < size)
-        if over.any() and float(np.nanmax(values)) <= size:
-            return values + size * np.append(0, np.cumsum(over)), int(over.sum()), size
-    return values, 0, 0.0
-
-
-def _unwrapped(seconds: np.ndarray, size: float) -> tuple[np.ndarray, int]:
-    real = np.flatnonzero(np.isfinite(seconds))
-    over = np.diff(seconds[real]) < -size / 2
-    if not over.any():
-        return seconds, 0
-    seconds = seconds.copy()
-    seconds[real] += size * np.append(0, np.cumsum(over))
-    return seconds, int(over.sum())
-
-
 def _from_first(
     seconds: np.ndarray, start: datetime.datetime | None, name: str, how: str, guessed: bool, facts: Sequence[Fact]
 ) -> Time:
-    real = seconds[np.isfinite(seconds)]
-    stamps = 1 + int(np.count_nonzero(np.diff(real))) if len(real) else 0
+    known = np.isfinite(seconds)
+    real = seconds if known.all() else seconds[known]
+    stamps = 1 + int(np.count_nonzero(real[1:] != real[:-1])) if len(real) else 0
     first = float(real[0]) if len(real) else 0.0
-    return Time(seconds - first, start, name, how, guessed, tuple(facts), stamps, first)
+    return Time(seconds - first if first else seconds, start, name, how, guessed, tuple(facts), stamps, first)

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from otolith.formats.layout import Layout, number
+from otolith.formats.clock_columns import Clock, find_clocks
+from otolith.formats.layout import Layout
 from otolith.formats.mixed import mixing_column
 from otolith.formats.names import (
-    Kind,
     Name,
     fold,
     is_counter,
-    is_time,
     kind_of,
-    time_unit_of,
+    kind_of_cell,
     tokens,
     understand,
     unit_word,
 )
 from otolith.formats.options import Fact, ReadOptions
-from otolith.formats.stamps import is_stamp
-from otolith.formats.unnamed import Triple, rises, unnamed, unnamed_axes
+from otolith.formats.sensor_words import Kind
+from otolith.formats.unnamed import Triple, unnamed, unnamed_axes
 
 _SUBJECT = frozenset(
     [
@@ -45,13 +45,7 @@ _DEVICE = frozenset(
 )
 
 
-class Clock(NamedTuple):
-    """A column of time stamps."""
-
-    place: int
-    name: str
-    is_number: bool
-    unit: str | None
+_PACKED = re.compile(r"[\[({]?\s*-?\d*\.?\d+(?:\s*[,; ]\s*-?\d*\.\d+){2,}")
 
 
 class Columns(NamedTuple):
@@ -99,7 +93,7 @@ def find_columns(
     """
     names, place = [understand(name) for name in layout.names], _Places(layout, file)
     triples = _triples(layout, names)
-    clocks = _clocks(layout, options, place)
+    clocks = find_clocks(layout, options, place.of)
     taken = {clock.place for clock in clocks}
     acc = _given(options.acc, "acc", place, layout)
     gravity = _given(options.gravity, "gravity", place, layout)
@@ -139,7 +133,8 @@ def find_columns(
     if subject is None and device is None and kinds is None and sensor is not None:
         used = axes | {clock.place for clock in clocks}
         free = [k for k in range(len(layout.names)) if k not in used]
-        device = mixing_column(layout, [clock.place for clock in clocks], sensor.places, free)
+        whole = [clock.place for clock in clocks if not clock.part]
+        device = mixing_column(layout, whole, sensor.places, free)
     facts = _facts(clocks, acc, gyroscope, gravity, unused, guess)
     return Columns(tuple(clocks), counter, acc, gyroscope, gravity, subject, device, kinds, tuple(facts), tuple(unused))
 
@@ -217,7 +212,8 @@ def _triples(layout: Layout, names: Sequence[Name]) -> list[Triple]:
     groups: dict[tuple[object, ...], dict[int, int]] = {}
     for k, name in enumerate(names):
         if name.axis is not None:
-            suffix = layout.names[k].rpartition(".")[2] if layout.names[k].rpartition(".")[2].isdigit() else ""
+            base, _, suffix = layout.names[k].rpartition(".")
+            suffix = suffix if suffix.isdigit() and base in layout.names else ""
             axes = groups.setdefault(
                 (name.kind, name.key, name.numbered, suffix if name.key[-1:] != (suffix,) else ""), {}
             )
@@ -326,42 +322,6 @@ def _place_words(triple: Triple) -> list[str]:
     ]
 
 
-def _clocks(layout: Layout, options: ReadOptions, place: _Places) -> list[Clock]:
-    if options.time is not None:
-        parts = [options.time] if options.time in layout.names else options.time.split(",")
-        return [_clock(layout, place.of(name)) for name in parts]
-    if layout.named:
-        chosen = [k for k, name in enumerate(layout.names) if is_time(name) and _may_be_clock(layout, k)]
-        dated = [k for k in range(len(layout.names)) if k not in chosen and _share(layout, k, is_stamp) > 0.9]
-        without = [
-            k for k, name in enumerate(layout.names) if not name.lower().replace("unnamed:", "").strip(". 0123456789")
-        ]
-        rising = [k for k in without if not (chosen or dated) and rises(layout, k)]  # as pandas writes an index
-        return [_clock(layout, k) for k in (chosen or dated or rising)]
-    stamped = [k for k in range(len(layout.names)) if _share(layout, k, is_stamp) > 0.9]
-    if stamped:
-        return [_clock(layout, k) for k in stamped[:2]]
-    rising = [k for k in range(len(layout.names)) if rises(layout, k)]
-    return [_clock(layout, k) for k in rising[:1]]
-
-
-def _clock(layout: Layout, k: int) -> Clock:
-    filled = [row[k] for row in layout.sample if k < len(row) and row[k]]
-    numbers = sum(number(cell) is not None for cell in filled[:200])
-    unit = unit_word(layout.units[k], "time") or time_unit_of(layout.names[k])
-    return Clock(k, layout.names[k], numbers > 0.5 * len(filled[:200]), unit)
-
-
-def _share(layout: Layout, k: int, test: object) -> float:
-    filled = [row[k] for row in layout.sample[:200] if k < len(row) and row[k]]
-    return sum(map(test, filled)) / len(filled) if filled else 0.0  # type: ignore[call-overload]
-
-
-def _may_be_clock(layout: Layout, k: int) -> bool:
-    """Whether most cells are numbers or stamps; the words of an empty column are no clock."""
-    return _share(layout, k, lambda cell: number(cell) is not None or is_stamp(cell)) > 0.5
-
-
 def _groups(
     layout: Layout, options: ReadOptions, place: _Places, taken: set[int]
 ) -> tuple[int | None, int | None, int | None]:
@@ -374,7 +334,7 @@ def _groups(
         cells = {row[k] for row in layout.sample if k < len(row) and row[k]}
         if k in taken or not cells or understand(name).axis is not None:
             continue
-        if len(cells) <= 12 and {"acc", "gyro"} <= {kind_of(tokens(cell)) for cell in cells}:
+        if len(cells) <= 12 and {"acc", "gyro"} <= {kind_of_cell(cell, name) for cell in cells}:
             kinds = k
         elif subject is None and words & _SUBJECT and not words & {"age", "height", "weight", "gender", "acceleration"}:
             subject = k
@@ -384,6 +344,11 @@ def _groups(
 
 
 def _refuse(layout: Layout, triples: Sequence[Triple], file: str) -> None:
+    packed = next((c for row in layout.sample[:5] for c in row if _PACKED.match(c)), None)
+    if packed is not None:
+        raise ValueError(
+            f"'{file}': a cell holds several numbers, such as '{packed[:40]}'; write each axis in a column of its own"
+        )
     several = f"; sensors with three axes: {'; '.join(map(str, triples))}" if triples else ""
     raise ValueError(
         f"'{file}': cannot tell which columns are the accelerometer's; the file has: "

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scipy.interpolate import CubicSpline
 
 from otolith.data.recording import STANDARD_GRAVITY
 from otolith.formats.video import opened
@@ -102,6 +101,8 @@ def telemetry(path: Path, *, gyroscope: bool = True) -> Telemetry:
             f"the sensors of '{path}' end at {min(lasts):.1f} s and {max(lasts):.1f} s: they are not synchronised, "
             "or the file was cut; copy it from the camera again"
         )
+    from scipy.interpolate import CubicSpline
+
     start, rate = clocks[fastest]
     steps = np.arange(len(values[fastest]))
     times = start + steps / rate

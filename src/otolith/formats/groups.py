@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from otolith.formats.columns import Columns
-from otolith.formats.names import kind_of, tokens
+from otolith.formats.names import kind_of_cell
 from otolith.formats.options import Fact
 from otolith.formats.rows import Rows
 from otolith.formats.stamps import NAT
@@ -15,13 +15,20 @@ from otolith.formats.stamps import NAT
 
 def turned_round(rows: Rows, facts: list[Fact]) -> None:
     """Turn rows round, in place, where the newest comes first: where all clocks that move fall with nearly every row."""
-    clocks = [np.where(found.clock == NAT, np.nan, found.clock) for found in rows.stamps.values()]
-    clocks += [values for values in rows.numbers.values() if values.dtype == np.float64]
+    head = slice(200_000)
+    if not _all_fall(rows, head) or (rows.count > 200_000 and not _all_fall(rows, slice(None))):
+        return
+    rows.turn_round()
+    facts.append(Fact("clock", "clock: the newest row comes first; the rows were turned round", True))
+
+
+def _all_fall(rows: Rows, some: slice) -> bool:
+    """Whether all clocks that move fall with nearly every row."""
+    clocks = [np.where(found.clock[some] == NAT, np.nan, found.clock[some]) for found in rows.stamps.values()]
+    clocks += [values[some] for values in rows.numbers.values() if values.dtype == np.float64]
     steps = [step[np.isfinite(step) & (step != 0)] for step in map(np.diff, clocks)]
     moving = [step for step in steps if len(step) >= 10]
-    if moving and all((step < 0).mean() > 0.9 for step in moving):
-        rows.turn_round()
-        facts.append(Fact("clock", "clock: the newest row comes first; the rows were turned round", True))
+    return bool(moving) and all((step < 0).mean() > 0.9 for step in moving)
 
 
 def filled(signals: Sequence[np.ndarray], rows: Rows, facts: list[Fact]) -> np.ndarray:
@@ -51,7 +58,7 @@ def filled(signals: Sequence[np.ndarray], rows: Rows, facts: list[Fact]) -> np.n
 def people_of(rows: Rows, columns: Columns, keep: np.ndarray) -> Iterator[tuple[tuple[str, str], np.ndarray]]:
     """Yield each person and device, in the order in which they come, with the places of their rows."""
     known = [(rows.words[p] if p is not None else None) for p in (columns.subject, columns.device)]
-    places = np.flatnonzero(keep)
+    places = np.flatnonzero(keep).astype(np.int32 if len(keep) < 2**31 else np.int64)
     coded = [k for k in known if k is not None]
     if not coded:
         yield ("", ""), places
@@ -69,16 +76,24 @@ def people_of(rows: Rows, columns: Columns, keep: np.ndarray) -> Iterator[tuple[
 
 def taken(values: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Return the rows at some places, without a copy where these are all rows in their order."""
-    return values if len(places) == len(values) and (np.diff(places) > 0).all() else values[places]
+    return values if len(places) == len(values) and (places[1:] > places[:-1]).all() else values[places]
 
 
 def sensors_of(
-    rows: Rows, columns: Columns, signal: dict[str, np.ndarray], mine: np.ndarray
+    rows: Rows, columns: Columns, column: str, signal: dict[str, np.ndarray], mine: np.ndarray
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Yield each sensor's name, rows and values; all sensors together where their rows are the same."""
+    """Yield each sensor's name, rows and values; all sensors together where their rows are the same.
+
+    Args:
+        rows: of the table.
+        columns: of the table.
+        column: name of the column that names the sensor of each row.
+        signal: values of each sensor.
+        mine: places of the rows of a person and device.
+    """
     if columns.kinds is not None:
         codes, names = rows.words[columns.kinds]
-        kinds = [kind_of(tokens(name)) for name in names]
+        kinds = [kind_of_cell(name, column) for name in names]
         whole = next(iter(signal.values()))
         for part in ("acc", "gyro"):
             numbers = [n for n, kind in enumerate(kinds) if kind == part]

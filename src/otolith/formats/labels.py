@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from otolith.formats.encoding import content_of
 from otolith.formats.options import DateOrder
 from otolith.formats.read import Session
 from otolith.formats.source import stem
@@ -51,6 +52,13 @@ def read_labels(path: Path) -> list[LabelRow]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"no labels file at '{path}'")
+    with path.open("rb") as binary:
+        kind = content_of(binary.read(512))
+    if kind:
+        raise ValueError(
+            f"'{path.name}' is {kind}, not a labels file; expected a CSV file with the columns "
+            f"{', '.join(_WANTED)} and, where several people were recorded, person"
+        )
     try:
         with path.open(encoding="utf-8-sig") as file:
             head = file.readline()
@@ -59,7 +67,10 @@ def read_labels(path: Path) -> list[LabelRow]:
             path, sep=sep, dtype=str, encoding="utf-8-sig", skip_blank_lines=False, keep_default_na=False
         )
     except UnicodeDecodeError as error:
-        raise ValueError(f"'{path.name}' is not UTF-8 text ({error.reason}); save it as UTF-8") from error
+        raise ValueError(
+            f"'{path.name}' is not UTF-8 text ({error.reason}); save it as CSV in UTF-8, with the columns "
+            f"{', '.join(_WANTED)}"
+        ) from error
     except (ValueError, OSError) as error:  # ValueError: pandas' own errors too
         raise ValueError(f"'{path.name}' cannot be read as a table: {str(error).strip()}") from error
     table.columns = [str(name).strip().lower() for name in table.columns]
@@ -205,7 +216,11 @@ def _place(
 def _seconds(row: LabelRow, cell: str, session: Session, labels: Path, date_order: DateOrder | None) -> list[float]:
     """Seconds from a session's first row that a cell may mean: two for a date whose order is open."""
     if _is_number(cell):
-        return [float(cell)]
+        said = float(cell)
+        if session.start is not None and session.start.tzinfo is not None and abs(said) > 1e9:  # since 1970
+            scale = next(scale for scale in (1, 1e3, 1e6, 1e9, np.inf) if abs(said) < 1e11 * scale)
+            return [said / scale - session.start.timestamp()]
+        return [said]
     here = f"'{labels.name}', line {row.line}: '{cell}'"
     if session.start is None:
         hint = "; pass --date-order" if any(fact.option == "--date-order" for fact in session.facts) else ""

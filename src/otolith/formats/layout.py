@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 import dataclasses
 import io
@@ -11,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 
+from otolith.formats.encoding import decoded
 from otolith.formats.names import is_unit
 from otolith.formats.options import Fact, ReadOptions
 from otolith.formats.source import Table
@@ -84,7 +84,7 @@ def find_layout(table: Table, options: ReadOptions) -> Layout:
     with table.open(options.max_bytes) as stream:
         head = stream.read(_SAMPLE_BYTES)
         whole = not stream.read(1)
-    text, encoding = _decoded(head, str(table))
+    text, encoding = decoded(head, str(table))
     lines = [line.rstrip("\r") for line in re.split(r"\n" if "\n" in text else r"\r", text)]
     if lines and not (whole and lines[-1]):
         lines.pop()  # cut off
@@ -159,35 +159,6 @@ def _facts(
             Fact("layout", "layout: no header, so columns are named by their numbers from 0", True, "--columns")
         )
     return facts
-
-
-def _decoded(head: bytes, name: str) -> tuple[str, str]:
-    """The text and its encoding."""
-    if not head.strip():
-        raise ValueError(f"'{name}' is empty; expected a table of motion")
-    for mark, encoding in (
-        (codecs.BOM_UTF8, "utf-8-sig"),
-        (codecs.BOM_UTF32_LE, "utf-32"),
-        (codecs.BOM_UTF16_LE, "utf-16"),
-        (codecs.BOM_UTF16_BE, "utf-16"),
-    ):
-        if head.startswith(mark):
-            return codecs.getincrementaldecoder(encoding)("replace").decode(head), encoding
-    odd, even = head[1:2000:2].count(0), head[0:2000:2].count(0)
-    half = min(len(head), 2000) / 2
-    if max(odd, even) > 0.6 * half and min(odd, even) < 0.1 * half:
-        encoding = "utf-16-le" if odd > even else "utf-16-be"
-        return codecs.getincrementaldecoder(encoding)("replace").decode(head), encoding
-    control = sum(head[:4096].count(bytes([byte])) for byte in (*range(9), *range(14, 32)))
-    if control > 0.005 * min(len(head), 4096):
-        raise ValueError(
-            f"'{name}' is binary, not a text table; export it as CSV with the program of the device's vendor, or give "
-            "another file"
-        )
-    try:
-        return codecs.getincrementaldecoder("utf-8")().decode(head), "utf-8"
-    except UnicodeDecodeError:
-        return head.decode("cp1252", "replace"), "cp1252"
 
 
 def _split(line: str, separator: str) -> list[str]:
@@ -273,6 +244,7 @@ class _Lines:
                 continue
             following = [c for c in self.cells[place + 1 : place + 11] if any(c)]
             if sum(self._is_data(c) for c in following) >= 0.6 * len(following) and (following or header is False):
+                self._check_before(place)
                 trailing = not any(c[-1] for c in self.cells[place:] if len(c) == self.full_width)
                 return place, self.full_width - int(trailing)
         raise ValueError(
@@ -280,6 +252,24 @@ class _Lines:
             "columns; "
             "pass --skip-rows if lines before the table confuse the reader"
         )
+
+    def _check_before(self, first: int) -> None:
+        """Check that the lines before the first row of data are no rows whose stamps alone cannot be read.
+
+        Raises:
+            ValueError: they are; the message shows one.
+        """
+        alike = [
+            place
+            for place, cells in enumerate(self.cells[:first])
+            if len(cells) == self.full_width and sum(_data(cells[k]) for k in self.numeric) == len(self.numeric) - 1 > 1
+        ]
+        if len(alike) >= 5:
+            cell = next(self.cells[alike[0]][k] for k in self.numeric if not _data(self.cells[alike[0]][k]))
+            raise ValueError(
+                f"'{self.name}', line {alike[0] + 1}: '{cell[:40]}' is neither a number nor a date, as "
+                f"in {len(alike):,} such lines; write all rows alike, or pass --skip-rows {first} to begin after them"
+            )
 
     def header(self, first: int, options: ReadOptions) -> tuple[list[str], list[str], int]:
         """Names and units of the columns, empty if there are none; and the line where the header begins."""

@@ -9,35 +9,37 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from otolith.data.units import PER_UNIT, STANDARD_GRAVITY
-
-Kind = Literal["acc", "linear", "gravity", "gyro", "g", "other", ""]
-"""`linear` is acceleration without gravity, `g` a bare letter g, `other` a sensor that is not read, "" is unknown."""
+from otolith.formats.sensor_words import WORDS, Kind
 
 ACC_UNITS = PER_UNIT["acc"] | {"cm/s2": 100 * STANDARD_GRAVITY, "ft/s2": STANDARD_GRAVITY / 0.3048}
 GYRO_UNITS = PER_UNIT["gyro"] | {"mdeg/s": 180_000 / np.pi, "rpm": 30 / np.pi}
-TIME_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "100us": 1e-4, "100ns": 1e-7, "days": 86400.0}
+TIME_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "100us": 1e-4, "100ns": 1e-7}
+TIME_UNITS |= {"min": 60.0, "h": 3600.0, "days": 86400.0}
 
 _ACC_WORDS = {
-    "g": "g gs gforce gn g0 gravities",
-    "m/s2": "m/s2 m/s/s m/sec2 m/sec/sec ms2 ms-2 m/ss mps2 m.s-2 msec2 meter/second2 meters/second2 metres/second2 m/s^2",
+    "g": "g gs g's gforce gn g0 gravities",
+    "m/s2": "m/s2 m/s/s m/sec2 m/sec/sec ms2 ms-2 m/ss mps2 m.s-2 msec2 meter/second2 meters/second2 metres/second2 "
+    "m/s^2 м/с2",  # noqa: RUF001
     "mg": "mg millig milli-g mgs millig's",
     "cm/s2": "cm/s2 gal cms-2",
     "ft/s2": "ft/s2 ft/sec2",
 }
 _GYRO_WORDS = {
-    "rad/s": "rad/s rads rad/sec rads-1 radians/s radians/sec radian/second radians/second radps rad.s-1",
+    "rad/s": "rad/s rads rad/sec rads-1 radians/s radians/sec radian/second radians/second radps rad.s-1 рад/с",  # noqa: RUF001
     "deg/s": "deg/s degs dps deg/sec degree/s degrees/s degree/second degrees/second degs-1 degps degree/sec degrees/sec "
-    "deg.s-1",
+    "deg.s-1 град/с",  # noqa: RUF001
     "mdeg/s": "mdeg/s mdps millidps",
     "rpm": "rpm",
 }
 _TIME_WORDS = {
-    "s": "s sec secs second seconds",
-    "ms": "ms msec msecs millis millisec milliseconds millisecond",
+    "s": "s sec secs second seconds с сек 秒 초",  # noqa: RUF001
+    "ms": "ms мс msec msecs millis millisec milliseconds millisecond",
     "us": "us usec usecs micros microsec microseconds microsecond",
     "ns": "ns nsec nsecs nanos nanosec nanoseconds nanosecond",
     "100us": "100us 0.1ms",
     "100ns": "100ns ticks",
+    "min": "min mins minute minutes",
+    "h": "h hr hrs hour hours",
     "days": "days day",
 }
 
@@ -68,9 +70,12 @@ def gyro_factor(unit: str) -> float | None:
     return GYRO_UNITS[counts[1]] * float(counts[2]) if counts and float(counts[2]) > 0 else GYRO_UNITS.get(unit)
 
 
+_SPELT = {"\u00c2": "", "°": "deg", "º": "deg", "²": "2", "µ": "u", "μ": "u", "\ufffd": "", "⁻": "-", "\u2212": "-"}
+
+
 def plain(text: str) -> str:
     """Return text without accents, with the degree sign, the square and the micro sign spelt out."""
-    for sign, word in (("\u00c2", ""), ("°", "deg"), ("º", "deg"), ("²", "2"), ("µ", "u"), ("μ", "u"), ("\ufffd", "")):
+    for sign, word in _SPELT.items():
         text = text.replace(sign, word)
     return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
 
@@ -82,7 +87,7 @@ def fold(text: str) -> str:
 
 def unit_word(text: str, of: Literal["acc", "gyro", "time"]) -> str | None:
     """Return the unit that a word such as `m/(s^2)`, `°/s` or `msec` names; None if it names none of that kind."""
-    word = re.sub(r"[\s()\[\]{}^*·_]", "", fold(text)).replace("per", "/").strip(".,:;\"'")
+    word = re.sub(r"[\s()\[\]{}^*·_$\\]", "", fold(text)).replace("per", "/").strip(".,:;\"'")
     if of == "time":
         return _TIMES.get(word)
     if of == "gyro":
@@ -104,141 +109,9 @@ def is_unit(text: str) -> bool:
 
 
 _SENSORS: dict[Kind, frozenset[str]] = {
-    "linear": frozenset(
-        ["linear", "lin", "user", "free", "lineare", "lineal", "lineaire", "linearer", "dynamic", "linacc"]
-    ),
-    "gravity": frozenset(["gravity", "grav", "gravitation", "gravedad", "gravite", "gravita", "schwerkraft"]),
-    "gyro": frozenset(
-        [
-            "gyr",
-            "gyro",
-            "gyros",
-            "gyrometer",
-            "gyroscope",
-            "gyroscopes",
-            "gyroscopio",
-            "giroscopio",
-            "giroscopo",
-            "gyroskop",
-            "gyroscoop",
-            "rot",
-            "rotation",
-            "rotationrate",
-            "rotrate",
-            "rrate",
-            "angvel",
-            "angularvelocity",
-            "angularrate",
-            "omega",
-            "w",
-            "as",
-            "drehrate",
-            "winkelgeschwindigkeit",
-        ]
-    ),
-    "acc": frozenset(
-        [
-            "a",
-            "acc",
-            "acce",
-            "accel",
-            "acceleration",
-            "accelerations",
-            "accelerometer",
-            "accelerometers",
-            "accelero",
-            "accl",
-            "acclm",
-            "gf",
-            "gforce",
-            "beschleunigung",
-            "beschl",
-            "aceleracion",
-            "acelerometro",
-            "aceleracao",
-            "accelerazione",
-            "accelerometro",
-            "accelerometre",
-            "totalacceleration",
-            "lacc",
-            "versnelling",
-        ]
-    ),
-    "other": frozenset(
-        [
-            "mag",
-            "magn",
-            "magnet",
-            "magneto",
-            "magnetic",
-            "magnetometer",
-            "magnetometers",
-            "compass",
-            "magfield",
-            "mx",
-            "field",
-            "flux",
-            "euler",
-            "quat",
-            "quaternion",
-            "q",
-            "orientation",
-            "attitude",
-            "roll",
-            "pitch",
-            "yaw",
-            "heading",
-            "position",
-            "pos",
-            "location",
-            "displacement",
-            "velocity",
-            "speed",
-            "gps",
-            "lat",
-            "lon",
-            "latitude",
-            "longitude",
-            "altitude",
-            "height",
-            "jerk",
-            "emg",
-            "ecg",
-            "ekg",
-            "ppg",
-            "eda",
-            "bvp",
-            "hr",
-            "heart",
-            "light",
-            "lux",
-            "button",
-            "temp",
-            "temperature",
-            "battery",
-            "bat",
-            "pressure",
-            "baro",
-            "barometer",
-            "humidity",
-            "proximity",
-            "step",
-            "steps",
-            "pedometer",
-            "mic",
-            "microphone",
-            "audio",
-            "counter",
-            "dv",
-            "dq",
-            "ori",
-            "vector",
-            "metadata",
-            "annotation",
-        ]
-    ),
+    kind: frozenset(fold(word) for word in words.split()) for kind, words in WORDS.items()
 }
-_ANGULAR = frozenset(["angular", "ang", "winkel"])
+_ANGULAR = frozenset(["angular", "ang", "winkel", "угловая", "katowa", "hoek"])
 _NEUTRAL = frozenset(["axis", "achse", "axe", "eje", "value", "val", "attr", "data"])
 _AXIS = {"x": 0, "y": 1, "z": 2}
 
@@ -294,7 +167,7 @@ def kind_of(words: list[str]) -> Kind:
     said = set(words)
     text = " ".join(words)
     turning = said & (_SENSORS["gyro"] - {"w", "as"} if said & _SENSORS["other"] else _SENSORS["gyro"])
-    if turning or (said & _ANGULAR and said & {"velocity", "rate", "speed", "vel"}):
+    if turning or (said & _ANGULAR and said & {"velocity", "rate", "speed", "vel", "скорость", "predkosc", "snelheid"}):
         return "other" if "acceleration" in said and said & _ANGULAR else "gyro"
     if re.search(r"\b(without|no|excl|excluding|ohne|sans|sin) (g|gravity|grav|gravite|gravedad)\b", text):
         return "linear"
@@ -311,6 +184,16 @@ def kind_of(words: list[str]) -> Kind:
     return "g" if "g" in said else "other" if "m" in said else ""
 
 
+_ANDROID: dict[str, Kind] = {"1": "acc", "4": "gyro", "9": "gravity", "10": "linear"}  # Sensor.TYPE_...
+
+
+def kind_of_cell(cell: str, column: str) -> Kind:
+    """Return the sensor that a cell names, in a column that names the sensor of each row; Android writes numbers."""
+    if cell in _ANDROID and {"sensor", "type"} & set(tokens(column)):
+        return _ANDROID[cell]
+    return kind_of(tokens(cell))
+
+
 def understand(name: str) -> Name:
     """Return what a column's name says."""
     brackets = re.findall(r"[(\[{]([^)\]}]*(?:\([^)]*\)[^)\]}]*)?)[)\]}]", name)
@@ -321,6 +204,8 @@ def understand(name: str) -> Name:
     if not unit and re.search(r"[°º]", bare):
         unit = next((part for part in re.split(r"[\s_]+", bare) if "°" in part or "º" in part), "")
         words = tokens(bare.replace(unit, " "))
+    if not unit and (stated := re.search(r"\bin\s+(\S+)\s*$", bare)) and is_unit(stated[1]):
+        unit, words = stated[1], tokens(bare[: stated.start()])
     if not unit and len(words) > 1:
         for count in (2, 1):  # acc_x_mg, gyro_x_rad_s, time_ms
             said = [sign.join(words[-count:]) for sign in ("/", "")]
@@ -340,15 +225,21 @@ def understand(name: str) -> Name:
         places, axis, numbered = [len(all_words) - 1], int(all_words[-1]), True
     key = tuple("*" if places and n == places[-1] else word for n, word in enumerate(all_words))
     kind = kind_of([word for n, word in enumerate(all_words) if not places or n != places[-1]])
+    if kind == "" and not unit:  # dps_x, mg_y
+        unit = next((word for word in words if unit_word(word, "gyro") or unit_word(word, "acc") == "mg"), "")
     if kind in ("", "g") and unit:
         kind = "gyro" if unit_word(unit, "gyro") else "acc" if unit_word(unit, "acc") else kind
     return Name(kind, axis, key, unit, numbered)
 
 
+_TIME_ABROAD = (
+    "время 時間 時刻 时间 日期 日時 시간 시각 タイムスタンプ 时间戳 czas tid aika zaman zeit.* datum uhrzeit temps "
+    "tiempo fecha hora heure tempo"
+)
 _TIME = re.compile(
-    r"^(t|time.*|timestamp.*|.*timestamps?|datetime.*|date.*|epoch.*|seconds.*|elapsed.*|.*[_ ]time|.*time|zeit.*|datum|"
-    r"uhrzeit|temps|tiempo|fecha|hora|heure|tempo|utc.*|unix.*|clock.*|sampletimefine.*|ms|millis|micros|msec|sec|ts|"
-    r"stamp|ticks?|local.*time)$"
+    r"^(t|t[_ ]?(s|sec|ms|us|ns)|time.*|timestamp.*|.*timestamps?|minutes|hours|datetime.*|date.*|epoch.*|seconds.*|"
+    r"elapsed.*|.*[_ ]time|.*time|utc.*|unix.*|clock.*|sampletimefine.*|ms|millis|micros|msec|sec|ts|stamp|ticks?|"
+    rf"local.*time|{fold('|'.join(_TIME_ABROAD.split()))})$"
 )
 _COUNTER = re.compile(
     r"^(|index|idx|id|no|nr|n|row|sample|samples|counter|packet|packetcounter|count|frame|seq|sequence)$"

@@ -38,13 +38,15 @@ class ReadOptions:
     A column is named as in the header or, in a table without one, by its number from 0.
 
     Args:
-        time: column of the time stamps; two columns (date and time of day) are joined with a comma.
+        time: column of the time stamps; two columns (date and time of day), or those of year, month, day and so on,
+            are joined with commas.
         acc: the accelerometer's three columns, x y z.
         gyro: the gyroscope's three columns.
         gravity: three columns that are added to an acceleration from which gravity was removed.
         acc_unit: `g`, `m/s2`, `mg`, or counts per g such as `g/64`.
         gyro_unit: `rad/s`, `deg/s` or `mdeg/s`.
-        time_unit: `s`, `ms`, `us`, `ns`, `100us`, `100ns` (.NET ticks) or `days` (spreadsheets), for numeric time stamps.
+        time_unit: `s`, `ms`, `us`, `ns`, `100us`, `100ns` (.NET ticks), `min`, `h` or `days` (spreadsheets), for numeric
+            time stamps.
         rate_hz: time steps per second.
         date_order: of dates such as 03/04/2024.
         has_gravity: whether the acceleration contains gravity; True accepts an acceleration that does not look so.

@@ -54,7 +54,7 @@ def pace(clock: np.ndarray) -> Pace | None:
     Args:
         clock: (rows,) seconds; rows that hold NaN are left out.
     """
-    values = clock[np.isfinite(clock)]
+    values = clock if np.isfinite(clock).all() else clock[np.isfinite(clock)]
     if len(values) > _SLICES * _SLICE:  # a sample of a long recording; the steps between slices count as pauses
         starts = np.linspace(0, len(values) - _SLICE, _SLICES).astype(int)
         values = np.concatenate([values[start : start + _SLICE] for start in starts])
@@ -143,11 +143,17 @@ def stretches(seconds: np.ndarray, rate_hz: float | None, file: str, name: str) 
         ValueError: the clock never moves, or contradicts the given rate.
     """
     stamped, facts = _with_stamps(seconds)
-    clock = carried(seconds)[stamped]
+    clock = _taken(carried(seconds), stamped)
     rising_enough(clock, file, name)
     first = pace(clock)
     if first is None:
         raise ValueError(f"'{file}': the time stamps in {name} are constant; pass --rate HZ")
+    moves = int(np.count_nonzero(clock[1:] != clock[:-1]))
+    if rate_hz is None and len(clock) > 20 * (moves + 1) and moves < 3:
+        raise ValueError(
+            f"'{file}': {len(clock):,} rows have {moves + 1} different time stamps in {name}, too few to tell the rate; "
+            "pass --rate HZ, or write the stamps with more digits"
+        )
     starts, late, depth = cuts(clock, first.per_s)
     if late:
         facts.append(
@@ -157,8 +163,8 @@ def stretches(seconds: np.ndarray, rate_hz: float | None, file: str, name: str) 
                 True,
             )
         )
-    ahead = np.setdiff1d(np.flatnonzero(np.diff(clock) > _LONG_S) + 1, starts)
-    parts = np.split(np.arange(len(clock)), np.union1d(starts, ahead))
+    ahead = np.setdiff1d(np.flatnonzero(clock[1:] - clock[:-1] > _LONG_S) + 1, starts)
+    parts = np.split(_places(len(clock)), np.union1d(starts, ahead))
     paces: list[Pace | None] = (
         [first] if len(parts) == 1 and not late else [pace(np.sort(clock[part])) for part in parts]
     )
@@ -178,10 +184,11 @@ def stretches(seconds: np.ndarray, rate_hz: float | None, file: str, name: str) 
                 f"{_MOST_HZ:,.0f} Hz; pass --time with another column, or --time-unit"
             )
         measured.append(per_second)
-        rows = part if (np.diff(clock[part]) >= 0).all() else part[np.argsort(clock[part], kind="stable")]
-        times, counts = _spread(clock[rows], rate_hz or per_second)
+        mine = _taken(clock, part)
+        rows = part if (mine[1:] >= mine[:-1]).all() else part[np.argsort(mine, kind="stable")]
+        times, counts = _spread(mine if rows is part else clock[rows], rate_hz or per_second)
         spread += counts
-        found.append(Stretch(stamped[rows], times, rate_hz or rounded(per_second)))
+        found.append(Stretch(_taken(stamped, rows), times, rate_hz or rounded(per_second)))
     if spread[0]:
         facts.append(
             Fact(
@@ -222,19 +229,30 @@ def _ahead(clock: np.ndarray, stamped: np.ndarray, ahead: np.ndarray) -> list[Fa
     ]
 
 
+def _places(count: int) -> np.ndarray:
+    """The places of rows, in 32 bits where these suffice."""
+    return np.arange(count, dtype=np.int32 if count < 2**31 else np.int64)
+
+
+def _taken(values: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Rows at some ascending places, or in any order; no copy where these are all rows in order."""
+    whole = len(places) == len(values) and (len(places) == 0 or (places[0] == 0 and (places[1:] > places[:-1]).all()))
+    return values if whole else values[places]
+
+
 def _with_stamps(seconds: np.ndarray) -> tuple[np.ndarray, list[Fact]]:
     """Places of the rows that have a time stamp which can be right, and what was said of the others."""
-    stamped = np.flatnonzero(np.isfinite(seconds))
+    stamped = _places(len(seconds))[np.isfinite(seconds)]
     facts = []
     missing = len(seconds) - len(stamped)
     seconds = carried(seconds)
     if len(stamped) < np.isfinite(seconds).sum():
         text = f"clock: {missing:,} of {len(seconds):,} rows have no time stamp and take that of the row before"
         facts.append(Fact("clock", text, True, "--rate, --time"))
-        stamped = np.flatnonzero(np.isfinite(seconds))
+        stamped = _places(len(seconds))[np.isfinite(seconds)]
     elif missing:
         facts.append(Fact("clock", f"clock: {missing:,} of {len(seconds):,} rows have no time stamp and are left out"))
-    clock = seconds[stamped]
+    clock = _taken(seconds, stamped)
     if (wrong := strays(clock)).any():
         one = int(np.argmax(wrong))
         facts.append(
@@ -255,9 +273,12 @@ def rising_enough(clock: np.ndarray, file: str, name: str) -> None:
     Raises:
         ValueError: it goes back so often that rows of several devices must be mixed.
     """
-    clock = clock[np.isfinite(clock)]
+    if not np.isfinite(clock).all():
+        clock = clock[np.isfinite(clock)]
+    back = clock[1:] < clock[:-1]
+    if back.sum() <= 20:
+        return
     steps = np.diff(clock)
-    back = steps < 0
     if back.sum() > 20 and -steps[back].sum() > 5 * np.ptp(clock) and back.mean() > 0.01:
         raise ValueError(
             f"'{file}': the clock {name} goes back {back.sum():,} times in {len(clock):,} rows; rows of several devices or "
@@ -305,6 +326,7 @@ def _spread(seconds: np.ndarray, rate_hz: float) -> tuple[np.ndarray, np.ndarray
     if len(steps) == 0:
         return seconds, np.zeros(2, np.int64)
     shared, close = steps == 0, steps < _SHORT / rate_hz
+    del steps
     bursts = close.mean() > 0.05
     if not shared.any() and not bursts:
         return seconds, np.zeros(2, np.int64)
@@ -332,7 +354,7 @@ def without_repeats(seconds: np.ndarray, values: np.ndarray) -> tuple[np.ndarray
 
     Where many rows share a stamp nothing is left out: rows of a packet do, and may well hold equal values.
     """
-    shared = np.append(False, np.diff(seconds) == 0)
+    shared = np.append(False, seconds[1:] == seconds[:-1])
     if not 0 < shared.mean() < 0.05:
         return seconds, values, 0
     copies = shared & np.append(False, (values[1:] == values[:-1]).all(axis=1))

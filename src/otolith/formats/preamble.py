@@ -29,13 +29,17 @@ _START_BOTH = re.compile(
 _GYRO = re.compile(r"gyr\w*[^;\n]{0,40}?(mdps|dps|deg/s(?:ec)?|degrees?/s\w*|rad/s(?:ec)?)")
 
 
+_EPOCH = re.compile(r"epoch period[^\d\n]{1,20}(\d\d):(\d\d):(\d\d)")
+
+
 class Preamble(NamedTuple):
-    """Facts of a file's first lines; None or "" where they say nothing."""
+    """Facts of a file's first lines; None, "" or 0 where they say nothing. `epoch_s`: of counts."""
 
     rate_hz: float | None
     order: DateOrder | None
     start: datetime.datetime | None
     gyro_unit: str
+    epoch_s: int = 0
 
 
 def read_preamble(lines: Sequence[str]) -> Preamble:
@@ -47,12 +51,14 @@ def read_preamble(lines: Sequence[str]) -> Preamble:
     if form and form[1][0] in "dm":
         order = "day-first" if form[1][0] == "d" else "month-first"
     turn = _GYRO.search(text)
+    epoch = _EPOCH.search(text)
     rate_hz = float(rate[1].replace(",", ".")) if rate else None
     return Preamble(
         rate_hz if rate_hz and 1 <= rate_hz <= 5000 else None,
         order,
         _start(text, order),
         (unit_word(turn[1], "gyro") or "") if turn else "",
+        sum(int(part) * 60**n for n, part in enumerate(reversed(epoch.groups()))) if epoch else 0,
     )
 
 

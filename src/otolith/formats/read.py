@@ -20,7 +20,7 @@ from otolith.formats.options import DEFAULTS, Fact, ReadOptions
 from otolith.formats.recorders import STATED, read_recorder
 from otolith.formats.sources import Skipped, Source, find_sources
 from otolith.formats.streams import Opened, Raw, RawFile, open_source, read_source, unit_words
-from otolith.formats.units import Measures, Units, decide, measure
+from otolith.formats.units import WINDOW_S, Measures, Units, decide, measure
 
 _LOOK_ROWS = 200_000
 _KEPT_ROWS = 1_000_000
@@ -194,10 +194,28 @@ def _measured(
         longest = max(range(len(one.sessions)), key=lambda k: len(one.sessions[k].seconds))
         main = measure(one.sessions[longest].signal, one.sessions[longest].rate_hz)
         found[source.name] = main if main is not None else parts[0]
+        if options.device_column is None:
+            _same_sensor(source.name, one.sessions, found[source.name])
         rows += sum(len(session.seconds) for session in one.sessions)
         if one.whole and (alone or rows < _KEPT_ROWS):
             raw[source.name] = one
     return found
+
+
+def _same_sensor(name: str, sessions: Sequence[Raw], main: Measures) -> None:
+    """Check that rows which a column sets apart are of accelerometers all.
+
+    Raises:
+        ValueError: some have no gravity, and the others have.
+    """
+    for session in sessions if main.ratio >= 0.6 else ():
+        other = measure(session.signal, session.rate_hz) if session.device else None
+        if other is not None and other.ratio < 0.35:
+            raise ValueError(
+                f"'{name}': rows with '{session.device}' have no gravity (mean over {WINDOW_S:g} s {other.ratio:.2f} of "
+                "their median size), and the others have: they are of a gyroscope or another sensor; keep the "
+                "accelerometer's rows, or name the devices' column with --device-column"
+            )
 
 
 def _units(
@@ -234,7 +252,11 @@ def _session(
 ) -> Session:
     """A session in g and rad/s, cut where data are missing."""
     channels = ACCELEROMETER + (GYROSCOPE if raw.signal.shape[1] == 6 else ())
-    signal = raw.signal * units.factors(len(channels))
+    signal, factors = raw.signal, units.factors(len(channels))
+    if not signal.flags.writeable:
+        signal = signal.copy()
+    if (factors != 1).any():
+        signal *= factors  # in place: nobody else reads the raw values any more
     lacking = masks(signal, raw.rate_hz)
     signal[lacking.all] = np.nan
     pieces = regular_pieces(raw.seconds, signal, raw.rate_hz, options.max_gap_s)

@@ -25,7 +25,7 @@ def cuts(seconds: np.ndarray, rate_hz: float) -> tuple[np.ndarray, int, float]:
     Returns:
         Places of the first rows after each restart; rows out of order; the largest such step back in seconds.
     """
-    back = np.flatnonzero(np.diff(seconds) < 0) + 1
+    back = np.flatnonzero(seconds[1:] < seconds[:-1]) + 1
     if len(back) == 0:
         return back, 0, 0.0
     far = back[np.maximum.accumulate(seconds)[back - 1] - seconds[back] > _FAR_S]
@@ -71,7 +71,7 @@ def strays(seconds: np.ndarray) -> np.ndarray:
     if len(seconds) < 20:
         return found
     steps = np.diff(seconds)
-    far = np.flatnonzero(np.abs(steps) > _FAR_S) + 1
+    far = np.flatnonzero((steps > _FAR_S) | (steps < -_FAR_S)) + 1
     if len(far) == 0:
         return found
     first, last = int(far[0]), int(far[-1])

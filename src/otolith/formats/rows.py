@@ -12,12 +12,14 @@ import numpy as np
 import pandas as pd
 
 from otolith.formats import stamps
+from otolith.formats.growing import Growing, GrowingStamps
 from otolith.formats.layout import Layout, text_of
 from otolith.formats.source import Table, byte_limit, too_large
 from otolith.formats.stamps import NAT, Stamps
 
 _MOST_STAMP = 1e100  # larger ones overflow when their unit is converted
-_CHUNK = 400_000
+_CHUNK = 100_000  # rows; larger chunks are no quicker
+_SHORTEST, _MOST_EXPECTED = 16, 1 << 26  # bytes of a line, and rows, for which memory is set aside
 _LARGEST = 1e12  # in any unit; what is beyond is no motion
 _WIDTH = 64  # bytes of the longest stamp
 
@@ -45,9 +47,9 @@ class Rows:
         out = np.empty((self.count, len(columns)), np.float32)
         for place, column in enumerate(columns):
             out[:, place] = self.numbers[column]
+            out[np.abs(out[:, place]) > _LARGEST, place] = np.nan
         for column in columns:
             self.numbers.pop(column, None)
-        out[np.abs(out) > _LARGEST] = np.nan
         return out
 
     def turn_round(self) -> None:
@@ -60,9 +62,10 @@ class Rows:
 class _Collected:
     """Chunks of columns, until they are joined."""
 
-    def __init__(self) -> None:
-        self.numbers: dict[int, list[np.ndarray]] = {}
-        self.stamps: dict[int, list[Stamps]] = {}
+    def __init__(self, expected: int) -> None:
+        self.expected = expected
+        self.numbers: dict[int, Growing] = {}
+        self.stamps: dict[int, GrowingStamps] = {}
         self.codes: dict[int, list[np.ndarray]] = {}
         self.known: dict[int, dict[str, int]] = {}
         self.texts: dict[int, tuple[int, str]] = {}
@@ -77,6 +80,12 @@ class _Collected:
         if len(wrong):
             self.texts[column] = (before + len(wrong), example or str(wrong.iloc[0]))
 
+    def number(self, column: int, values: np.ndarray) -> None:
+        self.numbers.setdefault(column, Growing(values.dtype.type, self.expected)).add(values)
+
+    def stamp(self, column: int, values: Stamps) -> None:
+        self.stamps.setdefault(column, GrowingStamps(self.expected)).add(values)
+
     def word(self, column: int, values: pd.Series) -> None:
         found = values.astype("category")
         known = self.known.setdefault(column, {})
@@ -85,10 +94,8 @@ class _Collected:
         self.codes.setdefault(column, []).append(np.array([*number, -1], np.int32)[codes])
 
     def rows(self) -> Rows:
-        numbers = {}
-        for column in list(self.numbers):
-            numbers[column] = np.concatenate(self.numbers.pop(column))
-        found = {column: stamps.joined(parts) for column, parts in self.stamps.items()}
+        numbers = {column: values.whole() for column, values in self.numbers.items()}
+        found = {column: values.whole() for column, values in self.stamps.items()}
         words = {column: (np.concatenate(parts), list(self.known[column])) for column, parts in self.codes.items()}
         return Rows(numbers, found, words, self.count, self.headers)
 
@@ -149,7 +156,7 @@ def _text(
     if strict:
         dtypes |= dict.fromkeys(axes, np.float32) | {c: np.float64 for c, is_number in clocks.items() if is_number}
     dtypes |= dict.fromkeys(words, "category")
-    found = _Collected()
+    found = _Collected(min(table.path.stat().st_size // _SHORTEST, _MOST_EXPECTED))
     try:
         with table.open(max_bytes) as stream, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pandas warns of lines with empty cells at their end
@@ -205,18 +212,18 @@ def _collect(
     for column in axes:
         values = _numeric(chunk[column])
         found.count_text(column, chunk[column], values)
-        found.numbers.setdefault(column, []).append(values.to_numpy(np.float32, na_value=np.nan))
+        found.number(column, values.to_numpy(np.float32, na_value=np.nan))
     for column, is_number in clocks.items():
         if is_number:
             values = _numeric(chunk[column])
             found.count_text(column, chunk[column], values)
             stamp = values.to_numpy(np.float64, na_value=np.nan)
-            found.numbers.setdefault(column, []).append(np.where(np.abs(stamp) < _MOST_STAMP, stamp, np.nan))
+            found.number(column, np.where(np.abs(stamp) < _MOST_STAMP, stamp, np.nan))
         else:
             cells = chunk[column].to_numpy()
             if cells.dtype.kind != "S":
                 cells = np.array([c if isinstance(c, bytes) else str(c).encode() for c in cells], dtype=f"S{_WIDTH}")
-            found.stamps.setdefault(column, []).append(stamps.parse(cells))
+            found.stamp(column, stamps.parse(cells))
     for column in words:
         found.word(column, chunk[column])
 
@@ -298,7 +305,7 @@ def _parquet(
     max_rows: int | None,
 ) -> Rows:
     file = _parquet_file(table)
-    found = _Collected()
+    found = _Collected(file.metadata.num_rows)
     wanted = [layout.names[column] for column in sorted({*axes, *clocks, *words})]
     limit = byte_limit(table.path, max_bytes, packed=True)
     if max(8 * len(wanted) * file.metadata.num_rows, _declared_bytes(file)) > limit:  # equal values take no place in it
@@ -312,7 +319,7 @@ def _parquet(
                 chunk[column] = chunk[column].dt.total_seconds()
             for column in clocks:
                 if pd.api.types.is_datetime64_any_dtype(chunk[column]):
-                    found.stamps.setdefault(column, []).append(_instants(chunk[column]))
+                    found.stamp(column, _instants(chunk[column]))
             mine = {c: n for c, n in clocks.items() if not pd.api.types.is_datetime64_any_dtype(chunk[c])}
             for column, is_number in mine.items():
                 if not is_number:

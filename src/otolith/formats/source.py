@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from otolith.formats.names import Kind, plain, tokens, words_of
+from otolith.formats.names import plain, tokens, words_of
+from otolith.formats.sensor_words import Kind
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".dat", ".tab", ".log", ".asc", ".parquet", ".pq", ".xlsx", ".xlsm")
 """Endings of files that may hold a table; each may be followed by .gz."""

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
 
-from otolith.formats.names import Kind
+from otolith.formats.sensor_words import Kind
 from otolith.formats.source import Table, is_result, may_be_table, role, stem, tables_in, without_others
 
 VIDEO = ".mp4"

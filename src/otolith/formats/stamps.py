@@ -14,58 +14,32 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from otolith.formats.stamp_words import ZONES, in_ascii, month_of
+
 NAT = np.iinfo(np.int64).min
 DAY_NS = 86_400_000_000_000
 
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_FULL = [
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
-    "sept",
-    "mai",
-    "juin",
-    "juillet",
-    "januar",
-    "februar",
-    "marz",
-    "juni",
-    "juli",
-    "oktober",
-    "dezember",
-]
-_OTHER_MONTHS = {"mai": 5, "juin": 6, "juillet": 7, "januar": 1, "februar": 2, "marz": 3, "juni": 6, "juli": 7}
-_OTHER_MONTHS |= {"oktober": 10, "dezember": 12, "sept": 9, "mrz": 3, "okt": 10, "dez": 12}
-_ZONES = {"z": 0, "utc": 0, "gmt": 0, "bst": 60, "wet": 0, "west": 60, "cet": 60, "cest": 120, "eet": 120, "eest": 180}
-_ZONES |= {"est": -300, "edt": -240, "cst": -360, "cdt": -300, "mst": -420, "mdt": -360, "pst": -480, "pdt": -420}
-_ZONES |= {"mez": 60, "mesz": 120, "jst": 540}
-
 _DATES = (
     r"(?P<y>0000)[-/._ ]?(?P<m>00)[-/._ ]?(?P<d>00)",
-    r"(?P<y>0000)[-/._ ](?P<m>00?)[-/._ ](?P<d>00?)",
+    r"(?P<y>0000)[-/._ ] *(?P<m>00?)[-/._ ] *(?P<d>00?)",
     r"(?P<a>00?)[-/. ](?P<b>00?)[-/. ](?P<y>0000|00)",
-    r"(?P<d>00?)[-/. ]*(?P<mon>[A-Za-z]{3,9})[-/., ]*(?P<y>0000|00)",
+    r"(?P<d>00?)(?:de|[-/. ])*(?P<mon>[A-Za-z\x80-\xff]{3,24})\.?(?:de|[-/., ])*(?P<y>0000|00)",
     r"(?P<mon>[A-Za-z]{3,9})[-/. ]+(?P<d>00?)(?:st|nd|rd|th)?[-/., ]+(?P<y>0000)",
+    r"(?P<y>0000)[-/. ]?(?P<doy>000)",
+    r"(?P<y>0000)-?W(?P<w>00)-?(?P<wd>0)",
 )
-_CLOCK = r"(?P<h>00?):(?P<mi>00)(?::(?P<s>00)(?:[.,:](?P<f>0{1,12}))?)?(?:\s*(?P<ap>[AaPp]\.?\s?[Mm]\.?))?"
+_HALF = r"(?P<ap>[AaPp]\.?\s?[Mm]\.?)"
+_CLOCK = r"(?P<h>00?): *(?P<mi>00)(?:: *(?P<s>00)(?:[.,:] *(?P<f>0{1,12})?)?)?(?:\s*" + _HALF + r")?"
 _TIMES = (
     _CLOCK,
+    rf"{_HALF} *(?P<h>00?): *(?P<mi>00)(?:: *(?P<s>00)(?:[.,:] *(?P<f>0{{1,12}})?)?)?",
     r"(?P<h>00)[-._h ](?P<mi>00)[-._m ](?P<s>00)(?:[.,:_-](?P<f>0{1,12}))?s?(?:\s*(?P<ap>[AaPp]\.?\s?[Mm]\.?))?",
-    r"(?P<h>00)(?P<mi>00)(?P<s>00)(?:[.,:]?(?P<f>0{1,12}))?",
+    r"(?P<h>00)(?P<mi>00)(?P<s>00)(?:[.,:_]?(?P<f>0{1,12}))?",
 )
 _DAY = r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*[., ]+)?"
 _ZONE = r"(?:\s*(?P<zone>[A-Za-z]{1,5}))?(?:\s*(?P<sign>[+-])(?P<oh>00):?(?P<om>00)?(?::?00)?)?"
-_ZONE += r"(?:\s*\[(?P<place>[^\]]+)\]|\s*\([^)]*\)?)?"
-_JOIN = r"(?:[Tt]|[ _,]+|\s*-\s*|:|\s+at\s+)"
+_ZONE += r"(?:\s*\[(?P<place>[^\]]+)\]|\s*\([^)]*\)?|\s+[A-Z][a-z]+/[A-Za-z_/]+| +Uhr)?[. ]*"
+_JOIN = r"(?:[Tt]|[ _,]+|\s*-\s*|:|,?\s+(?:at|um|klo|kl\.?|a las|\xc3\xa0|alle|\xd0\xb2|o)\s+)"
 _ELAPSED = r"(?:(?P<dd>0{1,4}) days? \+?)?(?P<h>0{1,3}):(?P<mi>00):(?P<s>00)(?:[.,:](?P<f>0{1,12}))?"
 _MINUTES = r"(?P<mi>0{1,3}):(?P<s>00)(?:[.,](?P<f>0{1,12}))"
 
@@ -77,7 +51,7 @@ def _patterns() -> tuple[re.Pattern[str], ...]:
     ctime_offset = rf"^{_DAY}(?P<mon>[A-Za-z]{{3}}) +(?P<d>00?) (?P<y>0000) {_CLOCK}{_ZONE}$"
     reverse = [rf"^{_CLOCK}[ ,]+{date}$" for date in _DATES]
     alone = [rf"^{_DAY}{date}$" for date in _DATES]
-    times = [rf"^T?{_CLOCK}{_ZONE}$", rf"^{_ELAPSED}$", rf"^{_MINUTES}$", rf"^{_TIMES[1]}$"]
+    times = [rf"^T?{_CLOCK}{_ZONE}$", rf"^{_TIMES[1]}$", rf"^{_ELAPSED}$", rf"^{_MINUTES}$", rf"^{_TIMES[2]}$"]
     return tuple(re.compile(p) for p in (*both, ctime, ctime_offset, *reverse, *alone, *times))
 
 
@@ -93,14 +67,14 @@ class _Shape(NamedTuple):
 
 
 def shape_of(text: str) -> str:
-    """Return a stamp with its digits replaced by 0."""
-    return re.sub(r"\d", "0", text)
+    """Return a stamp's UTF-8 bytes as Latin-1 text, with its digits replaced by 0."""
+    return re.sub(r"[0-9]", "0", text.encode("utf-8", "replace").decode("latin-1"))
 
 
 @functools.lru_cache(maxsize=4096)
 def _understood(shape: str) -> _Shape | None:
-    lead = len(shape) - len(shape.lstrip(" \"'"))
-    bare = shape.strip(" \"'")
+    lead = len(shape) - len(in_ascii(shape).lstrip(" \"'"))
+    bare = in_ascii(shape).strip(" \"'")
     for pattern in _patterns():
         found = pattern.match(bare)
         if not found:
@@ -108,12 +82,11 @@ def _understood(shape: str) -> _Shape | None:
         groups = found.groupdict()
         month = 0
         if groups.get("mon"):
-            word = groups["mon"].lower()
-            month = _OTHER_MONTHS.get(word) or (_MONTHS.index(word[:3]) + 1 if word[:3] in _MONTHS else 0)
-            if not month or (len(word) > 4 and word not in _FULL):
+            month = month_of(groups["mon"])
+            if not month:
                 continue
         zone = (groups.get("zone") or "").lower()
-        if zone and zone not in _ZONES and not re.fullmatch(r"[a-z]{2,5}", zone):
+        if zone and zone not in ZONES and not re.fullmatch(r"[a-z]{2,5}", zone):
             continue
         fields = {
             name: (found.start(name) + lead, len(value))
@@ -127,7 +100,10 @@ def _understood(shape: str) -> _Shape | None:
     return None
 
 
-_DIGITS = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|\d{8}[ _]\d{6}(?:[.,]\d+)?")  # stamps without letter or colon
+_DIGITS = re.compile(  # stamps without letter or colon
+    r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}(?:[- _]+\d{2}[-._]\d{2}[-._]\d{2}(?:[.,_-]\d+)?)?|\d{8}[ _]\d{6}(?:[.,_]\d+)?|"
+    r"\d{4}[- ][0-3]\d\d"
+)
 
 
 def is_stamp(text: str) -> bool:
@@ -150,6 +126,8 @@ class Stamps:
         timed: whether rows have times of day.
         place: such as `Europe/London`, where rows name it.
         separator: the sign between the parts of a numeric date.
+        unpadded: whether fractions were written without leading zeros, such as 5 for .005.
+        period_s: seconds after which times without dates begin again: of a day, or of an hour where hours are not written.
     """
 
     day: np.ndarray
@@ -160,6 +138,8 @@ class Stamps:
     timed: bool
     place: str = ""
     separator: str = ""
+    period_s: float = 86_400.0
+    unpadded: bool = False
 
     def __len__(self) -> int:
         return len(self.clock)
@@ -187,6 +167,8 @@ def parse(cells: np.ndarray) -> Stamps:
     clock, offset = np.full(rows, NAT), np.zeros(rows, np.int64)
     numeric = zoned = dated = timed = False
     place = separator = ""
+    period = 86_400.0
+    short: list[tuple[np.ndarray | slice, np.ndarray, int]] = []
     for members, shape in _shapes(masked):
         known = _understood(shape)
         if known is None:
@@ -196,20 +178,41 @@ def parse(cells: np.ndarray) -> Stamps:
         first, second = _days(mine, known)
         day[into], other[into] = first, second
         clock[into] = _clock_ns(mine, known)
+        if 1 <= (length := known.fields.get("f", (0, 0))[1]) <= 6:
+            short.append((into, _number(mine, known.fields["f"]), length))
         timed |= "mi" in known.fields
         dated |= bool(known.month or "y" in known.fields)
         if "a" in known.fields:
             numeric = True
             separator = shape[known.fields["a"][0] + known.fields["a"][1]]
-        if known.zone in _ZONES or known.sign:
+        if known.zone in ZONES or known.sign:
             zoned = True
-            minutes = np.full(len(mine), _ZONES.get(known.zone, 0))
+            minutes = np.full(len(mine), ZONES.get(known.zone, 0))
             if known.sign:
                 hours, rest = (_number(mine, known.fields.get(part)) for part in ("oh", "om"))
                 minutes = minutes + known.sign * (60 * hours + rest)
             offset[into] = minutes
         place = place or known.place
-    return Stamps(day, other if numeric else None, clock, offset if zoned else None, dated, timed, place, separator)
+        period = 3600.0 if "mi" in known.fields and "h" not in known.fields else period
+    other_days, zones = other if numeric else None, offset if zoned else None
+    clock, unpadded = _padded(clock, day, short)
+    return Stamps(day, other_days, clock, zones, dated, timed, place, separator, period, unpadded)
+
+
+def _padded(
+    clock: np.ndarray, day: np.ndarray, short: list[tuple[np.ndarray | slice, np.ndarray, int]]
+) -> tuple[np.ndarray, bool]:
+    """The clock with fractions such as 5, 20, 105 read as milliseconds, where it then goes back less often than as read."""
+    lengths = {length for _, _, length in short}
+    most = max(lengths, default=0)
+    if len(lengths) < 2 or most not in (3, 6):
+        return clock, False
+    other = clock.copy()
+    for into, fraction, length in short:
+        real = clock[into] != NAT
+        other[into] = np.where(real, clock[into] - fraction * 10 ** (9 - length) + fraction * 10 ** (9 - most), NAT)
+    back, other_back = (int(((np.diff(c) < 0) & (np.diff(day) == 0)).sum()) for c in (clock, other))
+    return (other, True) if back >= 3 and other_back < 0.2 * back else (clock, False)
 
 
 def _shapes(masked: np.ndarray) -> list[tuple[np.ndarray | None, str]]:
@@ -253,14 +256,27 @@ def _days(text: np.ndarray, shape: _Shape) -> tuple[np.ndarray, np.ndarray]:
         year = year + 2000
     if "a" in shape.fields:
         a, b = (_number(text, shape.fields[part]) for part in ("a", "b"))
-        return _civil(year, b, a), _civil(year, a, b)
+        return civil_days(year, b, a), civil_days(year, a, b)
+    if "doy" in shape.fields:
+        first, count = civil_days(year, np.ones_like(year), np.ones_like(year)), _number(text, shape.fields["doy"])
+        days = np.where((count >= 1) & (count <= 366), first + count - 1, NAT)
+        return days, days
+    if "w" in shape.fields:  # of ISO 8601: the first week holds 4 January
+        fourth = civil_days(year, np.ones_like(year), np.full_like(year, 4))
+        week, weekday = _number(text, shape.fields["w"]), _number(text, shape.fields["wd"])
+        real = (week >= 1) & (week <= 53) & (weekday >= 1) & (weekday <= 7)
+        days = np.where(real, fourth - (fourth + 3) % 7 + 7 * (week - 1) + weekday - 1, NAT)
+        return days, days
     month = np.full(len(text), shape.month) if shape.month else _number(text, shape.fields["m"])
-    days = _civil(year, month, _number(text, shape.fields["d"]))
+    days = civil_days(year, month, _number(text, shape.fields["d"]))
     return days, days
 
 
-def _civil(year: np.ndarray, month: np.ndarray, day: np.ndarray) -> np.ndarray:
-    """Days since 1970 of a Gregorian date (H. Hinnant, "chrono-Compatible Low-Level Date Algorithms")."""
+def civil_days(year: np.ndarray, month: np.ndarray, day: np.ndarray) -> np.ndarray:
+    """Return days since 1970 of a Gregorian date, `NAT` for an impossible one.
+
+    Source: H. Hinnant, "chrono-Compatible Low-Level Date Algorithms".
+    """
     leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
     lengths = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
     real = (month >= 1) & (month <= 12)
@@ -290,30 +306,6 @@ def _clock_ns(text: np.ndarray, shape: _Shape) -> np.ndarray:
         start, length = shape.fields["f"]
         value = value + _number(text, (start, min(length, 9))) * 10 ** (9 - min(length, 9))
     return np.where(real, value, NAT)
-
-
-def joined(parts: list[Stamps]) -> Stamps:
-    """Return consecutive parts of one column as one."""
-    if len(parts) == 1:
-        return parts[0]
-    numeric = any(part.day_month_first is not None for part in parts)
-    zoned = any(part.offset is not None for part in parts)
-    return Stamps(
-        day=np.concatenate([part.day for part in parts]),
-        day_month_first=np.concatenate(
-            [part.day if part.day_month_first is None else part.day_month_first for part in parts]
-        )
-        if numeric
-        else None,
-        clock=np.concatenate([part.clock for part in parts]),
-        offset=np.concatenate([np.zeros(len(p), np.int64) if p.offset is None else p.offset for p in parts])
-        if zoned
-        else None,
-        dated=any(part.dated for part in parts),
-        timed=any(part.timed for part in parts),
-        place=next((part.place for part in parts if part.place), ""),
-        separator=next((part.separator for part in parts if part.separator), ""),
-    )
 
 
 def zone_of(stamps: Stamps) -> datetime.tzinfo | None:

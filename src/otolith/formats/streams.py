@@ -10,15 +10,16 @@ from typing import NamedTuple
 import numpy as np
 
 from otolith.formats.clock import Time, read_clock
-from otolith.formats.columns import Clock, Columns, find_columns
+from otolith.formats.clock_columns import Clock, unreadable_clock
+from otolith.formats.columns import Columns, find_columns
 from otolith.formats.groups import filled, people_of, sensors_of, taken, turned_round
 from otolith.formats.layout import Layout, find_layout
 from otolith.formats.mixed import check_unmixed
-from otolith.formats.names import Kind
 from otolith.formats.options import Fact, ReadOptions
 from otolith.formats.pace import Stretch, stretches, without_repeats
 from otolith.formats.preamble import Preamble, read_preamble
 from otolith.formats.rows import Rows, parquet_layout, read_rows
+from otolith.formats.sensor_words import Kind
 from otolith.formats.sources import Member, Source
 from otolith.formats.unnamed import Triple
 
@@ -90,8 +91,14 @@ def open_table(member: Member, options: ReadOptions, *, gyro: bool | None) -> Op
     kind: Kind = member.part or "" if member.part != "acc" else ""
     if member.part == "gyro":
         alone = dataclasses.replace(options, acc=None, gravity=None)
+    preamble = read_preamble(layout.preamble)
+    if preamble.epoch_s and options.acc is None:
+        raise ValueError(
+            f"'{table}' holds counts per epoch of {preamble.epoch_s} s, as its first lines say, and no acceleration; export "
+            "the raw data (ActiLife: File, Export, raw data as CSV), or give the .gt3x file"
+        )
     columns = find_columns(layout, alone, file=str(table), kind=kind, gyro=gyro if member.part in ("", "acc") else None)
-    return Opened(member, layout, columns, read_preamble(layout.preamble))
+    return Opened(member, layout, columns, preamble)
 
 
 def open_source(source: Source, options: ReadOptions, *, gyro: bool | None) -> list[Opened]:
@@ -197,7 +204,7 @@ def _streams(
     whole = max_rows is None or rows.count < max_rows
     turned_round(rows, facts)
     if rows.headers:
-        facts.append(Fact("layout", f"layout: {rows.headers} lines that repeat the header were left out"))
+        facts.append(Fact("layout", f"layout: lines that repeat the header, left out: {rows.headers}"))
     signal = {
         part: rows.signal(triple.places)
         for part, triple in (("acc", columns.acc), ("gyro", columns.gyro), ("gravity", columns.gravity))
@@ -207,8 +214,11 @@ def _streams(
         signal["acc"] += signal.pop("gravity")
     keep = filled(list(signal.values()), rows, facts)
     time = _time(rows, opened, options, file, facts)
+    rows.stamps.clear()  # which were the larger part of the memory
+    rows.numbers.clear()
+    column = "" if columns.kinds is None else layout.names[columns.kinds]
     for group, mine in people_of(rows, columns, keep):
-        for part, chosen, used in sensors_of(rows, columns, signal, mine):
+        for part, chosen, used in sensors_of(rows, columns, column, signal, mine):
             facts_here: list[Fact] = []
             streams = _cut(used, chosen, time, options, opened, file, facts_here)
             facts += facts_here
@@ -236,8 +246,8 @@ def _time(rows: Rows, opened: Opened, options: ReadOptions, file: str, facts: li
         declared = options.rate_hz
     if declared is None:
         raise ValueError(
-            f"'{file}' has no time column; pass --rate HZ, or --time COLUMN; the columns: "
-            f"{', '.join(opened.layout.names)}"
+            f"'{file}' has {unreadable_clock(opened.layout) or 'no time column'}; pass --rate HZ, or --time COLUMN; the "
+            f"columns: {', '.join(opened.layout.names)}"
         )
     return declared
 

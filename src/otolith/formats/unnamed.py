@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from otolith.formats.layout import Layout, number
-from otolith.formats.names import Kind
+from otolith.formats.sensor_words import Kind
 
 _FEW = 2000  # rows of the sample
 _LARGEST = 1e30

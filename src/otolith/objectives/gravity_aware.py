@@ -17,7 +17,7 @@ from otolith.data.sampling import Batch
 from otolith.encoders import Encoder
 from otolith.objectives.contract import Objective
 from otolith.objectives.contrast import nt_xent
-from otolith.objectives.reconstruction import Decoder, check_mask, hidden_steps, hide
+from otolith.objectives.reconstruction import Decoder, DecoderKind, check_mask, hidden_steps, hide
 
 SMALL: tuple[Mapping[str, Any], ...] = (
     {"name": "rotation", "sd_degrees": 20},
@@ -37,7 +37,7 @@ class GravityAware(Objective):
     - `predict_statistics`: predict the `log_features` of the original window from an augmented and masked view. The targets
       are standardised by the training windows and clipped at 5 standard deviations. The head has one hidden layer; the
       loss is the mean squared error.
-    - `masked_reconstruction`: the objective `reconstruction` with a mask.
+    - `masked_reconstruction`: reconstruct the masked steps of the same view, as the objective `reconstruction` with a mask.
     - `simclr`: the objective `simclr` with mild augmentations and the projection head 256-128.
 
     Source: neither paper. The objective was designed for few labels; `docs/few-shot.md` reports what each task contributes.
@@ -51,11 +51,11 @@ class GravityAware(Objective):
         predict_statistics: weight of this task; 0 disables it.
         masked_reconstruction: weight of this task; 0 disables it.
         simclr: weight of this task; 0 disables it.
-        mask: share of time steps that `masked_reconstruction` masks.
-        statistics_mask: share of time steps that `predict_statistics` masks; 0 masks none.
+        mask: share of the view's time steps that are masked; 0 masks none, and the whole view is then reconstructed.
         mask_steps: length of a masked span in time steps.
         augmentations: transforms that make a view; see `augment.augment`.
         temperature: temperature of NT-Xent.
+        decoder_kind: layers of the decoder of `masked_reconstruction`; see `reconstruction.DecoderKind`.
 
     Raises:
         ValueError: a mask, weight or temperature is out of range, or the number of means and standard deviations does not
@@ -72,10 +72,10 @@ class GravityAware(Objective):
         masked_reconstruction: float = 1.0,
         simclr: float = 1.0,
         mask: float = 0.5,
-        statistics_mask: float = 0.3,
         mask_steps: int = 10,
         augmentations: Sequence[Mapping[str, Any]] = SMALL,
         temperature: float = 0.1,
+        decoder_kind: DecoderKind = "perceptron",
     ) -> None:
         super().__init__(encoder)
         count = feature_count(encoder.channels, steps)
@@ -94,13 +94,14 @@ class GravityAware(Objective):
         }
         if min(weights.values()) < 0 or not any(weights.values()):
             raise ValueError(f"the weights are {weights}; expected no negative weight and at least one positive weight")
-        check_mask(statistics_mask, mask_steps, steps)
+        check_mask(mask, mask_steps, steps)
         if temperature <= 0:
             raise ValueError(f"temperature is {temperature}; expected a positive number")
         self.steps, self.simclr = steps, simclr
         self.predict_statistics, self.masked_reconstruction = predict_statistics, masked_reconstruction
-        self.mask, self.statistics_mask, self.mask_steps = mask, statistics_mask, mask_steps
+        self.mask, self.mask_steps = mask, mask_steps
         self.augmentations, self.temperature = check_transforms(augmentations), temperature
+        self.decoder_kind = decoder_kind
         self.register_buffer("_shift", torch.tensor(self.mean), persistent=False)
         self.register_buffer("_spread", torch.tensor(self.std), persistent=False)
         kept = []
@@ -108,7 +109,7 @@ class GravityAware(Objective):
             self.described = _head(encoder.dim, 256, count)
             kept += ["described"]
         if masked_reconstruction:
-            self.decoder = Decoder(encoder, steps, mask, mask_steps)
+            self.decoder = Decoder(encoder, steps, mask, mask_steps, decoder_kind)
             kept += ["decoder"]
         if simclr:
             self.head = _head(encoder.dim, 256, 128)
@@ -121,25 +122,33 @@ class GravityAware(Objective):
         Raises:
             ValueError: the windows are not `steps` long, or `simclr` gets fewer than 2 windows.
         """
+        if batch.x.shape[2] != self.steps:
+            raise ValueError(
+                f"gravity_aware was built for windows of {self.steps} time steps but got {batch.x.shape[2]}"
+            )
         losses = {}
-        if self.predict_statistics:
-            losses["predict_statistics"] = self.predict_statistics * self._statistics_error(batch.x)
-        if self.masked_reconstruction:
-            losses["masked_reconstruction"] = self.masked_reconstruction * self.decoder.error(self.encoder, batch.x)
+        if self.predict_statistics or self.masked_reconstruction:
+            losses = self._errors_of_one_view(batch.x)
         if self.simclr:
             one, two = (self.head(self.encoder(augment(batch.x, self.augmentations))) for _ in range(2))
             losses["simclr"] = self.simclr * nt_xent(one, two, self.temperature)
         return losses
 
-    def _statistics_error(self, x: Float[Tensor, "batch channels time"]) -> Float[Tensor, ""]:
-        if x.shape[2] != self.steps:
-            raise ValueError(f"gravity_aware was built for windows of {self.steps} time steps but got {x.shape[2]}")
-        target = ((log_features(x) - self._shift) / self._spread).clamp(-_LIMIT, _LIMIT)  # type: ignore[operator]
-        view = augment(x, self.augmentations)
-        if self.statistics_mask:
-            hidden = hidden_steps(len(x), self.steps, self.statistics_mask, self.mask_steps, x.device)
-            view = hide(self.encoder, view, hidden)
-        return F.mse_loss(self.described(self.encoder(view)), target)
+    def _errors_of_one_view(self, x: Float[Tensor, "batch channels time"]) -> dict[str, Float[Tensor, ""]]:
+        view, losses = augment(x, self.augmentations), {}
+        hidden = torch.ones_like(view[:, :1], dtype=torch.bool)  # what is reconstructed: everything, without a mask
+        masked = view
+        if self.mask:
+            hidden = hidden_steps(len(x), self.steps, self.mask, self.mask_steps, x.device)
+            masked = hide(self.encoder, view, hidden)
+        vectors = self.encoder(masked)
+        if self.predict_statistics:
+            target = ((log_features(x) - self._shift) / self._spread).clamp(-_LIMIT, _LIMIT)  # type: ignore[operator]
+            losses["predict_statistics"] = self.predict_statistics * F.mse_loss(self.described(vectors), target)
+        if self.masked_reconstruction:
+            error = self.decoder.masked_error(vectors, self.encoder.standardise(view), hidden)
+            losses["masked_reconstruction"] = self.masked_reconstruction * error
+        return losses
 
 
 def _head(width: int, hidden: int, out: int) -> nn.Sequential:

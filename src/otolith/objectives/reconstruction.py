@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
@@ -45,22 +47,22 @@ def check_mask(mask: float, mask_steps: int, steps: int) -> None:
         )
 
 
-class Decoder(nn.Sequential):
-    """Decoder from feature vectors to windows: a Linear, then convolutions with 128, 64 and 32 channels that upsample by 4.
+DecoderKind = Literal["convolutions", "perceptron"]
+"""`convolutions`: a Linear, then convolutions with 128, 64 and 32 channels that upsample by 4. `perceptron`: two Linear
+layers with 256 hidden units, which cost a tenth of it."""
 
-    Args:
-        encoder: the encoder whose feature vectors are decoded.
-        steps: time steps per window.
-        mask: share of time steps that are masked in the encoder's input; 0 masks none.
-        mask_steps: length of a masked span in time steps.
+
+def decoder_layers(encoder: Encoder, steps: int, kind: DecoderKind) -> list[nn.Module]:
+    """Return the layers of a decoder from feature vectors to (batch, channels, at least `steps`).
 
     Raises:
-        ValueError: see `check_mask`.
+        ValueError: an unknown kind.
     """
-
-    def __init__(self, encoder: Encoder, steps: int, mask: float, mask_steps: int) -> None:
-        check_mask(mask, mask_steps, steps)
-        super().__init__(
+    if kind == "perceptron":
+        out = nn.Linear(256, encoder.channels * steps)
+        return [nn.Linear(encoder.dim, 256), nn.GELU(), out, nn.Unflatten(1, (encoder.channels, steps))]
+    if kind == "convolutions":
+        return [
             nn.Linear(encoder.dim, 128 * -(-steps // 4)),
             nn.Unflatten(1, (128, -(-steps // 4))),
             nn.ReLU(),
@@ -69,7 +71,29 @@ class Decoder(nn.Sequential):
             nn.ConvTranspose1d(64, 32, 4, stride=2, padding=1),
             nn.ReLU(),
             nn.Conv1d(32, encoder.channels, 3, padding=1),
-        )
+        ]
+    raise ValueError(f"decoder is {kind!r}; expected convolutions or perceptron")
+
+
+class Decoder(nn.Sequential):
+    """Decoder from feature vectors to windows.
+
+    Args:
+        encoder: the encoder whose feature vectors are decoded.
+        steps: time steps per window.
+        mask: share of time steps that are masked in the encoder's input; 0 masks none.
+        mask_steps: length of a masked span in time steps.
+        kind: its layers; see `DecoderKind`.
+
+    Raises:
+        ValueError: see `check_mask`, or an unknown kind.
+    """
+
+    def __init__(
+        self, encoder: Encoder, steps: int, mask: float, mask_steps: int, kind: DecoderKind = "convolutions"
+    ) -> None:
+        check_mask(mask, mask_steps, steps)
+        super().__init__(*decoder_layers(encoder, steps, kind))
         self.steps, self.mask, self.mask_steps = steps, mask, mask_steps
 
     def error(
@@ -97,8 +121,22 @@ class Decoder(nn.Sequential):
             vectors = encoder(x) if features is None else encoder.pool(features)
             return F.mse_loss(self(vectors)[:, :, : self.steps], target)
         hidden = hidden_steps(len(x), self.steps, self.mask, self.mask_steps, x.device)
-        drawn = self(encoder(hide(encoder, x, hidden)))[:, :, : self.steps]
-        error = (drawn - target).square() * hidden
+        return self.masked_error(encoder(hide(encoder, x, hidden)), target, hidden)
+
+    def masked_error(
+        self,
+        vectors: Float[Tensor, "batch dim"],
+        target: Float[Tensor, "batch channels time"],
+        hidden: Bool[Tensor, "batch 1 time"],
+    ) -> Float[Tensor, ""]:
+        """Return the mean squared error over masked time steps.
+
+        Args:
+            vectors: the encoder's vectors of the windows whose `hidden` steps were masked.
+            target: the standardised windows, `steps` long.
+            hidden: True for masked time steps.
+        """
+        error = (self(vectors)[:, :, : self.steps] - target).square() * hidden
         return error.sum() / (hidden.sum() * target.shape[1])  # type: ignore[no-any-return]
 
 
@@ -117,17 +155,25 @@ class Reconstruction(Objective):
         mask: share of time steps that are masked in the encoder's input; 0 masks none. With a mask, the loss counts masked
             time steps only.
         mask_steps: length of a masked span in time steps.
+        decoder_kind: layers of the decoder; see `DecoderKind`.
 
     Raises:
-        ValueError: see `check_mask`.
+        ValueError: see `check_mask`, or an unknown kind.
     """
 
     kept = ("decoder",)
 
-    def __init__(self, encoder: Encoder, steps: int = 100, mask: float = 0.0, mask_steps: int = 10) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        steps: int = 100,
+        mask: float = 0.0,
+        mask_steps: int = 10,
+        decoder_kind: DecoderKind = "convolutions",
+    ) -> None:
         super().__init__(encoder)
-        self.steps, self.mask, self.mask_steps = steps, mask, mask_steps
-        self.decoder = Decoder(encoder, steps, mask, mask_steps)
+        self.steps, self.mask, self.mask_steps, self.decoder_kind = steps, mask, mask_steps, decoder_kind
+        self.decoder = Decoder(encoder, steps, mask, mask_steps, decoder_kind)
 
     def forward(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         """Return `reconstruction`: mean squared error in squared standard deviations; errors as in `Decoder.error`."""

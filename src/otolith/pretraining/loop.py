@@ -22,6 +22,7 @@ from torch import Tensor
 from otolith.data.sampling import Batch, batches, draw_windows, weights
 from otolith.data.windows import Windows
 from otolith.objectives import Objective
+from otolith.pretraining.loggers import Logger
 from otolith.pretraining.settings import Runtime, Sampling, check_settings
 from otolith.pretraining.state import TrainingState, mixed_seed
 from otolith.storage.files import fingerprint
@@ -61,6 +62,19 @@ class Step:
     done: bool = False
     history: tuple[tuple[int, float, float | None], ...] = ()
 
+    def metrics(self) -> dict[str, Any]:
+        """Return the numbers of the record by name, for a logger: `loss` is the sum of the losses `loss/NAME`."""
+        return {
+            "step": self.index,
+            "epoch": self.epoch,
+            "loss": sum(self.losses.values()),
+            **{f"loss/{name}": value for name, value in self.losses.items()},
+            "validation": self.validation,
+            "lr": self.lr,
+            "windows_per_s": self.windows_per_s,
+            "seconds": self.seconds,
+        }
+
 
 def pretrain(
     objective: Objective,
@@ -76,6 +90,7 @@ def pretrain(
     sampling: Sampling = Sampling(),
     seed: int = 0,
     runtime: Runtime = Runtime(),
+    logger: Logger | None = None,
 ) -> Iterator[Step]:
     """Train `objective` in place, step by step; it holds the best weights when the generator is exhausted.
 
@@ -92,6 +107,8 @@ def pretrain(
         sampling: which windows an epoch trains on.
         seed: of order, augmentation and dropout. The caller's own random states do not change.
         runtime: how and where the loop runs: precision, device, reports, and the file to resume from.
+        logger: gets the numbers of each record (`Step.metrics`) through its method `log`; of several processes, the first
+            one's only. None: the caller has the records.
 
     Raises:
         TypeError: `train` or `validation` is not `Windows`.
@@ -130,7 +147,10 @@ def pretrain(
     identity = fingerprint([result_identity(objective, train, validation, **settings), fabric.world_size])
     if runtime.resume is not None and runtime.resume.exists():
         state.load(runtime.resume, identity)
-    yield from _Loop(state, train, validation, draws, epochs, patience, runtime, identity).run()
+    for step in _Loop(state, train, validation, draws, epochs, patience, runtime, identity).run():
+        if logger is not None and step.losses and fabric.global_rank == 0:
+            logger.log(step.metrics())
+        yield step
 
 
 def result_identity(
@@ -147,7 +167,9 @@ def result_identity(
     bound = inspect.signature(pretrain).bind(objective, train, validation, **settings)
     bound.apply_defaults()
     arguments = {
-        name: value for name, value in bound.arguments.items() if name not in ("objective", "train", "validation")
+        name: value
+        for name, value in bound.arguments.items()
+        if name not in ("objective", "train", "validation", "logger")
     }
     arguments["sampling"] = dataclasses.asdict(arguments["sampling"])
     arguments["runtime"] = {"precision": arguments["runtime"].precision}

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import matplotlib
-import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from otolith.classifiers.baselines import CLASSICAL
 from otolith.evaluation.statistics import Gain, paired_difference, summary
+from otolith.reports.figures import WIDTH, interval_curve
 from otolith.reports.study_tables import (
     NO_INTERVAL,
     Answer,
@@ -27,7 +28,7 @@ from otolith.reports.study_tables import (
     text_table,
     verdict,
 )
-from otolith.reports.style import STYLE, by_shots, group_dots, same_shots, score_axis, shots_text
+from otolith.reports.style import STYLE, by_shots, same_shots, shots_text
 
 COLOURS = {
     "simclr": "#d55e00",
@@ -56,33 +57,39 @@ def curves(rows: pd.DataFrame) -> Figure:
         figure = Figure(figsize=(4.6 * min(2, len(targets)), 3.7 * -(-len(targets) // 2)), layout="constrained")
         for number, target in enumerate(targets):
             axes = figure.add_subplot(-(-len(targets) // 2), min(2, len(targets)), number + 1)
-            here = rows[rows["dataset"] == target]
-            shots = sorted(here["shots"].unique(), key=by_shots)
-            lines: list[tuple[pd.DataFrame, str | None, str, str]] = [
-                (here[(here["variant"] == name) & (here["mode"] == mode)], label, colour, style)
-                for name, colour in COLOURS.items()
-                for mode, label, style in (("finetune", name, "-o"), ("frozen", None, "--o"))
-            ]
-            for mode, (title, colour, style) in CONTROLS.items():
-                lines.append((_control(here, mode), title, colour, style))
-            for part, label, colour, style in lines:
-                if part.empty:
-                    continue
-                found = summary(part).set_index("shots").reindex(shots)
-                middle = found["macro_f1"].to_numpy(float)
-                axes.plot(range(len(shots)), middle, style, color=colour, label=label, markersize=4, linewidth=1.4)
-                if style == "-o":
-                    low, high = found["low"].to_numpy(float), found["high"].to_numpy(float)
-                    axes.fill_between(range(len(shots)), low, high, color=colour, alpha=0.12, linewidth=0)
-                    few = found["low"].isna() & found["macro_f1"].notna()
-                    group_dots(axes, np.flatnonzero(few).astype(float), found.loc[few, "by_group"], colour)
-            axes.set_xticks(range(len(shots)), [shots_text(n) for n in shots])
-            axes.set(title=target, xlabel="labelled windows per class", ylabel="macro F1, held-out subjects")
-            score_axis(axes)
+            _panel(axes, rows[rows["dataset"] == target])
+            axes.set_title(target)
             if number == 0:
                 handles = axes.get_legend_handles_labels()
         figure.legend(*handles, loc="outside lower center", ncols=3, fontsize=8)
         return figure
+
+
+def panels(rows: pd.DataFrame) -> Iterator[tuple[str, Figure, pd.DataFrame]]:
+    """Yield the panels of `curves` as figures of their own, each with its caption and the rows that it shows."""
+    for target, here in rows.groupby("dataset", sort=False):
+        with matplotlib.rc_context(STYLE):
+            figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
+            _panel(figure.add_subplot(), here)
+        yield str(target), figure, here
+
+
+def _panel(axes: Axes, here: pd.DataFrame) -> None:
+    """Draw the curves of one corpus."""
+    shots = sorted(here["shots"].unique(), key=by_shots)
+    lines: list[tuple[pd.DataFrame, str, str, str]] = [
+        (here[(here["variant"] == name) & (here["mode"] == mode)], title, colour, style)
+        for name, colour in COLOURS.items()
+        for mode, title, style in (("finetune", name, "-o"), ("frozen", f"{name}, frozen", "--o"))
+    ]
+    for mode, (title, colour, style) in CONTROLS.items():
+        lines.append((_control(here, mode), title, colour, style))
+    for part, title, colour, style in lines:
+        if len(part):
+            shown = None if style == "--o" else title
+            interval_curve(axes, part, shots, style, colour, title, legend=shown, band=style == "-o")
+    axes.set_xticks(range(len(shots)), [shots_text(n) for n in shots])
+    axes.set(xlabel="labelled windows per class", ylabel="macro F1, held-out subjects", ylim=(0, 1))
 
 
 def page(rows: pd.DataFrame, planned: Mapping[tuple[str, str], int], *, title: str, figure: str) -> str:
@@ -99,8 +106,8 @@ def page(rows: pd.DataFrame, planned: Mapping[tuple[str, str], int], *, title: s
         f"# {title}",
         provenance(rows),
         f"![Macro F1 against labelled windows per class]({figure})",
-        "Solid lines: fine-tuned, with 95 % intervals over groups of test subjects, or the groups as dots where they are "
-        "fewer than 5. Dashed lines: the same encoder, frozen. Dotted lines: no pretraining.",
+        "Solid lines: fine-tuned, with 95 % intervals over groups of test subjects, where there are at least 5; dots: "
+        "subjects. Dashed lines: the same encoder, frozen. Dotted lines: no pretraining.",
         "## Scores",
         f"Mean and 95 % interval (Student's t) over groups of test subjects. {NO_INTERVAL}",
         *_scores(rows),

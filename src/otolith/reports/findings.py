@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from otolith.classifiers.baselines import CLASSICAL
@@ -60,7 +61,7 @@ def markdown(rows: pd.DataFrame) -> str:
         f"{rows['seed'].nunique()} seeds; mean and 95 % interval (Student's t) over groups of test subjects. {NO_INTERVAL}",
         *_with_legend(table(rows)),
     ]
-    if "finetune" in set(rows["mode"]):
+    if gain_pairs(rows):
         parts += [f"Paired gains in points, with 95 % intervals over groups of test subjects. {COMPARISONS}"]
         parts += _with_legend(gain_table(rows))
     parts += [
@@ -103,16 +104,33 @@ def best_arm(found: pd.DataFrame, modes: Sequence[str], shots: Any) -> list[str]
     return [str(mode) for mode in here.nlargest(1, "macro_f1")["mode"]]
 
 
+def gain_pairs(rows: pd.DataFrame) -> dict[str, list[str]]:
+    """Return, for each control that the rows have, the pretrained arms that are compared with it.
+
+    Fine-tuning is no control, and freezing is one of the other pretrained arms only.
+    """
+    present = dict.fromkeys(rows["mode"])
+    arms = [mode for mode in arms_in_order(rows) if mode in pretrained_arms(rows)]
+    controls = [name for name in ("frozen", "scratch", "random-frozen", *CLASSICAL) if name in present]
+    pairs = {over: [arm for arm in arms if arm != over] for over in controls}
+    return {over: arms for over, arms in pairs.items() if arms}
+
+
 def gain_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the paired gains of fine-tuning over each control, with intervals and p values, as text."""
+    """Return the paired gains of every pretrained arm over each control, with intervals and p values, as text."""
     lines: dict[str, dict[str, str | Cell]] = {}
-    for over in ("frozen", "scratch", *CLASSICAL):
-        if over in set(rows["mode"]):
-            lines[f"fine-tuned over {TITLES[over]}"] = {
-                shots_text(gain.shots): gain_cell(gain)._replace(text=f"{gain_text(gain)}, p {p_value(gain.p)}")
-                for gain in sorted_by_shots(gains(rows, "finetune", over))
+    for over, arms in gain_pairs(rows).items():
+        for arm in arms:
+            lines[f"{mode_title(arm)} over {mode_title(over)}"] = {
+                shots_text(gain.shots): gain_cell(gain)._replace(text=_with_p(gain))
+                for gain in sorted_by_shots(gains(rows, arm, over))
             }
     return marked(lines)
+
+
+def _with_p(gain: Gain) -> str:
+    """Return a gain with its interval and p value, if it has them."""
+    return gain_text(gain) + ("" if np.isnan(gain.p) else f", p {p_value(gain.p)}")
 
 
 def _against_classical(rows: pd.DataFrame, found: pd.DataFrame) -> list[str]:

@@ -2,23 +2,49 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
+from markupsafe import Markup
 
 from otolith.datasets import Dataset
-from otolith.evaluation.statistics import summary
-from otolith.reports.figures import Embedding, confusion_figure, curve, embedding_figure, gain_figure, history_figure
-from otolith.reports.findings import COMPARISONS, best_arm, findings, gain_table, pretrained_arms, table
-from otolith.reports.study_tables import NO_INTERVAL, legend
-from otolith.reports.style import by_shots, svg
+from otolith.evaluation.statistics import gains, summary
+from otolith.reports import html, references
+from otolith.reports.figures import Embedding, curve, embedding_figure, gain_figure, history_figure, score_figure
+from otolith.reports.findings import (
+    COMPARISONS,
+    best_arm,
+    findings,
+    gain_pairs,
+    gain_table,
+    pretrained_arms,
+    table,
+)
+from otolith.reports.html import Section
+from otolith.reports.people import scores_by_class, scores_by_subject
+from otolith.reports.study_tables import NO_INTERVAL, gain_text, legend, sorted_by_shots
+from otolith.reports.style import arms_in_order, by_shots, mode_title, same_shots, shots_text
 from otolith.storage.files import write_text
+
+_TERMS = (
+    "macro F1",
+    "interval",
+    "held-out subjects",
+    "labelled windows per class",
+    "method",
+    "gain",
+    "confusion matrix",
+)
+_MARKS = html.paragraph(
+    "Diamonds and lines: mean and 95 % interval over groups of test subjects; dots: subjects. Point at a mark for its "
+    "value.",
+    "note",
+)
 
 
 def write(
@@ -30,9 +56,9 @@ def write(
     recipe: str,
     embedding: Embedding | None = None,
     history: Sequence[Sequence[Any]] = (),
-    picture: bytes | None = None,
+    picture: Markup | None = None,
 ) -> None:
-    """Write the page atomically; it needs no network and no other file.
+    """Write the page atomically; it needs no network and no other file. It links to `rows.csv` beside it.
 
     Args:
         path: the HTML file.
@@ -42,74 +68,150 @@ def write(
         recipe: the recipe's text.
         embedding: a map of windows of test subjects.
         history: lines of (epoch, training loss, validation loss or None).
-        picture: SVG of a labelled recording.
+        picture: figure of a labelled recording (`html.figure`).
     """
-    parts = [f"<h1>{_e(title)}</h1>", *_findings(rows), *_scores(rows), *_confusion(rows)]
-    if embedding is not None:
-        caption = (
-            "Map (t-SNE) of the pretrained encoder's features for windows of held-out subjects, before any label was used. "
-            "Good features group windows by label and mix subjects."
-        )
-        parts += ["<h2>Features of the encoder</h2>", _figure(embedding_figure(embedding), caption)]
-    if picture is not None:
-        caption = "A labelled recording of a subject that neither pretraining nor the classifier has seen."
-        parts += ["<h2>A labelled recording</h2>", _image(picture, caption)]
-    parts += ["<h2>How it was made</h2>"]
-    if history:
-        parts.append(_figure(history_figure(history), "Pretraining losses of the first fold."))
-    parts += [_facts(rows, card), *_notes(rows)]
-    parts.append(f"<details><summary>The recipe as it was run</summary><pre>{_e(recipe)}</pre></details>")
-    write_text(path, _PAGE.replace("{title}", _e(title)).replace("{body}", "\n".join(parts)))
+    shots = sorted(rows["shots"].unique(), key=by_shots)
+    middle = shots[len(shots) // 2]
+    sections = [
+        Section("Findings", [*_warnings(rows), html.bullets(findings(rows))]),
+        Section("Scores", _scores(rows, shots)),
+        Section("Gains", _gains(rows)),
+        Section("Classes and people", _classes_and_people(rows, middle)),
+        Section("Confusion matrix", _confusions(rows, middle)),
+        Section("Features of the encoder", [] if embedding is None else [_map(embedding)]),
+        Section("A labelled recording", [] if picture is None else [picture]),
+        Section("How it was made", _made(rows, card, recipe, history)),
+    ]
+    lead, used = _lead(rows), references.used(rows)
+    write_text(path, html.page(title, sections, lead=lead, terms=_TERMS, references=used))
 
 
-def _findings(rows: pd.DataFrame) -> list[str]:
+def tables(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the tables of the report as text, by caption: scores, gains, F1 by class and by subject, confusions."""
+    shots = sorted(rows["shots"].unique(), key=by_shots)
+    middle = shots[len(shots) // 2]
+    words = f"with {shots_text(middle)} labelled windows per class"
+    found = {"Macro F1 by labelled windows per class; mean and 95 % interval over groups of test subjects": table(rows)}
+    if gain_pairs(rows):
+        found["Paired gains in points of macro F1, by labelled windows per class"] = gain_table(rows)
+    by_class, by_subject = _by_class(rows, middle), _by_subject(rows, middle)
+    found[f"F1 by class, {words}"] = two_decimals(by_class)
+    found[f"Macro F1 by subject, {words}"] = two_decimals(by_subject)
+    for mode, shares in _confusion_shares(rows, middle).items():
+        found[f"Confusion of {mode_title(mode)}, {words}: percent of the true class"] = percent(shares)
+    return found
+
+
+def _lead(rows: pd.DataFrame) -> Markup:
     subjects, folds = rows["test_subjects"].str.split().explode().nunique(), rows["fold"].nunique()
     seeds, classes = rows["seed"].nunique(), len(json.loads(rows["f1_by_class"].iloc[0]))
+    words = (
+        f"{subjects} subjects, each tested by models that were trained without that subject: {folds} folds by subject, "
+        f"{seeds} seed{'s' if seeds > 1 else ''}, "
+    )
+    rows_link = Markup('<a href="rows.csv">{} results (CSV)</a>').format(f"{len(rows):,}")
+    return Markup("{}{}. Scores are {} over {} classes.").format(words, rows_link, html.term("macro F1"), classes)
+
+
+def _warnings(rows: pd.DataFrame) -> list[Markup]:
+    if not bool(rows["test_seen_in_pretraining"].any()):
+        return []
+    words = "Some encoders saw test subjects in pretraining: those rows are not of held-out subjects."
+    return [html.paragraph(words, "warning")]
+
+
+def _scores(rows: pd.DataFrame, shots: Sequence[Any]) -> list[Markup]:
+    scores, found = table(rows), summary(rows)
+    best = {shots_text(n): best_arm(found, list(found["mode"]), n)[0] for n in shots}
+    winners = "; ".join(f"with {n} windows per class {mode_title(mode)} is highest" for n, mode in best.items())
+    drawn = [html.figure(curve(rows), "Macro F1 by number of labels.", f"Macro F1 by number of labels: {winners}.")]
+    for n in shots:
+        here = found[same_shots(found["shots"], n)].sort_values("macro_f1", ascending=False)
+        words = ", ".join(f"{mode_title(line.mode)} {line.macro_f1:.2f}" for line in here.itertuples())
+        alt = f"Macro F1 with {shots_text(n)} windows: {words}."
+        drawn.append(html.figure(score_figure(rows, n), f"{shots_text(n)} labelled windows per class.", alt))
+    caption = f"Mean and 95 % interval over groups of test subjects, by labelled windows per class. {NO_INTERVAL}"
+    return [html.table(scores, _with_legend(caption, scores), corner="method"), html.figures(*drawn), _MARKS]
+
+
+def _gains(rows: pd.DataFrame) -> list[Markup]:
+    pairs = gain_pairs(rows)
+    if not pairs:
+        return []
+    drawn = []
+    for over, arms in pairs.items():
+        words = "; ".join(
+            f"{mode_title(arm)} with {shots_text(gain.shots)} windows {gain_text(gain)}"
+            for arm in arms
+            for gain in sorted_by_shots(gains(rows, arm, over))
+        )
+        caption = f"Gain over {mode_title(over)}, by method and labelled windows per class."
+        drawn.append(html.figure(gain_figure(rows, arms, over), caption, f"Gain over {mode_title(over)}: {words}."))
+    differences = gain_table(rows)
+    count = int((differences != "-").to_numpy().sum())
+    caption = f"{count} comparisons, paired on fold, seed and labelled windows, in points. {COMPARISONS}"
     return [
-        f"<p class=lead>{subjects} subjects, each tested by models that were trained without that subject: {folds} folds by "
-        f"subject, {seeds} seed{'s' if seeds > 1 else ''}, {len(rows)} results. Scores are macro F1 over {classes} "
-        "classes.</p>",
-        "<h2>Findings</h2><ul>" + "".join(f"<li>{_e(text)}</li>" for text in findings(rows)) + "</ul>",
+        html.figures(*drawn),
+        _MARKS,
+        html.table(differences, _with_legend(caption, differences), corner="comparison"),
     ]
 
 
-def _scores(rows: pd.DataFrame) -> list[str]:
-    scores = table(rows)
-    parts = [
-        "<h2>Scores</h2>" + _html_table(scores),
-        f"<p class=note>Mean and 95 % interval (Student's t) over groups of test subjects. Columns: labelled windows per "
-        f"class. {NO_INTERVAL} {legend(scores)}</p>",
-        _figure(
-            curve(rows),
-            "Macro F1 against labelled windows per class. Bars: 95 % intervals over groups of test subjects; dots: the "
-            "groups, where they are too few for an interval.",
+def _classes_and_people(rows: pd.DataFrame, shots: Any) -> list[Markup]:
+    by_class, by_subject = _by_class(rows, shots), _by_subject(rows, shots)
+    words = f"with {shots_text(shots)} labelled windows per class, over all folds and seeds in which it is tested"
+    return [
+        html.paragraph("Averages hide people and classes. The stronger a cell's colour, the higher the score."),
+        html.table(two_decimals(by_class), f"F1 of each class {words}", corner="class", shade=by_class, kind="matrix"),
+        html.table(
+            two_decimals(by_subject),
+            f"Macro F1 of each subject {words}",
+            corner="subject",
+            shade=by_subject,
+            kind="matrix",
         ),
     ]
-    if (figure := gain_figure(rows)) is not None:
-        differences = gain_table(rows)
+
+
+def _confusions(rows: pd.DataFrame, shots: Any) -> list[Markup]:
+    parts = []
+    for mode, shares in _confusion_shares(rows, shots).items():
         caption = (
-            "Paired on the same fold, seed and labelled windows. Bars: 95 % intervals over groups of test subjects; dots: "
-            "the groups, where they are too few for an interval. A bar that crosses zero is no clear difference."
+            f"{mode_title(mode)[0].upper()}{mode_title(mode)[1:]}, {shots_text(shots)} windows per class: percent of each "
+            "true class (row) that got each label (column); all folds and seeds together"
         )
-        count = int((differences != "-").to_numpy().sum())
-        note = f"<p class=note>{count} comparisons. {_e(COMPARISONS)} {legend(differences)}</p>"
-        parts += [_figure(figure, caption), _html_table(differences), note]
+        parts.append(html.table(percent(shares), caption, corner="true class", shade=shares, kind="matrix"))
     return parts
 
 
-def _confusion(rows: pd.DataFrame) -> list[str]:
-    """The confusion matrices of the best pretrained arm and of the forest, at the middle number of shots."""
-    shots = sorted(rows["shots"].unique(), key=by_shots)
-    middle, found = shots[len(shots) // 2], summary(rows)
-    modes = best_arm(found, pretrained_arms(rows), middle) + best_arm(found, ["forest"], middle)
-    if not modes:
-        return []
-    classes = list(json.loads(rows["f1_by_class"].iloc[0]))
-    caption = "Percent of the true class; all folds and seeds together; held-out subjects."
-    return ["<h2>Confusion matrix</h2>", _figure(confusion_figure(rows, modes, classes, middle), caption)]
+def _map(embedding: Embedding) -> Markup:
+    caption = (
+        "Map (t-SNE) of the pretrained encoder's features for windows of held-out subjects, before any label was used, "
+        "coloured by {}."
+    )
+    good = {"label": "Good features group windows by label.", "subject": "Good features mix subjects."}
+    return html.figures(
+        *(
+            html.figure(embedding_figure(embedding, by), f"{caption.format(by)} {words}", caption.format(by))  # type: ignore[arg-type]
+            for by, words in good.items()
+        )
+    )
 
 
-def _facts(rows: pd.DataFrame, card: Dataset) -> str:
+def _made(rows: pd.DataFrame, card: Dataset, recipe: str, history: Sequence[Sequence[Any]]) -> list[Markup]:
+    parts = [html.table(_facts(rows, card), "Corpus, code and machine", hidden_caption=True)]
+    short = sorted({text for text in rows["fewer"] if text != "{}"})
+    if short:
+        words = "In some draws, some classes had fewer windows than requested; one example:"
+        parts.append(html.paragraph(f"{words} {short[0]}.", "note"))
+    if history:
+        first, last = history[0][1], history[-1][1]
+        alt = f"The pretraining loss on training subjects goes from {first:.2f} to {last:.2f} in {len(history)} epochs."
+        parts.append(html.figure(history_figure(history), "Pretraining losses of the first fold.", alt))
+    return [*parts, html.details("The recipe as it was run", html.code(recipe))]
+
+
+def _facts(rows: pd.DataFrame, card: Dataset) -> pd.DataFrame:
     first = rows.iloc[0]
     pairs = sorted(set(zip(rows["encoder"], rows["objective"], strict=True)))
     draws = max(1, rows.groupby(["mode", "shots", "seed"], dropna=False).ngroups)
@@ -122,65 +224,56 @@ def _facts(rows: pd.DataFrame, card: Dataset) -> str:
         "Time": f"{rows['seconds'].sum():,.0f} s of fitting and scoring in total",
         "Windows": f"{rows['n_test'].sum() // draws:,} test windows per seed",
     }
-    lines = "".join(f"<tr><th>{_e(key)}</th><td>{_e(value)}</td></tr>" for key, value in facts.items())
-    return f"<table class=facts>{lines}</table>"
+    return pd.DataFrame({"": facts})
 
 
-def _notes(rows: pd.DataFrame) -> list[str]:
-    parts = []
-    if bool(rows["test_seen_in_pretraining"].any()):
-        parts.append(
-            "<p class=warning>Some encoders saw test subjects in pretraining: those rows are not of held-out subjects.</p>"
-        )
-    short = sorted({text for text in rows["fewer"] if text != "{}"})
-    if short:
-        parts.append(
-            f"<p class=note>In some draws, some classes had fewer windows than requested; one example: {_e(short[0])}.</p>"
-        )
-    return parts
+def _by_class(rows: pd.DataFrame, shots: Any) -> pd.DataFrame:
+    return pd.DataFrame({mode_title(mode): scores_by_class(part) for mode, part in _by_mode(rows, shots).items()})
 
 
-def _e(text: object) -> str:
-    return html.escape(str(text))
+def _by_subject(rows: pd.DataFrame, shots: Any) -> pd.DataFrame:
+    scores = {mode_title(mode): scores_by_subject(part) for mode, part in _by_mode(rows, shots).items()}
+    return pd.DataFrame(scores).sort_index(key=lambda names: names.map(natural_order))
 
 
-def _html_table(text: pd.DataFrame) -> str:
-    head = "".join(f"<th>{_e(column)}</th>" for column in text.columns)
-    lines = "".join(
-        f"<tr><th>{_e(name)}</th>" + "".join(f"<td>{_e(cell)}</td>" for cell in line) + "</tr>"
-        for name, line in zip(text.index, text.to_numpy(), strict=True)
-    )
-    return f"<div class=wide><table><tr><th></th>{head}</tr>{lines}</table></div>"
+def natural_order(name: str) -> str:
+    """Return a sort key that puts subject 9 before subject 10."""
+    return re.sub(r"\d+", lambda number: number[0].zfill(9), name)
 
 
-def _figure(figure: Figure, caption: str) -> str:
-    return _image(svg(figure), caption)
+def _by_mode(rows: pd.DataFrame, shots: Any) -> dict[str, pd.DataFrame]:
+    """Return the rows with these shots by mode; zero-shot modes, which have no other, are there too."""
+    here = rows[same_shots(rows["shots"], shots) | same_shots(rows["shots"], 0)]
+    return {mode: here[here["mode"] == mode] for mode in arms_in_order(here)}
 
 
-def _image(data: bytes, caption: str) -> str:
-    text = base64.b64encode(data).decode()
-    image = f'<img src="data:image/svg+xml;base64,{text}" alt="{_e(caption)}">'
-    return f"<figure>{image}<figcaption>{_e(caption)}</figcaption></figure>"
+def _confusion_shares(rows: pd.DataFrame, shots: Any) -> Mapping[str, pd.DataFrame]:
+    """Return, of the best pretrained arm and of the forest, the shares of each true class (rows) by label (columns)."""
+    found = summary(rows)
+    classes = list(json.loads(rows["f1_by_class"].iloc[0]))
+    shares = {}
+    for mode in best_arm(found, pretrained_arms(rows), shots) + best_arm(found, ["forest"], shots):
+        chosen = rows[(rows["mode"] == mode) & same_shots(rows["shots"], shots)]
+        total = np.sum([json.loads(text) for text in chosen["confusion"]], axis=0)
+        shares[mode] = confusion_shares(total, classes)
+    return shares
 
 
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-body { font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif; color: #1c1c1c;
-  background: #fff; max-width: 60rem; margin: 2.5rem auto 5rem; padding: 0 1.25rem; }
-h1 { font-size: 1.7rem; margin: 0 0 .4rem; } h2 { font-size: 1.2rem; margin: 2.4rem 0 .6rem; }
-.lead { color: #444; } .note, figcaption { color: #555; font-size: .875rem; }
-.warning { background: #fff1e0; border-left: 4px solid #d55e00; padding: .6rem 1rem; }
-li { margin-bottom: .45rem; }
-table { border-collapse: collapse; margin: .4rem 0; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .35rem .9rem .35rem 0; border-bottom: 1px solid #e3e3e3; font-size: .93rem; }
-.facts th { font-weight: 600; white-space: nowrap; vertical-align: top; }
-.wide { overflow-x: auto; }
-figure { margin: 1.2rem 0 1.6rem; } figure img { max-width: 100%; height: auto; display: block; }
-pre { background: #f6f6f6; padding: .9rem 1.1rem; overflow-x: auto; font-size: .85rem; }
-summary { cursor: pointer; }
-</style></head><body>
-{body}
-</body></html>
-"""
+def confusion_shares(counts: np.ndarray, classes: Sequence[str]) -> pd.DataFrame:
+    """Return (classes, classes) windows as shares of each true class, which are the rows."""
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    return pd.DataFrame(shares, index=list(classes), columns=list(classes))
+
+
+def two_decimals(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return scores as text; NaN becomes -."""
+    return scores.map(lambda value: "-" if np.isnan(value) else f"{value:.2f}")
+
+
+def percent(shares: pd.DataFrame) -> pd.DataFrame:
+    """Return shares as text in percent; what rounds to 0 is empty."""
+    return shares.map(lambda value: f"{100 * value:.0f}" if value >= 0.005 else "")
+
+
+def _with_legend(caption: str, cells: pd.DataFrame) -> str:
+    return f"{caption} {legend(cells)}".strip()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from otolith.evaluation.retrieval import RECALL_AT
 from otolith.evaluation.statistics import Gain, mean_interval, paired_difference, summary
+from otolith.reports.drawing import add_tips
+from otolith.reports.figures import WIDTH, interval_curve
 from otolith.reports.study_tables import (
     NO_INTERVAL,
     Answer,
@@ -25,7 +28,7 @@ from otolith.reports.study_tables import (
     text_table,
     verdict,
 )
-from otolith.reports.style import STYLE, by_shots, group_dots, points, same_shots, score_axis, shots_text
+from otolith.reports.style import STYLE, by_shots, points, same_shots, shots_text
 
 ARMS = {
     "simclr": ("SimCLR", "#d55e00"),
@@ -42,6 +45,7 @@ SENSITIVE = ("temperature", "neighbours", "queue", "alpha")
 """Settings of the sensitivity analysis. A variant that changes one of them has its name and value: `queue-1024`."""
 
 _TRAINED = {"frozen": "frozen", "finetune": "fine-tuned", "frozen-logistic": "frozen, logistic head"}
+_PANELS = {"frozen": "frozen", "finetune": "fine-tuned"}
 _UNTRAINED = {"frozen": "random-frozen", "finetune": "scratch", "frozen-logistic": "random-logistic"}
 
 
@@ -56,39 +60,46 @@ def curves(rows: pd.DataFrame) -> Figure:
         grid = figure.subplots(len(settings), 2, squeeze=False, sharey="row")
         handles: dict[str, Any] = {}
         for setting, line in zip(settings, grid, strict=True):
-            here = rows[rows["dataset"] == setting]
-            arms = here["variant"].isin(list(ARMS))
-            shots = sorted(here.loc[arms, "shots"].unique(), key=by_shots)
-            for axes, mode in zip(line, ("frozen", "finetune"), strict=True):
-                parts = [
-                    (here[(here["variant"] == name) & (here["mode"] == mode)], title, colour, "-o")
-                    for name, (title, colour) in ARMS.items()
-                ]
-                parts.append((_without_pretraining(here, _UNTRAINED[mode]), "no pretraining", "#555555", ":"))
-                parts.append((_without_pretraining(here, "forest"), "random forest", "#000000", "-."))
-                for part, title, colour, style in parts:
-                    if len(part):
-                        handles[title] = _curve(axes, part, shots, style, colour)
-                for name, (_, colour) in ARMS.items():
-                    zero = here[(here["variant"] == name) & (here["mode"] == "zero-shot")]
-                    if len(zero):
-                        axes.plot(shots.index(0), zero["macro_f1"].mean(), "D", color=colour, markersize=6)
-                axes.set_xticks(range(len(shots)), [shots_text(n) for n in shots])
-                axes.set(title=f"{setting}, {_TRAINED[mode]}", xlabel="labelled windows per class")
-                score_axis(axes)
-            line[0].set_ylabel("macro F1, held-out subjects")
+            for axes, mode in zip(line, _PANELS, strict=True):
+                _panel(axes, rows[rows["dataset"] == setting], mode)
+                handles |= {line.get_label(): line for line in axes.get_legend_handles_labels()[0]}
+                axes.set_title(f"{setting}, {_PANELS[mode]}")
+            line[1].set_ylabel("")
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, fontsize=8)
         return figure
 
 
-def _curve(axes: Any, part: pd.DataFrame, shots: Sequence[Any], style: str, colour: str) -> Any:
-    found = summary(part).set_index("shots").reindex(shots)
-    middle = found["macro_f1"].to_numpy(float)
-    low, high = found["low"].to_numpy(float), found["high"].to_numpy(float)
-    axes.fill_between(range(len(shots)), low, high, color=colour, alpha=0.1, linewidth=0)
-    few = found["low"].isna() & found["macro_f1"].notna()
-    group_dots(axes, np.flatnonzero(few).astype(float), found.loc[few, "by_group"], colour)
-    return axes.plot(range(len(shots)), middle, style, color=colour, markersize=3.5, linewidth=1.3)[0]
+def panels(rows: pd.DataFrame) -> Iterator[tuple[str, Figure, pd.DataFrame]]:
+    """Yield the panels of `curves` as figures of their own, each with its caption and the rows that it shows."""
+    for setting, here in rows.groupby("dataset", sort=False):
+        for mode, title in _PANELS.items():
+            with matplotlib.rc_context(STYLE):
+                figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
+                _panel(figure.add_subplot(), here, mode)
+            yield f"{setting}, {title}", figure, here[here["mode"] == mode]
+
+
+def _panel(axes: Axes, here: pd.DataFrame, mode: str) -> None:
+    """Draw the curves of one setting and mode."""
+    arms = here["variant"].isin(list(ARMS))
+    shots = sorted(here.loc[arms, "shots"].unique(), key=by_shots)
+    parts = [
+        (here[(here["variant"] == name) & (here["mode"] == mode)], title, colour, "-o")
+        for name, (title, colour) in ARMS.items()
+    ]
+    parts.append((_without_pretraining(here, _UNTRAINED[mode]), "no pretraining", "#555555", ":"))
+    parts.append((_without_pretraining(here, "forest"), "random forest", "#000000", "-."))
+    for part, title, colour, style in parts:
+        if len(part):
+            interval_curve(axes, part, shots, style, colour, title, legend=title)
+    for name, (title, colour) in ARMS.items():
+        zero = here[(here["variant"] == name) & (here["mode"] == "zero-shot")]
+        if len(zero):
+            mean = zero["macro_f1"].mean()
+            (mark,) = axes.plot(shots.index(0), mean, "D", color=colour, markersize=6)
+            add_tips(mark, [f"{title}, zero-shot: {mean:.3f}"])
+    axes.set_xticks(range(len(shots)), [shots_text(n) for n in shots])
+    axes.set(xlabel="labelled windows per class", ylabel="macro F1, held-out subjects", ylim=(0, 1))
 
 
 def page(
@@ -114,8 +125,8 @@ def page(
         f"# {title}",
         provenance(rows),
         f"![Macro F1 against labelled windows per class]({figure})",
-        "Shaded areas: 95 % intervals over groups of test subjects; dots: the groups, or the subjects of a single group, "
-        "where fewer than 5 groups were tested. Diamonds: zero-shot. All arms have the same encoder, number of epochs and "
+        "Shaded areas: 95 % intervals over groups of test subjects, where there are at least 5; dots: subjects. Diamonds: "
+        "zero-shot. All arms have the same encoder, number of epochs and "
         f"encoder passes per window. {'; '.join(arms)}.",
         "## Scores",
         f"Mean and 95 % interval (Student's t) over groups of test subjects. {NO_INTERVAL}",

@@ -12,16 +12,19 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
 from otolith.evaluation.recalls import Recall
 from otolith.evaluation.rows import Row
-from otolith.reports import dont_freeze, primus
-from otolith.reports.style import svg
+from otolith.reports import dont_freeze, html, markdown, primus, references
+from otolith.reports.style import by_shots, mode_title, same_shots, shots_text, svg
 from otolith.storage.files import write_text
 
+_TERMS = ("macro F1", "interval", "held-out subjects", "labelled windows per class", "method", "gain")
 _JSON = ("pretraining", "transfer", "f1_by_class", "f1_by_subject", "confusion")
 
 
@@ -31,18 +34,51 @@ def write(
     *,
     path: Path,
     title: str,
+    rows_link: str,
     recalls: pd.DataFrame | None = None,
 ) -> None:
-    """Write the page and its figure (`<page>.svg`), each atomically; the rows' objectives determine whose paper it is."""
+    """Write the page as Markdown with its figure (`<page>.svg`), and as one self-contained `<page>.html`, each atomically.
+
+    The rows' objectives determine whose paper it is.
+
+    Args:
+        rows: of all variants.
+        planned: number of planned rows by (corpus, variant).
+        path: of the Markdown.
+        title: heading of the page.
+        rows_link: address of the table of all rows, relative to the page.
+        recalls: cross-modal recalls, if there are any.
+    """
+    paper = primus if (rows["objective"] == "primus").any() else dont_freeze
     figure = path.with_suffix(".svg")
-    if (rows["objective"] == "primus").any():
-        drawn = primus.curves(rows)
-        text = primus.page(rows, planned, title=title, figure=figure.name, recalls=recalls)
-    else:
-        drawn = dont_freeze.curves(rows)
-        text = dont_freeze.page(rows, planned, title=title, figure=figure.name)
-    write_text(figure, svg(drawn).decode())
+    more = {"recalls": recalls} if paper is primus else {}
+    text = paper.page(rows, planned, title=title, figure=figure.name, **more)
+    write_text(figure, svg(paper.curves(rows)).decode())
     write_text(path, text)
+    drawn, lines = list[Markup](), dict[str, Any]()
+    for caption, each, here in paper.panels(rows):
+        drawn.append(html.figure(each, caption, _alt(caption, here)))
+        lines |= {line.get_label(): line for line in each.axes[0].get_legend_handles_labels()[0]}
+    before, sections = markdown.sections(text)
+    lead = Markup('{} <a href="{}">All rows (CSV)</a>. The score is {}.').format(
+        before[0].striptags(), rows_link, html.term("macro F1")
+    )
+    curves = html.Section(
+        "Macro F1 by number of labels", [*before[1:], html.legend(lines.values()), html.figures(*drawn)]
+    )
+    whole = html.page(title, [curves, *sections], lead=lead, terms=_TERMS, references=references.used(rows))
+    write_text(path.with_suffix(".html"), whole)
+
+
+def _alt(caption: str, rows: pd.DataFrame) -> str:
+    """Return what a panel shows: the arm with the highest mean for each number of labelled windows."""
+    best = []
+    for shots in sorted(rows["shots"].unique(), key=by_shots):
+        here = rows[same_shots(rows["shots"], shots)]
+        means = here.groupby(["variant", "mode"])["macro_f1"].mean()
+        variant, mode = means.idxmax()
+        best.append(f"with {shots_text(shots)} windows per class {variant}, {mode_title(mode)}, {means.max():.2f}")
+    return f"Macro F1, {caption}; the highest mean is, {'; '.join(best)}."
 
 
 def write_table(
@@ -75,6 +111,23 @@ def read_table(path: Path) -> tuple[pd.DataFrame, dict[tuple[str, str], int]]:
     rows["shots"] = pd.to_numeric(rows["shots"]).astype("Int64")
     groups = rows.groupby(["dataset", "variant"], sort=False)["planned"].first()
     return rows.drop(columns="planned"), {(str(a), str(b)): int(n) for (a, b), n in groups.items()}
+
+
+def read_rows(path: Path) -> pd.DataFrame:
+    """Return result rows of any CSV table, such as `rows.csv` of a report.
+
+    Raises:
+        FileNotFoundError: there is no file.
+        ValueError: the file is no table of rows.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no table at '{path}'; otolith report writes rows.csv")
+    rows = _table(path, Row)
+    if missing := {"dataset", "mode", "macro_f1", "shots", "f1_by_subject", "test_subjects"} - set(rows.columns):
+        raise ValueError(
+            f"'{path}' lacks the columns {', '.join(sorted(missing))}; expected rows.csv of otolith report"
+        )
+    return rows.assign(shots=pd.to_numeric(rows["shots"]).astype("Int64"))
 
 
 def read_recalls(path: Path) -> pd.DataFrame:

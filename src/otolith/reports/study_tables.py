@@ -120,8 +120,13 @@ def score_cell(line: Any, more: str = "") -> str | Cell:
     """Return the cell of a line of `statistics.summary`, such as `0.823 [0.77, 0.88]`, or - where it has no score."""
     if np.isnan(line.macro_f1):
         return "-"
+    return Cell(f"{score_text(line)}{more}", int(line.folds), int(line.seeds), int(line.cells))
+
+
+def score_text(line: Any) -> str:
+    """Return the score of a line of `statistics.summary` with its interval, if it has one."""
     ends = "" if np.isnan(line.low) else f" [{line.low:.2f}, {line.high:.2f}]"
-    return Cell(f"{line.macro_f1:.3f}{ends}{more}", int(line.folds), int(line.seeds), int(line.cells))
+    return f"{line.macro_f1:.3f}{ends}"
 
 
 def gain_cells(gains: Sequence[Gain]) -> dict[str, str | Cell]:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 TITLES = {
@@ -21,6 +19,11 @@ TITLES = {
     "forest": "random forest",
     "svm": "SVM",
     "minirocket": "MiniRocket",
+    "hydra": "Hydra",
+    "forest-copies": "random forest with augmented copies",
+    "statistics-head": "few-shot head on statistics",
+    "minirocket-head": "few-shot head on MiniRocket",
+    "hydra-head": "few-shot head on Hydra",
 }
 """Title of each mode, in the order of tables and legends."""
 
@@ -33,6 +36,11 @@ COLOURS = {
     "forest": "#117733",
     "svm": "#b8a800",
     "minirocket": "#333333",
+    "hydra": "#8c510a",
+    "forest-copies": "#66c2a5",
+    "statistics-head": "#a6761d",
+    "minirocket-head": "#6a3d9a",
+    "hydra-head": "#cc79a7",
 }
 CLASSES = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#b8a800", "#6a3d9a", "#8c510a", "#666666"]
 """Colours of classes: the colour-blind-safe palette of Okabe and Ito, extended."""
@@ -73,18 +81,6 @@ def svg(figure: Figure) -> bytes:
 def points(share: float) -> str:
     """Return a difference of scores as text: in points, with its sign."""
     return f"{round(100 * share, 1) + 0.0:+.1f}"  # + 0.0 turns -0.0 into 0.0
-
-
-def score_axis(axes: Axes) -> None:
-    """Keep an axis of scores between 0 and 1."""
-    low, high = axes.get_ylim()
-    axes.set_ylim(max(0.0, low), min(1.0, high))
-
-
-def group_dots(axes: Axes, x: Iterable[float], values: Iterable[Sequence[float]], colour: str | None) -> None:
-    """Draw the values of the groups of test subjects as dots, where they are too few for an interval."""
-    for place, groups in zip(x, values, strict=True):
-        axes.plot([place] * len(groups), groups, ".", color=colour, markersize=4, alpha=0.5)
 
 
 def p_value(value: float) -> str:

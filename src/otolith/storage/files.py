@@ -12,7 +12,7 @@ import shutil
 import sys
 import zipfile
 from collections.abc import Iterator
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -191,17 +191,8 @@ class Archive:
             return
         if not path.exists():
             raise FileNotFoundError(f"nothing at '{path}': expected a folder or a .zip file")
-        try:
-            self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-            raise ValueError(
-                f"'{path}' ({path.stat().st_size:,} bytes) is not a complete zip file: {error}; download it again"
-            ) from error
-        for name in self.names:
-            parts = PurePosixPath(name.replace("\\", "/"))
-            if parts.is_absolute() or ".." in parts.parts or ":" in "".join(parts.parts[:1]):
-                self._zip.close()
-                raise ValueError(f"'{path}' has a member named '{name}', which would leave its folder: refused")
+        found = path.stat()
+        self._zip = _opened(path, found.st_size, found.st_mtime_ns)
 
     @cached_property
     def names(self) -> list[str]:
@@ -244,15 +235,36 @@ class Archive:
             raise ValueError(f"member '{name}' of '{self.path}' is damaged: {error}; download it again") from error
 
     def close(self) -> None:
-        """Close the zip file, if there is one."""
-        if self._zip is not None:
+        """Close the zip file, if there is one. Where open files can be replaced, the last stays open for the next part."""
+        if self._zip is not None and os.name == "nt":
             self._zip.close()
+            _opened.cache_clear()
 
     def __enter__(self) -> Archive:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+@lru_cache(maxsize=1)
+def _opened(path: Path, size: int, mtime_ns: int) -> zipfile.ZipFile:  # noqa: ARG001 - of which the file is known
+    """Open a zip file and check the names of its members, once for all parts of a corpus: this takes as long as to read one.
+
+    Raises:
+        ValueError: as `Archive`.
+    """
+    try:
+        found = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise ValueError(f"'{path}' ({size:,} bytes) is not a complete zip file: {error}; download it again") from error
+    for info in found.infolist():
+        name = info.filename
+        parts = PurePosixPath(name.replace("\\", "/"))
+        if parts.is_absolute() or ".." in parts.parts or ":" in "".join(parts.parts[:1]):
+            found.close()
+            raise ValueError(f"'{path}' has a member named '{name}', which would leave its folder: refused")
+    return found
 
 
 def _packing_errors() -> tuple[type[Exception], ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,9 @@ import torch
 
 from otolith.apps.adapt import spans
 from otolith.apps.adapt.estimate import CANDIDATES, Choice, choose, estimate_figure, leave_people_out, why_impossible
+from otolith.apps.adapt.kept import Kept
 from otolith.apps.adapt.own import STEPS, OwnEncoder
+from otolith.apps.adapt.page import page
 from otolith.apps.adapt.unknown import Judged, judge_left_out, learn_unknown
 from otolith.checkpoints import checkpoint, shipped
 from otolith.checkpoints.checkpoint import Checkpoint
@@ -32,10 +35,10 @@ from otolith.experiments.recipe import load
 from otolith.formats import ReadOptions, Units
 from otolith.formats.day import BY_LENGTH, DayOptions
 from otolith.formats.options import DEFAULTS
-from otolith.storage.files import replacing
-from otolith.storage.processes import unordered
+from otolith.storage.engines import Workers, map_unordered, threads_of
+from otolith.storage.files import replacing, write_text
 
-FILES = ("estimate.csv", "estimate.png")
+FILES = ("estimate.csv", "estimate.png", "estimate.html")
 OWN = "own"
 """Instead of a checkpoint: an encoder that is pretrained on the recordings that it is adapted to."""
 
@@ -62,10 +65,13 @@ def adapt(
     forest: bool = True,
     keep_people: bool = False,
     seed: int = 0,
-    jobs: int = 1,
+    jobs: Workers = 1,
 ) -> Iterator[Fitted]:
     """Estimates both candidates by leaving people out, takes the better, fits it on everybody, and writes
-    `model.safetensors`, `estimate.csv` and `estimate.png` to `out`; yields as models get fitted.
+    `model.safetensors` and `FILES` to `out`; yields as models get fitted.
+
+    Each finished part of the estimate, and each encoder that was pretrained, is kept in `out/.unfinished` until the model is
+    written: the same call continues after an interruption, with the same bits.
 
     Where leaving people out is impossible, the encoder is taken as it is, and there is no estimate: files of an older one
     are removed.
@@ -86,7 +92,7 @@ def adapt(
         forest: whether the random forest may be chosen; it is estimated in any case.
         keep_people: whether the model holds the names of the labelled people; otherwise it holds their numbers.
         seed: of the folds, initial weights and trees.
-        jobs: processes that leave people out; each gets its share of the cores.
+        jobs: processes that leave people out, each of which gets its share of the cores; or an executor.
     """
     splits = leave_people_out(windows, seed)
     why_not = why_impossible(windows, splits)
@@ -96,14 +102,19 @@ def adapt(
     first = 0 if encoder is not None else len(splits) + 1  # encoders to pretrain
     total = first + 2 * len(splits) + 1
     rest = (transfer, seed, windows, unlabelled, people or _labelled_people(windows))
+    kept = _kept(out, encoder, *rest, steps=steps)
     if encoder is None:
-        makers = yield from _own_makers([split.test for split in splits], total, steps, *rest)
+        makers = yield from _own_makers([split.test for split in splits], total, steps, kept, *rest)
     else:
         makers = [_Maker(encoder, *rest)] * (len(splits) + 1)
     tasks = [(make, split, name) for make, split in zip(makers, splits, strict=False) for name in CANDIDATES]
-    threads = None if jobs == 1 else max(1, torch.get_num_threads() // jobs)
-    found = unordered(_left_out, [(make, split, name, threads) for make, split, name in tasks], jobs=jobs)
-    for done, (split, name, each) in enumerate(found):
+    threads = threads_of(jobs, torch.get_num_threads())
+    before = [(split, name, each) for _, split, name in tasks if (each := kept.judged(name, split.test)) is not None]
+    known = {(split.fold, name) for split, name, _ in before}
+    left = [(make, split, name, threads) for make, split, name in tasks if (split.fold, name) not in known]
+    for done, (split, name, each) in enumerate(chain(before, map_unordered(_left_out, left, jobs=jobs))):
+        if (split.fold, name) not in known:
+            kept.keep_judged(name, split.test, each)
         rows = windows.rows_for_subjects(split.test)
         predicted[name][rows] = each.probability.argmax(axis=1)
         judged[name].take(rows, each)
@@ -114,17 +125,27 @@ def adapt(
     model = makers[-1].fitted(choice.chosen)
     unknown = learn_unknown(model, windows, judged[choice.chosen])
     choice = dataclasses.replace(choice, why=(*choice.why, unknown))
-    scores = {name: round(found.macro_f1, 6) for name, found in choice.estimates.items()}
+    about = {"adapted_from": makers[-1].encoder.sha256, **_about(choice, windows, recorded_in, keep_people)}
+    model.save(out / "model.safetensors", label_names=windows.label_names, about=about)
+    _write(choice, windows, out)
+    kept.clear()
+    yield Fitted(total, total, f"everybody: {CANDIDATES[choice.chosen]}", choice)
+
+
+def _about(choice: Choice, windows: Windows, recorded_in: Units | None, keep_people: bool) -> dict[str, Any]:
+    """What a model says of the labels and the estimate."""
     labelled = windows.people
     if not keep_people:
         labelled = [f"{windows.dataset}:{number + 1}" for number in range(len(labelled))]
     facts: dict[str, Any] = {"labelled_subjects": labelled, "labelled_windows": len(windows)}
-    facts |= {"adapted_from": makers[-1].encoder.sha256}
     if recorded_in is not None:
         facts["recorded_in"] = {"acc": recorded_in.acc, "gyro": recorded_in.gyro}
-    model.save(out / "model.safetensors", label_names=windows.label_names, about={**facts, "estimate": scores})
-    _write(choice, windows, out)
-    yield Fitted(total, total, f"everybody: {CANDIDATES[choice.chosen]}", choice)
+    scores = {name: round(found.macro_f1, 6) for name, found in choice.estimates.items()}
+    intervals = {
+        name: None if np.isnan(found.low) else [round(found.low, 6), round(found.high, 6)]
+        for name, found in choice.estimates.items()
+    }
+    return {**facts, "estimate": scores, "estimate_intervals": intervals}
 
 
 class _Maker:
@@ -182,6 +203,7 @@ def _own_makers(
     left_out: Sequence[Sequence[str]],
     total: int,
     steps: int,
+    kept: Kept,
     transfer: Mapping[str, Any],
     seed: int,
     windows: Windows,
@@ -197,10 +219,36 @@ def _own_makers(
             mine = windows[~np.isin(np.array(windows.subject_names)[windows.subject], list(who))]
         own = OwnEncoder(mine, seed=seed, steps=steps)
         name = f"without {', '.join(who)}" if who else "everybody"
-        for step in own.pretrain():
-            yield Fitted(number, total, f"{name}: pretraining, step {step.index} of {step.of}")
-        makers.append(_Maker(own.checkpoint(), transfer, seed, windows, unlabelled, people))
+        made = kept.encoder(who, own.checkpoint())
+        if made is None:
+            for step in own.pretrain():
+                yield Fitted(number, total, f"{name}: pretraining, step {step.index} of {step.of}")
+            made = own.checkpoint()
+            kept.keep_encoder(who, made)
+        makers.append(_Maker(made, transfer, seed, windows, unlabelled, people))
     return makers
+
+
+def _kept(
+    out: Path,
+    encoder: Checkpoint | None,
+    transfer: Mapping[str, Any],
+    seed: int,
+    windows: Windows,
+    unlabelled: Windows | None,
+    people: Sequence[frozenset[str]],
+    *,
+    steps: int,
+) -> Kept:
+    """The finished parts of an interrupted call with the same arguments."""
+    made_from = {
+        "encoder": None if encoder is None else encoder.sha256,
+        "steps": steps if encoder is None else None,
+        "transfer": dict(transfer),
+        "seed": seed,
+        "people": [sorted(mine) for mine in people],
+    }
+    return Kept(out, windows, unlabelled, made_from)
 
 
 def _labelled_people(windows: Windows) -> list[frozenset[str]]:
@@ -220,15 +268,16 @@ def _left_out(make: _Maker, split: Split, name: str, threads: int | None) -> tup
 
 
 def _write(choice: Choice, windows: Windows, out: Path) -> None:
-    table, picture = (out / name for name in FILES)
+    table, picture, report = (out / name for name in FILES)
     if not choice.estimates:
-        for stale in (table, picture):
+        for stale in (table, picture, report):
             stale.unlink(missing_ok=True)
         return
     with replacing(table) as part:
         choice.table.to_csv(part, index=False, float_format="%.4f", lineterminator="\n")
     with replacing(picture) as part:
         estimate_figure(choice, windows.label_names).savefig(part, format="png", dpi=150)
+    write_text(report, page(choice, windows, table.name))
 
 
 def adapt_recordings(
@@ -244,9 +293,9 @@ def adapt_recordings(
     forest: bool = True,
     keep_people: bool = False,
     seed: int = 0,
-    jobs: int = 1,
+    jobs: Workers = 1,
 ) -> tuple[spans.Material, Iterator[Fitted]]:
-    """One's own recordings and labels -> `model.safetensors`, `estimate.csv` and `estimate.png` in `out`.
+    """One's own recordings and labels -> `model.safetensors` and `FILES` in `out`.
 
     Args:
         encoder: a checkpoint; `shipped`, the encoder that ships in the package; or `own`, an encoder that is pretrained on
@@ -262,7 +311,7 @@ def adapt_recordings(
         forest: as of `adapt`.
         keep_people: as of `adapt`.
         seed: of everything.
-        jobs: processes.
+        jobs: as of `adapt`.
 
     Returns:
         What was read, and the models as they get fitted; when the last is out, the files are there.

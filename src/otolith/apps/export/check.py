@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 
 from otolith.apps.label import resampled
+from otolith.classifiers.rejection import Rejection
 from otolith.data.cutting import cut
 from otolith.data.recording import GYROSCOPE
 from otolith.data.store import open_store
@@ -136,6 +137,7 @@ class Compared:
         windows: that were compared.
         largest: difference of each output, as a share of the output's largest absolute value where that is above 1.
         equal_labels: share of windows to which both give the same label; None without labels.
+        equal_unknown: share of windows that both call unknown or both do not; None where a model does not know the unknown.
         cosine: mean cosine between the features.
     """
 
@@ -143,10 +145,13 @@ class Compared:
     largest: dict[str, float]
     equal_labels: float | None
     cosine: float
+    equal_unknown: float | None = None
 
 
-def compared(expected: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]) -> Compared:
-    """Compare outputs by name."""
+def compared(
+    expected: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray], rejection: Rejection | None = None
+) -> Compared:
+    """Compare outputs by name; `rejection` says which windows are unknown."""
     largest = {
         name: float(np.abs(found[name] - value).max() / max(1.0, np.abs(value).max()))
         for name, value in expected.items()
@@ -158,7 +163,11 @@ def compared(expected: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]
     one, two = expected["features"], found["features"]
     sizes = np.linalg.norm(one, axis=1) * np.linalg.norm(two, axis=1)
     cosine = float(((one * two).sum(axis=1) / np.maximum(sizes, 1e-12)).mean())
-    return Compared(len(one), largest, equal, cosine)
+    unknown = None
+    if rejection is not None:
+        mine, other = (rejection.beyond(each["probabilities"], each["distances"]) for each in (expected, found))
+        unknown = float((mine == other).mean())
+    return Compared(len(one), largest, equal, cosine, unknown)
 
 
 def session_of(content: bytes) -> Any:

@@ -22,7 +22,7 @@ from otolith.apps.export.check import (
     run,
     session_of,
 )
-from otolith.apps.export.graph import FEATURES, INPUT, graph_of, load_model, needs, outputs_of, signal_of
+from otolith.apps.export.graph import FEATURES, INPUT, graph_of, load_model, needs, outputs_of, rejection_of, signal_of
 from otolith.checkpoints.checkpoint import Checkpoint
 from otolith.classifiers.baselines import ForestClassifier
 from otolith.formats import ReadOptions
@@ -143,7 +143,7 @@ def _judged(graph: Any, model: Any, sample: Sample) -> tuple[bytes, Written]:
     """The content of the file, and how it compares."""
     content = graph.SerializeToString()
     session = session_of(content)
-    found = compared(outputs_of(model, sample.x), run(session, sample.x))
+    found = compared(outputs_of(model, sample.x), run(session, sample.x), rejection_of(model))
     took = milliseconds(lambda: run(session, sample.x[:1]))
     return content, Written(Path(), "", len(content), took, found, sample.what)
 

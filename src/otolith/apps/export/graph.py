@@ -21,13 +21,14 @@ from otolith.checkpoints import checkpoint
 from otolith.checkpoints.checkpoint import Checkpoint
 from otolith.classifiers.baselines import ForestClassifier, load_classifier
 from otolith.classifiers.features import WithStatistics
+from otolith.classifiers.rejection import Rejection
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.features import log_features, simple_features
 from otolith.data.windows import SignalSpec
 
 Model = TransferClassifier | ForestClassifier | Checkpoint
 
-INPUT, PROBABILITIES, FEATURES = "windows", "probabilities", "features"
+INPUT, PROBABILITIES, FEATURES, DISTANCES = "windows", "probabilities", "features", "distances"
 _EXAMPLES = 3  # windows that the exporter traces; any number but 1, which it would take for fixed
 _LEAST = 1e-6  # probabilities below it count as this where a temperature divides their logarithms
 
@@ -59,8 +60,14 @@ def labels_of(model: Model) -> list[str]:
 
 def temperature_of(model: Model) -> float:
     """Return what the logarithms of the probabilities are divided by; 1 where a model has no temperature."""
-    rejection = getattr(model, "rejection_", None)
+    rejection = rejection_of(model)
     return 1.0 if rejection is None else float(rejection.temperature)
+
+
+def rejection_of(model: Model) -> Rejection | None:
+    """Return what a model knows of the unknown; None where it knows nothing of it."""
+    found: Rejection | None = getattr(model, "rejection_", None)
+    return found
 
 
 def graph_of(model: Model, model_sha256: str) -> Any:
@@ -69,7 +76,8 @@ def graph_of(model: Model, model_sha256: str) -> Any:
     The input `windows` is float32 (batch, channels, time), in g and rad/s, at the stated rate; the batch may have any size.
     The outputs are `probabilities` (batch, classes) and `features` (batch, dim): what the head sees, which is the encoder's
     vector and the window's statistics where the head uses these. An encoder alone has no probabilities; the features of a
-    forest are `simple_features`.
+    forest are `simple_features`. A model that knows the unknown gives `distances` (batch, 2) too: how far the window lies
+    from the training windows, see `classifiers.rejection.Rejection`; the thresholds are in the metadata.
 
     Args:
         model: fitted, from its file.
@@ -82,15 +90,17 @@ def graph_of(model: Model, model_sha256: str) -> Any:
         ImportError: the packages of the extra `export` are missing.
     """
     needs()
+    rejection = rejection_of(model)
+    distances = [] if rejection is None else [DISTANCES]
     if isinstance(model, ForestClassifier):
-        graph = _traced(_ForestFeatures(), model, [FEATURES])
+        graph = _traced(_WithDistances(_ForestFeatures(), rejection), model, [FEATURES, *distances])
         _append_forest(graph, model)
     elif isinstance(model, Checkpoint):
         graph = _traced(_Network(cast(Checkpoint, model).encoder, None), model, [FEATURES])
     else:
         body: nn.Module = _WithStatistics(model.encoder_) if model.head.use_statistics else model.encoder_
         network = _Network(body, model.head_, temperature_of(model))
-        graph = _traced(network, model, [PROBABILITIES, FEATURES])
+        graph = _traced(_WithDistances(network, rejection), model, [PROBABILITIES, FEATURES, *distances])
     _set_metadata(graph, model, model_sha256)
     return graph
 
@@ -159,6 +169,32 @@ class _ForestFeatures(nn.Module):
         return (simple_features(windows.double()).float(),)
 
 
+class _WithDistances(nn.Module):
+    """A network with the distances of `Rejection`, in 64 bits, as its last output.
+
+    Args:
+        network: windows -> outputs.
+        rejection: None: the network alone.
+    """
+
+    def __init__(self, network: nn.Module, rejection: Rejection | None) -> None:
+        super().__init__()
+        self.network, self.rejection = network, rejection
+
+    def forward(self, windows: Tensor) -> tuple[Tensor, ...]:
+        """Return the outputs in order."""
+        found: tuple[Tensor, ...] = self.network(windows)
+        known = self.rejection
+        if known is None:
+            return found
+        z = (log_features(windows.double()) - known.mean) / known.scale
+        inside, overall = z @ known.within, ((z @ known.overall) ** 2).sum(dim=1)
+        nearest = ((inside[:, None] - known.centres @ known.within) ** 2).sum(dim=2).min(dim=1).values
+        beside = torch.maximum(known.lowest - z[:, None], z[:, None] - known.highest).clamp_min(0)
+        outside = (beside**2).sum(dim=2).min(dim=1).values
+        return *found, torch.stack([nearest - overall, outside], dim=1).float()
+
+
 def _traced(network: nn.Module, model: Model, outputs: list[str]) -> Any:
     signal = signal_of(model)
     example = torch.zeros(_EXAMPLES, len(signal.channels), signal.steps)
@@ -195,11 +231,12 @@ def _append_forest(graph: Any, model: ForestClassifier) -> None:
     from onnx import TensorProto, helper
 
     found = tree_arrays(model)
-    classes = len(model.classes_)
+    classes, temperature = len(model.classes_), temperature_of(model)
+    raw = PROBABILITIES if temperature == 1 else "shares"
     node = helper.make_node(
         "TreeEnsembleClassifier",
         [FEATURES],
-        ["label", PROBABILITIES],
+        ["label", raw],
         domain="ai.onnx.ml",
         classlabels_int64s=list(range(classes)),
         post_transform="NONE",
@@ -207,6 +244,17 @@ def _append_forest(graph: Any, model: ForestClassifier) -> None:
         **{name: values.tolist() for name, values in found.items()},
     )
     graph.graph.node.append(node)
+    if temperature != 1:
+        for name, value in (("least", _LEAST), ("temperature", temperature)):
+            graph.graph.initializer.append(helper.make_tensor(name, TensorProto.FLOAT, [], [value]))
+        graph.graph.node.extend(
+            [
+                helper.make_node("Clip", [raw, "least"], ["clipped"]),
+                helper.make_node("Log", ["clipped"], ["logarithms"]),
+                helper.make_node("Div", ["logarithms", "temperature"], ["scaled"]),
+                helper.make_node("Softmax", ["scaled"], [PROBABILITIES], axis=1),
+            ]
+        )
     graph.graph.output.insert(0, helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, ["batch", classes]))
     graph.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3))
 
@@ -217,30 +265,26 @@ def tree_arrays(model: ForestClassifier) -> dict[str, np.ndarray]:
     scikit-learn compares features in 32 bits with thresholds in 64; ONNX has both in 32. Thresholds are rounded down, with
     which every comparison has the same result.
     """
-    nodes: dict[str, list[np.ndarray]] = {}
-    for number, each in enumerate(model.forest_.estimators_):
-        tree = each.tree_
-        leaf = tree.children_left < 0
-        below = tree.threshold.astype(np.float32)
-        below = np.where(below > tree.threshold, np.nextafter(below, np.float32(-np.inf)), below)
-        share = tree.value[leaf, 0] / tree.value[leaf, 0].sum(axis=1, keepdims=True)
-        at, classes = np.flatnonzero(leaf), share.shape[1]
-        values = {
-            "leaf": leaf,
-            "nodes_treeids": np.full(len(leaf), number),
-            "nodes_nodeids": np.arange(len(leaf)),
-            "nodes_featureids": np.where(leaf, 0, tree.feature),
-            "nodes_values": np.where(leaf, np.float32(0), below).astype(np.float32),
-            "nodes_truenodeids": np.where(leaf, 0, tree.children_left),
-            "nodes_falsenodeids": np.where(leaf, 0, tree.children_right),
-            "class_treeids": np.full(share.size, number),
-            "class_nodeids": np.repeat(at, classes),
-            "class_ids": np.tile(np.arange(classes), len(at)),
-            "class_weights": (share / len(model.forest_.estimators_)).astype(np.float32).ravel(),
-        }
-        for name, value in values.items():
-            nodes.setdefault(name, []).append(value)
-    return {name: np.concatenate(values) for name, values in nodes.items()}
+    trees = model.trees_
+    leaf, count = trees.leaf, len(trees.left)
+    tree = np.searchsorted(trees.root, np.arange(count), side="right") - 1
+    start = trees.root[tree]
+    below = trees.threshold.astype(np.float32)
+    below = np.where(below > trees.threshold, np.nextafter(below, np.float32(-np.inf)), below)
+    at, classes = np.flatnonzero(leaf), trees.share.shape[1]
+    return {
+        "leaf": leaf,
+        "nodes_treeids": tree,
+        "nodes_nodeids": np.arange(count) - start,
+        "nodes_featureids": trees.feature,
+        "nodes_values": below.astype(np.float32),
+        "nodes_truenodeids": np.where(leaf, 0, trees.left - start),
+        "nodes_falsenodeids": np.where(leaf, 0, trees.right - start),
+        "class_treeids": np.repeat(tree[at], classes),
+        "class_nodeids": np.repeat(at - start[at], classes),
+        "class_ids": np.tile(np.arange(classes), len(at)),
+        "class_weights": (trees.share[at] / len(trees.root)).astype(np.float32).ravel(),
+    }
 
 
 def _set_metadata(graph: Any, model: Model, model_sha256: str) -> None:
@@ -259,6 +303,9 @@ def _set_metadata(graph: Any, model: Model, model_sha256: str) -> None:
     }
     if temperature_of(model) != 1:
         facts["temperature"] = temperature_of(model)
+    if (rejection := rejection_of(model)) is not None:
+        facts["most_distance"] = rejection.most_distance.tolist()
+        facts["least_probability"] = float(rejection.least_probability)
     graph.producer_name, graph.producer_version = "otolith", otolith.__version__
     words = {name: value if isinstance(value, str) else json.dumps(value) for name, value in facts.items()}
     helper.set_model_props(graph, words)
@@ -292,7 +339,7 @@ def outputs_of(model: Model, x: Float[np.ndarray, "batch channels time"]) -> dic
             features = body(windows)
             logits = copy.deepcopy(model.head_).double().eval()(features)
             found = {PROBABILITIES: logits.softmax(dim=1).numpy(), FEATURES: features.numpy()}
-    rejection = getattr(model, "rejection_", None)
-    if rejection is not None:
+    if (rejection := rejection_of(model)) is not None:
         found[PROBABILITIES] = rejection.tempered(found[PROBABILITIES])
+        found[DISTANCES] = rejection.distance_of(log_features(windows).numpy())
     return found

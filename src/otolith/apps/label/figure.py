@@ -8,13 +8,15 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from otolith.apps.label.recording import Labelled
 from otolith.data.recording import Recording
-from otolith.reports.style import CLASSES, svg
+from otolith.reports import html
+from otolith.reports.style import CLASSES
 
 AXES = ("#4c78a8", "#f58518", "#54a24b")
 """Colours of the axes x, y and z."""
@@ -27,10 +29,17 @@ def colours(names: Sequence[str], unknown: str = "") -> dict[str, str]:
     return {name: GREY if name == unknown else CLASSES[k % len(CLASSES)] for k, name in enumerate(names)}
 
 
-def timeline_figure(labelled: Labelled, *, truth: Sequence[tuple[float, float, str]] | None = None) -> Figure:
-    """The acceleration, and under it the labels as a coloured band whose strength is the probability.
+def timeline_figure(
+    labelled: Labelled, *, truth: Sequence[tuple[float, float, str]] | None = None, width: float = 11.0
+) -> Figure:
+    """Draw the acceleration, and under it the labels as a coloured band whose strength is the probability.
 
-    The axis shows dates where the file has dates.
+    The axis shows dates where the file has dates. The signal is rasterised, also in an SVG.
+
+    Args:
+        labelled: a recording.
+        truth: true labels, as (start, end, label) in seconds.
+        width: of the figure in inches.
     """
     from matplotlib.colors import to_rgb
 
@@ -38,7 +47,7 @@ def timeline_figure(labelled: Labelled, *, truth: Sequence[tuple[float, float, s
     colour = colours(labelled.labels, labelled.unknown)
     style: Any = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
     with matplotlib.rc_context(style):
-        figure = Figure(figsize=(11, 4.4 if truth else 4.1), layout="constrained")
+        figure = Figure(figsize=(width, 4.4 if truth else 4.1), layout="constrained")
         signal, band = figure.subplots(
             2, 1, sharex=True, gridspec_kw={"height_ratios": [3.4, 1.0 if truth else 0.55], "hspace": 0.02}
         )
@@ -47,7 +56,13 @@ def timeline_figure(labelled: Labelled, *, truth: Sequence[tuple[float, float, s
             time, low, high = envelope(recording, at_most=4000)
             for axis, shade in zip(range(3), AXES, strict=True):
                 signal.fill_between(
-                    origin + time / per, low[:, axis], high[:, axis], color=shade, linewidth=0.6, edgecolor=shade
+                    origin + time / per,
+                    low[:, axis],
+                    high[:, axis],
+                    color=shade,
+                    linewidth=0.6,
+                    edgecolor=shade,
+                    rasterized=True,
                 )
         signal.set_ylabel("acceleration, g")
         top = 1 if truth else 0
@@ -73,7 +88,7 @@ def timeline_figure(labelled: Labelled, *, truth: Sequence[tuple[float, float, s
         figure.legend(
             handles=[Patch(color=colour[name], label=name) for name in known],
             loc="outside lower center",
-            ncols=min(7, max(1, len(known))),
+            ncols=min(7, max(1, len(known)), max(1, int(width / 1.7))),
             frameon=False,
             fontsize=9,
         )
@@ -87,9 +102,14 @@ def _axis(labelled: Labelled) -> tuple[float, float, str]:
     return (0.0, 60.0, "min") if labelled.session.seconds > 600 else (0.0, 1.0, "s")
 
 
-def picture(labelled: Labelled, *, truth: Sequence[tuple[float, float, str]] | None = None) -> bytes:
-    """The same as SVG, for the report."""
-    return svg(timeline_figure(labelled, truth=truth))
+def picture(labelled: Labelled, *, truth: Sequence[tuple[float, float, str]] | None = None) -> Markup:
+    """Return the same as a figure for the report."""
+    lines = labelled.timeline[labelled.timeline["label"] != ""]
+    seconds = (lines["end_s"] - lines["start_s"]).groupby(lines["label"]).sum().sort_values(ascending=False)
+    words = ", ".join(f"{name} {total:.0f} s" for name, total in seconds.items())
+    caption = "A recording of a subject that neither pretraining nor the classifier has seen, with the labels it got."
+    alt = f"Acceleration and labels of {labelled.session.name}; labelled: {words}."
+    return html.figure(timeline_figure(labelled, truth=truth, width=5.2), caption, alt)
 
 
 def envelope(recording: Recording, at_most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

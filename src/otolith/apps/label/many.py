@@ -19,8 +19,8 @@ from otolith.classifiers.transfer import TransferClassifier
 from otolith.formats import ReadOptions, Session, Source, Survey
 from otolith.formats.day import BY_LENGTH, DayOptions, corrected
 from otolith.formats.options import DEFAULTS
+from otolith.storage.engines import Workers, map_unordered, threads_of
 from otolith.storage.files import fingerprint, listing, write_text
-from otolith.storage.processes import unordered
 
 Truth = Sequence[tuple[float, float, str]]
 _CODE = ("storage", "data", "formats", "encoders", "checkpoints", "classifiers", "reports", "apps")
@@ -108,7 +108,7 @@ def label_files(
     out: Path | None = None,
     *,
     how: LabelOptions = HOW,
-    jobs: int = 1,
+    jobs: Workers = 1,
 ) -> Iterator[Done]:
     """Label recordings in several processes; what was labelled before is not labelled again.
 
@@ -122,16 +122,16 @@ def label_files(
         sources: files and folders of recordings.
         out: as of `label_recordings`.
         how: how to label.
-        jobs: processes; each gets its share of the cores.
+        jobs: processes, each of which gets its share of the cores; or an executor.
 
     Yields:
         A record per source, in any order.
     """
     count = len(found.sources)
-    jobs = min(jobs, count)
-    threads = None if jobs == 1 else max(1, torch.get_num_threads() // jobs)
+    jobs = min(jobs, count) if isinstance(jobs, int) else jobs
+    threads = threads_of(jobs, torch.get_num_threads())
     one = partial(_one, model, model_hash, found, sources, out, how, threads, alone=count == 1)
-    ended = unordered(one, [(source,) for source in found.sources], jobs=jobs)
+    ended = map_unordered(one, [(source,) for source in found.sources], jobs=jobs)
     for done, labelled in enumerate(ended):
         yield labelled._replace(done=done + 1, of=count)
 

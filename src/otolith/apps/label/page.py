@@ -3,42 +3,48 @@
 from __future__ import annotations
 
 import base64
-import html
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
 from otolith.apps.label.figure import AXES, colours, envelope
 from otolith.apps.label.recording import Labelled
+from otolith.reports import html
+from otolith.reports.drawing import THEME
+from otolith.reports.terms import TERMS
 
 MOST_BINS = 90_000
 """Stretches of the signal that a page holds, each with its lowest and highest value: a day at about one a second."""
-_TEMPLATE = Path(__file__).with_name("page.html")
 
 
-def page(labelled: Labelled) -> str:
-    """Return the HTML page; it needs no network and no other file, and is at most about 2 MB large."""
+def page(labelled: Labelled, timeline: str = "") -> str:
+    """Return the HTML page; it needs no network and no other file, and is at most about 2 MB large.
+
+    Args:
+        labelled: a recording.
+        timeline: address of its timeline as CSV, relative to the page; empty: no link.
+    """
     session = labelled.session
     counts = f"{session.seconds / 3600:.1f} h" if session.seconds >= 3600 else f"{session.seconds:.1f} s"
     when = "" if session.start is None else f"{pd.Timestamp(session.start):%Y-%m-%d %H:%M:%S}, "
-    warnings = "".join(f"<p class=warning>{html.escape(text)}</p>" for text in labelled.warnings)
-    facts = "".join(f"<li>{html.escape(str(fact))}</li>" for fact in session.facts)
-    parts = {
-        "title": html.escape(session.name),
-        "lead": html.escape(f"{when}{counts} at {session.rate_hz:g} Hz"),
-        "warnings": warnings,
-        "days": _table(labelled.days),
-        "hours": _table(labelled.hours),
-        "facts": facts,
-        "data": json.dumps(_data(labelled), separators=(",", ":")).replace("</", "<\\/"),
-    }
-    text = _TEMPLATE.read_text(encoding="utf-8")
-    for name, value in parts.items():
-        text = text.replace(f"<!--{name}-->", value)
-    return text
+    seconds = labelled.timeline.assign(seconds=labelled.timeline["end_s"] - labelled.timeline["start_s"])
+    totals = seconds[seconds["label"] != ""].groupby("label")["seconds"].sum().sort_values(ascending=False)
+    return html.render(
+        "recording.html",
+        title=session.name,
+        lead=f"{when}{counts} at {session.rate_hz:g} Hz",
+        warnings=labelled.warnings,
+        alt="In all: " + ", ".join(f"{name} {total / 60:.1f} min" for name, total in totals.items()) + ".",
+        days=_table(labelled.days, "Minutes of each label per day"),
+        hours=_table(labelled.hours, "Minutes of each label per hour"),
+        facts=session.facts,
+        terms={name: TERMS[name] for name in ("probability", "unknown")},
+        timeline=timeline,
+        data=Markup(json.dumps(_data(labelled), separators=(",", ":")).replace("</", "<\\/")),
+    )
 
 
 def _data(labelled: Labelled) -> dict[str, Any]:
@@ -54,7 +60,7 @@ def _data(labelled: Labelled) -> dict[str, Any]:
         "seconds": round(session.seconds, 3),
         "day": None if start is None else f"{start:%Y-%m-%d}",
         "offset": midnight_s,
-        "labels": [{"name": name, "colour": shades[name]} for name in names],
+        "labels": [{"name": name, "colour": f"--{THEME[shades[name]]}"} for name in names],
         "runs": {
             "start": said["start_s"].round(2).tolist(),
             "end": said["end_s"].round(2).tolist(),
@@ -63,7 +69,7 @@ def _data(labelled: Labelled) -> dict[str, Any]:
         "cells": _cells(labelled),
         "gaps": [[round(a, 2), round(b, 2), text] for a, b, text in zip(*_columns(gaps), strict=True)],
         "signal": _signal(labelled),
-        "axes": [{"name": name, "colour": colour} for name, colour in zip("xyz", AXES, strict=True)],
+        "axes": [{"name": name, "colour": f"--{THEME[colour]}"} for name, colour in zip("xyz", AXES, strict=True)],
     }
 
 
@@ -100,18 +106,12 @@ def _base64(values: np.ndarray) -> str:
     return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode()
 
 
-def _table(table: pd.DataFrame | None) -> str:
+def _table(minutes: pd.DataFrame | None, caption: str) -> Markup | None:
     """Return minutes as an HTML table; columns without a minute are left out."""
-    if table is None:
-        return ""
-    keys = [name for name in ("day", "hour") if name in table]
-    shown = [name for name in table.columns if name not in keys and table[name].sum() >= 0.005]
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in [*keys, *shown])
-    lines = "".join(
-        "<tr>"
-        + "".join(f"<th>{html.escape(str(line[name]))}</th>" for name in keys)
-        + "".join(f"<td>{line[name]:.1f}</td>" if line[name] >= 0.005 else "<td></td>" for name in shown)
-        + "</tr>"
-        for line in table.to_dict(orient="records")
-    )
-    return f"<div class=wide><table><tr>{head}</tr>{lines}</table></div>"
+    if minutes is None:
+        return None
+    keys = [name for name in ("day", "hour") if name in minutes]
+    shown = [name for name in minutes.columns if name not in keys and minutes[name].sum() >= 0.005]
+    cells = minutes[shown].map(lambda value: f"{value:.1f}" if value >= 0.005 else "")
+    cells.index = pd.Index([" ".join(map(str, key)) for key in minutes[keys].itertuples(index=False)])
+    return html.table(cells, caption, corner=", ".join(keys), kind="minutes")

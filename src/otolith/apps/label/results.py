@@ -58,7 +58,7 @@ def write(
         digits = "%.4f" if kind in ("timeline", "summary") else "%.2f"
         with replacing(files[kind]) as part:
             table.to_csv(part, index=False, float_format=digits, lineterminator="\n")
-    write_text(files["page"], page(labelled))
+    write_text(files["page"], page(labelled, files["timeline"].name if "timeline" in files else ""))
     with replacing(files["picture"]) as part:
         timeline_figure(labelled, truth=truth).savefig(part, format="png", dpi=150)
     return dataclasses.replace(labelled, files=files)

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import clone
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from otolith.classifiers.heads.contract import Head, HeadInputs
-from otolith.classifiers.heads.whitening import Square, Table, Whitener, as_array, has_temporal_pairs
+from otolith.classifiers.heads.whitening import Square, Table, Whitener, as_array, has_temporal_pairs, spread_rows
 from otolith.data.augment import check_transforms
 from otolith.data.windows import Windows
 
@@ -119,10 +118,13 @@ class LogisticHead(Head):
                 raise ValueError(
                     "whiten needs Windows, which know their recordings; an array does not: set whiten to None"
                 )
-            others = inputs.unlabelled_features
+            rows = spread_rows(len(inputs.unlabelled))
+            unlabelled, others = inputs.unlabelled, inputs.unlabelled_features
+            if len(rows) < len(unlabelled):
+                unlabelled, others = unlabelled[rows], None if others is None else others[rows]
             if others is None:
-                others = inputs.embed(inputs.unlabelled, ())
-            whitener = Whitener(others, inputs.unlabelled, self.whiten, scale)
+                others = inputs.embed(unlabelled, ())
+            whitener = Whitener(others, unlabelled, self.whiten, scale)
         if self.n_augmented_copies:
             copies = [inputs.embed(inputs.windows, self.augmentations) for _ in range(self.n_augmented_copies)]
             features = torch.cat([features.to(copies[0].device), *copies])
@@ -197,13 +199,13 @@ def _confident_predictions(probability: Table) -> tuple[np.ndarray, np.ndarray]:
     return probability.argmax(axis=1), np.where(best >= _CONFIDENT, best, 0.0)
 
 
-def _regression(z: Table, y: np.ndarray, C: float, weight: np.ndarray | None = None) -> LogisticRegression:
+def _regression(z: Table, y: np.ndarray, C: float, weight: np.ndarray | None = None) -> Any:
+    from sklearn.linear_model import LogisticRegression  # takes half a second, and a fitted head needs it not
+
     return LogisticRegression(C=C, max_iter=2000).fit(z, y, sample_weight=weight)
 
 
-def _as_linear(
-    fitted: LogisticRegression, mean: np.ndarray, std: np.ndarray, whitening: Square | None = None
-) -> nn.Linear:
+def _as_linear(fitted: Any, mean: np.ndarray, std: np.ndarray, whitening: Square | None = None) -> nn.Linear:
     """Return the regression on whitened, standardised features as a Linear of the features themselves."""
     weight, bias = fitted.coef_, fitted.intercept_
     if len(weight) == 1:  # scikit-learn gives one row for two classes

@@ -10,6 +10,7 @@ from torch import Tensor
 from otolith.data.windows import Windows
 
 _MAX_GAP = 5  # window lengths between the starts of two windows that still count as consecutive
+_MOST, _TOGETHER = 1 << 16, 64  # unlabelled windows used, and how many of them follow each other
 _MIN_WEIGHT = 2.0  # windows of one subject and class from which their mean is used
 
 Table = Float[np.ndarray, "windows dim"]
@@ -30,6 +31,15 @@ def temporal_pairs(windows: Windows) -> tuple[np.ndarray, np.ndarray]:
 def has_temporal_pairs(windows: Windows | Tensor | None) -> bool:
     """Return whether there are enough consecutive windows to whiten by; a bare array does not know its recordings."""
     return isinstance(windows, Windows) and len(temporal_pairs(windows)[0]) >= 2
+
+
+def spread_rows(count: int) -> np.ndarray:
+    """Return row numbers of at most 65,536 of `count` windows, ascending: all, or evenly spaced blocks of 64, so that
+    consecutive windows stay together. More do not change a covariance, but memory grows with them."""
+    if count <= _MOST:
+        return np.arange(count)
+    starts = np.linspace(0, count - _TOGETHER, _MOST // _TOGETHER).astype(int)
+    return (starts[:, None] + np.arange(_TOGETHER)).reshape(-1)
 
 
 class Whitener:

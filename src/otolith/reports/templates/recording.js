@@ -1,65 +1,3 @@
-<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
-<meta name="color-scheme" content="light dark">
-<title><!--title--></title>
-<style>
-:root { --ink: #1c1c1c; --soft: #5a5a5a; --paper: #fff; --line: #e3e3e3; --band: #f4f4f4; --warn: #fff1e0; --mark: #1c1c1c; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e8e8e8; --soft: #a8a8a8; --paper: #16181b; --line: #34373c; --band: #212429; --warn: #3a2a16; --mark: #fff; }
-}
-* { box-sizing: border-box; }
-body { font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif; color: var(--ink);
-  background: var(--paper); max-width: 76rem; margin: 1.5rem auto 4rem; padding: 0 1rem; }
-h1 { font-size: 1.5rem; margin: 0; overflow-wrap: anywhere; } h2 { font-size: 1.1rem; margin: 2rem 0 .4rem; }
-.lead, .note { color: var(--soft); margin: .2rem 0 .8rem; } .note { font-size: .85rem; }
-.warning { background: var(--warn); border-left: 4px solid #d55e00; padding: .6rem 1rem; margin: .6rem 0; }
-#legend { display: flex; flex-wrap: wrap; gap: .3rem 1.1rem; margin: .6rem 0 .8rem; padding: 0; list-style: none; font-size: .92rem; }
-#legend i { display: inline-block; width: .85rem; height: .85rem; border-radius: 3px; margin-right: .4rem; vertical-align: -1px; }
-#legend .hatched { background: repeating-linear-gradient(135deg, var(--band) 0 3px, var(--soft) 3px 4px); }
-#legend .line { background: linear-gradient(var(--band) 45%, var(--soft) 45% 55%, var(--band) 55%); }
-#legend span { color: var(--soft); font-variant-numeric: tabular-nums; margin-left: .35rem; }
-.row { display: flex; align-items: center; gap: .6rem; margin: .3rem 0; }
-.row b { flex: 0 0 5.6rem; font-weight: 500; font-size: .82rem; color: var(--soft); font-variant-numeric: tabular-nums; }
-.row canvas { flex: 1 1 auto; min-width: 0; height: 34px; cursor: pointer; }
-#hours { height: 18px; cursor: default; }
-canvas { display: block; width: 100%; touch-action: pan-y; }
-#view { height: 320px; cursor: crosshair; }
-#tools { display: flex; flex-wrap: wrap; align-items: center; gap: .4rem; margin: 1rem 0 .4rem; }
-button { font: inherit; color: inherit; background: var(--band); border: 1px solid var(--line); border-radius: 6px; min-width: 2.6rem;
-  padding: .25rem .7rem; cursor: pointer; }
-button:focus-visible, canvas:focus-visible { outline: 2px solid #0072b2; outline-offset: 2px; }
-#range { color: var(--soft); font-size: .9rem; font-variant-numeric: tabular-nums; margin-left: .3rem; }
-#readout { min-height: 1.6rem; margin: .2rem 0; font-variant-numeric: tabular-nums; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: .25rem .9rem .25rem 0; border-bottom: 1px solid var(--line); font-size: .88rem; white-space: nowrap; }
-th { font-weight: 600; } tr th:first-child { text-align: left; }
-.wide { overflow-x: auto; } summary { cursor: pointer; margin-top: 1rem; } li { margin-bottom: .25rem; }
-@media (max-width: 600px) {
-  body { margin-top: .8rem; padding: 0 .75rem; } h1 { font-size: 1.2rem; }
-  .row { display: block; } .row b { display: block; } #view { height: 260px; }
-}
-</style></head><body>
-<h1><!--title--></h1>
-<p class=lead><!--lead--></p>
-<!--warnings-->
-<ul id=legend></ul>
-<div id=ribbons></div>
-<div id=tools>
-  <button id=in title="zoom in" aria-label="zoom in">+</button><button id=out title="zoom out" aria-label="zoom out">&minus;</button>
-  <button id=left title="earlier" aria-label="earlier">&larr;</button><button id=right title="later" aria-label="later">&rarr;</button>
-  <button id=all>whole recording</button><span id=range></span>
-</div>
-<canvas id=view tabindex=0 aria-label="labels and acceleration of the chosen time; arrow keys move, plus and minus zoom"></canvas>
-<p id=readout aria-live=polite></p>
-<p class=note>The strength of a colour is the probability. Click a ribbon to see that time; zoom with the wheel, two fingers or
-+ and &minus;; drag to move. The acceleration is in g, between its lowest and highest value in each pixel.</p>
-<h2>Minutes per day</h2>
-<!--days-->
-<details><summary>Minutes per hour</summary><!--hours--></details>
-<details><summary>How the recording was read</summary><ul><!--facts--></ul></details>
-<script type="application/json" id=data><!--data--></script>
-<script>
 "use strict";
 (() => {
 const D = JSON.parse(document.getElementById("data").textContent);
@@ -137,7 +75,7 @@ function ribbon(g, a, b, x0, width, y, height) {
     let sum = 0, count = 0;
     for (let c = first; c <= last && c < cellLikely.length; c++) if (cellLikely[c] < 255) { sum += cellLikely[c]; count++; }
     g.globalAlpha = count ? .3 + .7 * sum / count / 100 : 1;
-    g.fillStyle = D.labels[best].colour; g.fillRect(x0 + x, y, step + .05, height);
+    g.fillStyle = style(D.labels[best].colour); g.fillRect(x0 + x, y, step + .05, height);
   }
   g.globalAlpha = 1;
 }
@@ -153,7 +91,7 @@ for (const row of rows) {
   row.canvas.className = "ribbon"; line.append(name, row.canvas); $("ribbons").append(line);
 }
 const scaleRow = document.createElement("div"), hours = document.createElement("canvas");
-scaleRow.className = "row"; hours.id = "hours"; scaleRow.append(document.createElement("b"), hours); $("ribbons").append(scaleRow);
+scaleRow.className = "row"; hours.id = "scale"; scaleRow.append(document.createElement("b"), hours); $("ribbons").append(scaleRow);
 
 const STEPS = [.1, .2, .5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800];
 function ticks(g, a, b, x0, width, y, grid) {
@@ -215,7 +153,7 @@ function drawView() {
   }
   g.save(); g.beginPath(); g.rect(LEFT, top, inner, bottom - top); g.clip(); g.globalAlpha = .7;
   for (let c = 0; c < 3; c++) {
-    g.fillStyle = D.axes[c].colour;
+    g.fillStyle = style(D.axes[c].colour);
     let before = null;
     for (const [x, w, low, high, begins] of columns) {
       let a = low[c], b = high[c];
@@ -283,7 +221,7 @@ R.label.forEach((k, n) => { time[k] += R.end[n] - R.start[n]; });
 D.labels.forEach((label, k) => {
   if (!time[k]) return;
   const item = document.createElement("li"), spot = document.createElement("i"), amount = document.createElement("span");
-  spot.style.background = label.colour; amount.textContent = lasting(time[k]); item.append(spot, label.name, amount); $("legend").append(item);
+  spot.style.background = `var(${label.colour})`; amount.textContent = lasting(time[k]); item.append(spot, label.name, amount); $("legend").append(item);
 });
 for (const [name, chosen] of [["not worn", true], ["missing", false]]) {
   const lost = D.gaps.filter(gap => (gap[2] === "not worn") === chosen).reduce((sum, gap) => sum + gap[1] - gap[0], 0);
@@ -293,12 +231,10 @@ for (const [name, chosen] of [["not worn", true], ["missing", false]]) {
 }
 D.axes.forEach(axis => {
   const item = document.createElement("li"), spot = document.createElement("i");
-  spot.style.background = axis.colour; spot.style.height = ".25rem"; spot.style.verticalAlign = "4px"; item.append(spot, axis.name); $("legend").append(item);
+  spot.style.background = `var(${axis.colour})`; spot.style.height = ".25rem"; spot.style.verticalAlign = "4px"; item.append(spot, axis.name); $("legend").append(item);
 });
 addEventListener("resize", draw); matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 const wanted = /^#t=([\d.]+)(?:-([\d.]+))?$/.exec(location.hash);  // page.html#t=3600-7200 shows this time
 if (wanted) { if (wanted[2]) show(+wanted[1], +wanted[2]); read(+wanted[1]); }
 caption(); drawRows(); drawView(); document.body.dataset.ready = "yes";
 })();
-</script>
-</body></html>
