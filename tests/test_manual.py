@@ -39,7 +39,7 @@ NOT_RUN = {
     "primus.md": "needs UTD-MHAD and the published weights, which may not be shipped",
     "protocol.md": "tests/experiments/test_rerun.py runs this command on rows of its own",
     "report.md": "tests/reports and the tests of the command line run these commands",
-    "share.md": "needs a hub; tests/checkpoints run these steps from a folder and from a local server",
+    "share.md": "needs a hub; tests/apps/test_share.py runs these steps from a folder and a local server",
     "release-encoder.md": "pretraining takes an hour, and needs five corpora",
     "examples/browser/README.md": "tests/examples/test_browser.py opens this page",
     "examples/plugin/README.md": "tests/examples/test_programs.py runs these commands",
