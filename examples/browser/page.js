@@ -41,6 +41,7 @@ async function take(files) {
 }
 async function takeModel(bytes, name) {
   $("status").textContent = "opening the model";
+  $("result").hidden = true;
   state.model = await openModel(bytes);
   state.modelName = name;
   const { classes, channels, rate, steps } = state.model;

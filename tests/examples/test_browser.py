@@ -98,6 +98,7 @@ def opened(chromium: Any, address: str, **settings: Any) -> Iterator[Any]:
         "request",
         lambda request: problems.extend([request.url] * (not request.url.startswith((address, "blob:", "data:")))),
     )
+    page.set_default_timeout(120_000)
     page.goto(address)
     yield page
     page.context.close()
@@ -134,19 +135,22 @@ def rows(text: str) -> list[tuple[float, float, str, float]]:
     return [(float(start), float(end), label, float(likely)) for start, end, label, likely in lines[1:]]
 
 
-@pytest.mark.parametrize("name", ["model", "forest"])
-def test_a_dropped_file_gets_the_labels_that_python_gives(chromium: Any, address: str, files: Path, name: str) -> None:
-    words = [sys.executable, EXAMPLES / "onnx" / "label.py", f"{name}.onnx", "monday.csv"]
-    words += ["--acc-unit", "m/s2", "--gyro-unit", "deg/s"]
-    expected = rows(subprocess.run(words, cwd=files, capture_output=True, text=True, check=True).stdout)
-    assert len({label for _, _, label, _ in expected}) == 3
+def test_a_dropped_file_gets_the_labels_that_python_gives(chromium: Any, address: str, files: Path) -> None:
+    units = ["--acc-unit", "m/s2", "--gyro-unit", "deg/s"]
     with opened(chromium, address) as page:
-        drop(page, files / f"{name}.onnx", files / "monday.csv")
-        found = labelled(page)
-        assert "acc in m/s2, gyro in deg/s" in page.locator("#status").inner_text()  # guessed from the values
-    assert [row[:3] for row in found] == [row[:3] for row in expected]
-    np.testing.assert_allclose([row[3] for row in found], [row[3] for row in expected], atol=2e-3)
-    assert {row[2] for row in found} <= set(map(str, load_model(files / f"{name}.safetensors").classes_))  # type: ignore[union-attr]
+        for name in ("model", "forest"):
+            words = [sys.executable, EXAMPLES / "onnx" / "label.py", f"{name}.onnx", "monday.csv", *units]
+            expected = rows(subprocess.run(words, cwd=files, capture_output=True, text=True, check=True).stdout)
+            assert len({label for _, _, label, _ in expected}) == 3
+            drop(page, files / f"{name}.onnx", files / "monday.csv")
+            page.get_by_text(f"{name}.onnx: ").wait_for()
+            page.get_by_text("12 windows in").wait_for()
+            found = labelled(page)
+            assert "acc in m/s2, gyro in deg/s" in page.locator("#status").inner_text()  # guessed from the values
+            assert [row[:3] for row in found] == [row[:3] for row in expected]
+            np.testing.assert_allclose([row[3] for row in found], [row[3] for row in expected], atol=2e-3)
+            known = load_model(files / f"{name}.safetensors").classes_  # type: ignore[union-attr]
+            assert {row[2] for row in found} <= set(map(str, known))
 
 
 def test_on_a_phone_nothing_is_wider_than_the_screen(chromium: Any, address: str, files: Path) -> None:
