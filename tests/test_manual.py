@@ -33,6 +33,7 @@ NOT_RUN = {
     "datasets.md": "a recipe of its own; its keys are compared with the signatures in tests/experiments",
     "evidence/motionsense-simclr.md": "the command of the commit that it names; it takes hours",
     "export.md": "tests/apps/test_export.py runs these commands",
+    "faults.md": "kills and damages for hours: make soak",
     "few-shot.md": "tests/apps/test_adapt.py runs these commands",
     "label.md": "tests/apps/test_many.py and test_label.py run these commands",
     "paired.md": "needs UTD-MHAD, which may not be shipped, or clips; the tutorial on words runs the same steps",

@@ -84,10 +84,10 @@ def test_one_bad_file_does_not_keep_the_others_from_being_labelled(
     assert adapt(otolith).status == 0
     Path("pic.csv").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(256)))
     ran = otolith("label", "own/model.safetensors", "mine/3.csv", "pic.csv", "--out", "labelled", "--jobs", "1")
-    assert ran.status == 1 and "1 of 2 recordings cannot be labelled; the first: 'pic.csv' is binary" in ran.err
+    assert ran.status == 1 and "1 of 2 recordings cannot be labelled; the first: 'pic.csv' is a PNG image" in ran.err
     assert Path("labelled/3.timeline.csv").exists()
     ran = otolith("label", "own/model.safetensors", "pic.csv")
-    assert ran.status == 1 and ran.err.count("'pic.csv' is binary") == 1
+    assert ran.status == 1 and ran.err.count("'pic.csv' is a PNG image") == 1
 
 
 def test_wrong_paths_are_named_first(here: Path, otolith: Callable[..., Ran]) -> None:

@@ -39,6 +39,13 @@ SHORT = [
     "protocol.shots=[2]",
     "transfer.training.epochs=1",
 ]
+SLOW = (
+    "minirocket-head",
+    "hydra-head",
+    "hydra",
+    "minirocket",
+    "forest-copies",
+)  # of which test_hydra.py has small ones
 WORDS = paired.TextEncoder(
     "minilm",
     "5" * 64,
@@ -261,6 +268,10 @@ def test_every_recipe_runs(
         more |= {'protocol.test=["2", "4"]'} if "test" in loaded.protocol else set()
     if "subjects" in loaded.windows:  # the made corpus has fewer people
         more |= {f"windows.subjects={json.dumps(open_store(data / loaded.dataset).subjects[:5])}"}
+    modes = [mode for mode in loaded.protocol["modes"] if mode not in SLOW]
+    more |= {f"protocol.modes={json.dumps(modes)}"} if modes != loaded.protocol["modes"] else set()
+    if "placements" in loaded.windows:  # the made corpora have one
+        more |= {'windows.placements="none"'}
     loaded = recipe.load(path, [*SHORT, *more], variant=variant)
     shared = tmp_path_factory.getbasetemp() / "shared"
     run = Run(loaded, shared / f"{path.stem}-{variant}", data, shared)

@@ -220,12 +220,13 @@ def _study(task: Task, train: Windows, validation: Windows | None, by: Metric, s
 
         place = optuna.storages.JournalStorage(JournalFileBackend(str(file)))
     elif place.startswith("sqlite:"):  # other processes of this machine may write for a while
-        place = optuna.storages.RDBStorage(place, engine_kwargs={"connect_args": {"timeout": 60}})
+        with FileLock(job.folder / ".searching" / "draw.lock"):  # two at once would both create the tables
+            place = optuna.storages.RDBStorage(place, engine_kwargs={"connect_args": {"timeout": 60}})
     windows = [None if each is None else each.content_hash for each in (train, validation, task.windows)]
     code = code_version(PRETRAINING_CODE if by == "loss" else RESULT_CODE)
     sought = [task.found, given_settings(job.recipe, job.recipe.seed), windows, by, code]
     warmup = pretrain_setting(job.recipe, "epochs") // 10
-    with FileLock(job.folder / ".searching" / "draw.lock"):  # two at once would both create the tables
+    with FileLock(job.folder / ".searching" / "draw.lock"):  # likewise for the study
         return optuna.create_study(
             study_name=f"{job.recipe.name}-{fingerprint(sought)[:12]}",
             storage=place,
