@@ -208,7 +208,7 @@ def test_accuracy_may_choose_the_weights(train: Windows, held: Windows) -> None:
     first = model.history_.index(min(model.history_))  # of equals, the earliest
     shorter = small(steps=2 * (first + 1), lr=0.05)  # a check is made every second step
     until_then = TransferClassifier(encoder(), MLP, training=shorter).fit(train)
-    assert 0 < first and same(bits(until_then.head_), bits(model.head_))
+    assert first > 0 and same(bits(until_then.head_), bits(model.head_))
 
 
 def test_without_validation_windows_the_last_weights_are_kept(train: Windows) -> None:

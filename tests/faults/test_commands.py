@@ -59,7 +59,7 @@ READS: dict[str, dict[str, list[str]]] = {
     "retrieve": {"runs/small/encoders/*fold0*.safetensors": RUN},
     "rerun": {"study.csv": ["study.csv", "1", *FAST]},
     "import-primus": {"best_model.ckpt": ["best_model.ckpt", "--any-hash", *FAST]},
-    "push": {"model.safetensors": ["model.safetensors", "me/here", "--licence", "mit", "--folder", "pushed", *FAST]},
+    "push": {"model.safetensors": ["model.safetensors", "--licence", "mit", "--out", "pushed", *FAST]},
     "recipes": {"small.toml": ["show", "small.toml"]},
     "demo": {},  # reads what seglearn ships alone
 }
