@@ -256,7 +256,7 @@ def _session(
     if not signal.flags.writeable:
         signal = signal.copy()
     if (factors != 1).any():
-        signal *= factors  # in place: nobody else reads the raw values any more
+        signal *= factors  # in place: the raw values are not needed any more
     lacking = masks(signal, raw.rate_hz)
     signal[lacking.all] = np.nan
     pieces = regular_pieces(raw.seconds, signal, raw.rate_hz, options.max_gap_s)

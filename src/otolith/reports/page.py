@@ -58,7 +58,7 @@ def write(
     history: Sequence[Sequence[Any]] = (),
     picture: Markup | None = None,
 ) -> None:
-    """Write the page atomically; it needs no network and no other file. It links to `rows.csv` beside it.
+    """Write the page atomically; it needs no network and no other file. It links to `rows.csv` in its folder.
 
     Args:
         path: the HTML file.

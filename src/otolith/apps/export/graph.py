@@ -190,8 +190,8 @@ class _WithDistances(nn.Module):
         z = (log_features(windows.double()) - known.mean) / known.scale
         inside, overall = z @ known.within, ((z @ known.overall) ** 2).sum(dim=1)
         nearest = ((inside[:, None] - known.centres @ known.within) ** 2).sum(dim=2).min(dim=1).values
-        beside = torch.maximum(known.lowest - z[:, None], z[:, None] - known.highest).clamp_min(0)
-        outside = (beside**2).sum(dim=2).min(dim=1).values
+        excess = torch.maximum(known.lowest - z[:, None], z[:, None] - known.highest).clamp_min(0)
+        outside = (excess**2).sum(dim=2).min(dim=1).values
         return *found, torch.stack([nearest - overall, outside], dim=1).float()
 
 
