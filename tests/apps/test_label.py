@@ -288,7 +288,12 @@ def test_without_dates_days_count_from_the_start(model, session) -> None:
         (lambda t: {k: v for k, v in t.items() if k != "time"}, {}, "no time column; pass --rate HZ"),
         (lambda t: {**t, "time": np.arange(len(t["x"]))}, {}, "may be a counter; pass --rate"),
         (lambda t: {**t, "time": np.zeros(len(t["x"]))}, {}, "the time stamps in time are constant; pass --rate HZ"),
-        (lambda t: {**t, "time": ["soon"] * len(t["x"])}, {}, "has no time .*; pass --rate HZ, or --time COLUMN"),
+        (
+            lambda t: {**t, "time": ["soon"] * len(t["x"])},
+            {},
+            "has no time stamps that can be read: 'soon' in time is neither a number nor a date; write it as seconds or as "
+            "2024-05-14 10:00:00.000; pass --rate HZ, or --time COLUMN",
+        ),
         (lambda t: {**t, "x": t["x"] * 4, "y": t["y"] * 4, "z": t["z"] * 4}, {}, "gravity in none of g"),
         (lambda t: {**t, "x": ["?"] * len(t["x"])}, {}, "no row holds numbers"),
         (lambda t: t, {"acc": ("x", "y", "w")}, "no column 'w'; the file has: time, x, y, z"),

@@ -39,13 +39,7 @@ SHORT = [
     "protocol.shots=[2]",
     "transfer.training.epochs=1",
 ]
-SLOW = (
-    "minirocket-head",
-    "hydra-head",
-    "hydra",
-    "minirocket",
-    "forest-copies",
-)  # of which test_hydra.py has small ones
+SLOW = ("minirocket-head", "hydra-head")  # which test_hydra.py fits
 WORDS = paired.TextEncoder(
     "minilm",
     "5" * 64,
