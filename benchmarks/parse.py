@@ -6,7 +6,6 @@ dates. Processor time, the best of several rounds. Usage: python benchmarks/pars
 
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from pyarrow import csv
 
 from otolith.formats import survey
 from otolith.formats.options import DEFAULTS
+from timing import seconds
 
 STEPS = 360_000
 
@@ -27,16 +27,6 @@ def write_hour(path: Path) -> None:
     texts = np.datetime_as_string(stamps, unit="ms").tolist()
     rows = (f"{at},{x:.4f},{y:.4f},{z:.4f}\n" for at, (x, y, z) in zip(texts, values.tolist(), strict=True))
     path.write_text("time,x,y,z\n" + "".join(rows))
-
-
-def seconds(run: Callable[[], object], rounds: int) -> float:
-    run()
-    times = []
-    for _ in range(rounds):
-        started = time.process_time()
-        run()
-        times.append(time.process_time() - started)
-    return min(times)
 
 
 def main() -> None:

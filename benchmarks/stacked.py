@@ -14,7 +14,6 @@ import argparse
 import copy
 import os
 import time
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -22,18 +21,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 
 from otolith.encoders import TPN, Encoder, Strided
+from timing import seconds
 
 BATCH, CLASSES = 32, 6
-
-
-def seconds(run: Callable[[], object], rounds: int) -> float:
-    run()
-    times = []
-    for _ in range(rounds):
-        started = time.process_time()
-        run()
-        times.append(time.process_time() - started)
-    return min(times)
 
 
 def measured(encoder: Encoder, copies: int, rounds: int) -> list[str]:
