@@ -270,6 +270,20 @@ def test_validation_windows_may_be_limited(limit: int, some: Windows, folder: Pa
     assert row.n_validation == len(planned[0].held)
 
 
+def test_validation_may_take_as_few_labels_as_training(some: Windows, folder: Path) -> None:
+    settings: dict[str, Any] = {"shots": (1, 2), "modes": ("frozen", "forest"), "validation_windows": "shots"}
+    planned = plan(some, folder, seeds=(0,), **settings)
+    for cell in planned:
+        held = some[np.array(cell.held, int)]
+        assert set(held.subject) <= set(some.for_subjects(cell.unit.split.validation).subject)
+        assert cell.shots is not None
+        if cell.mode == "frozen":
+            assert 0 < np.bincount(held.y, minlength=3).max() <= cell.shots
+        else:
+            assert not cell.held
+    assert {len(cell.held) for cell in planned if cell.shots == 1 and cell.mode == "frozen"} <= {1, 2, 3}
+
+
 def test_a_fingerprint_changes_with_what_the_row_depends_on_and_with_nothing_else(
     some: Windows, folder: Path, tmp_path: Path
 ) -> None:

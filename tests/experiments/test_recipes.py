@@ -247,7 +247,23 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def cases() -> list[tuple[Path, str | None]]:
-    return [(path, variant) for path in EVERY for variant in (recipe.variants(path) or [None])]
+    """Every recipe with each of its variants, but for those that show nothing new: another recipe makes the same encoder, and
+    another has the same target and arms."""
+    found, made, judged = [], set[str](), set[str]()
+    for path in EVERY:
+        for variant in recipe.variants(path) or [None]:
+            loaded = recipe.load(path, variant=variant)
+            own = loaded.dataset if loaded.dataset in loaded.pretrain_on else None
+            cut = {**loaded.unlabelled, "placements": None} if own is None else loaded.unlabelled
+            encoder = str(
+                [own, loaded.pretrain_on, cut, loaded.paired, loaded.encoder, loaded.objective, loaded.pretrain]
+            )
+            target = str([loaded.dataset, loaded.windows, loaded.protocol, loaded.transfer, loaded.overrides])
+            if encoder not in made or target not in judged:
+                found.append((path, variant))
+            made.add(encoder)
+            judged.add(target)
+    return found
 
 
 @pytest.mark.parametrize(("path", "variant"), cases(), ids=lambda value: getattr(value, "stem", value))
@@ -265,7 +281,9 @@ def test_every_recipe_runs(
     modes = [mode for mode in loaded.protocol["modes"] if mode not in SLOW]
     more |= {f"protocol.modes={json.dumps(modes)}"} if modes != loaded.protocol["modes"] else set()
     if "placements" in loaded.windows:  # the made corpora have one
-        more |= {'windows.placements="none"'}
+        more |= {'windows.placements="none"', 'unlabelled.placements="none"'}
+    if loaded.unlabelled.get("subjects") != loaded.windows.get("subjects"):
+        more |= {f"unlabelled.subjects={json.dumps(open_store(data / loaded.pretrain_on[0]).subjects[:5])}"}
     loaded = recipe.load(path, [*SHORT, *more], variant=variant)
     shared = tmp_path_factory.getbasetemp() / "shared"
     run = Run(loaded, shared / f"{path.stem}-{variant}", data, shared)

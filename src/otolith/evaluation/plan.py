@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from otolith.classifiers.baselines import CLASSICAL
 from otolith.classifiers.settings import arguments_of
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.conversion import check_number
-from otolith.data.splits import Split, by_subject, fixed
+from otolith.data.splits import Split, by_subject, draw_shots, fixed
 from otolith.data.windows import Windows
 from otolith.evaluation.arms import MODES, arm_arguments, mode_of
 from otolith.storage.files import fingerprint
@@ -90,7 +90,7 @@ def check_protocol(
     validation: float = 0.0,
     shots: Sequence[int | None] = (None,),
     modes: Sequence[str] = ("frozen",),
-    validation_windows: int | None = None,
+    validation_windows: int | Literal["shots"] | None = None,
     encoder_per_seed: bool = False,  # noqa: ARG001 - any truth value will do
 ) -> None:
     """Raise ValueError, which names it, for an argument of a protocol that is out of its range."""
@@ -103,7 +103,7 @@ def check_protocol(
     for seed in (*seeds, *([] if fold_seed is None else [fold_seed])):
         check_number("a seed", seed, least=0, whole=True)
     for count in (*shots, validation_windows):
-        if count is not None:
+        if count is not None and count != "shots":
             check_number("a number of windows (shots, validation_windows)", count, least=1, whole=True)
     check_number("validation", validation, least=0, below=1)
 
@@ -150,7 +150,7 @@ def planned_rows(
     transfer: Mapping[str, Any] | None = None,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     prompts: zeroshot.Prompts | None = None,
-    validation_windows: int | None = None,
+    validation_windows: int | Literal["shots"] | None = None,
     allow_seen: bool = False,
 ) -> list[PlannedRow]:
     """Return the rows of a protocol, planned and checked before anything is computed.
@@ -166,7 +166,8 @@ def planned_rows(
         transfer: arguments of `TransferClassifier` for all modes, as `TransferClassifier.from_arguments` takes them.
         overrides: further arguments by mode, merged into `transfer`; with `mode` among them, an arm under its own name.
         prompts: sentences by label, for arms with `TextHead`; None: the labels' own words.
-        validation_windows: upper limit of the number of validation windows, drawn once per seed and fold; None: all.
+        validation_windows: upper limit of the number of validation windows, drawn once per seed and fold. `shots`: as many
+            per class as are drawn to train on, so that stopping and choosing take no more labels than training. None: all.
         allow_seen: also judge encoders that saw test subjects in pretraining; their rows record it.
 
     Raises:
@@ -194,11 +195,11 @@ def planned_rows(
         if path not in loaded:
             loaded[path] = checkpoint.load(path)
         seen = _seen(windows, loaded[path], path, unit.split, allow_seen)
-        held = _validation_rows(windows, unit, validation_windows)
+        held_at = {count: _validation_rows(windows, unit, validation_windows, count) for count, _ in arms_by_shots}
         for count, arm in arms_by_shots:
             arguments = arm_arguments(arm, transfer, overrides, prompts)
             classifier = _classifier_arguments(windows, loaded[path], path, arm, arguments, unit.seed)
-            own = held if classifier["mode"] not in (*CLASSICAL, "zero-shot") else ()
+            own = held_at[count] if classifier["mode"] not in (*CLASSICAL, "zero-shot") else ()
             row = PlannedRow(unit, path, loaded[path].sha256, arm, count, classifier, own, seen, "")
             planned.append(dataclasses.replace(row, fingerprint=_identity(windows, row, loaded[path])))
     return planned
@@ -220,8 +221,14 @@ def _seen(
     return tuple(seen)
 
 
-def _validation_rows(windows: Windows, unit: FoldSeed, limit: int | None) -> tuple[int, ...]:
+def _validation_rows(
+    windows: Windows, unit: FoldSeed, limit: int | Literal["shots"] | None, shots: int | None
+) -> tuple[int, ...]:
     held = windows.rows_for_subjects(unit.split.validation)
+    if limit == "shots":
+        assert windows.y is not None
+        drawn = draw_shots(windows.y[held], shots or None, seed=unit.seed * 1000 + unit.split.fold)
+        return tuple(held[drawn].tolist())
     if limit is not None and len(held) > limit:
         random = np.random.default_rng([unit.seed, unit.split.fold, 0x7A11])
         held = np.sort(random.choice(held, limit, replace=False))
