@@ -3,10 +3,12 @@
     python benchmarks/tables.py results/motionsense-simclr.csv
     python benchmarks/tables.py results/few-shot.csv few-shot forest svm minirocket --shots 10
     python benchmarks/tables.py results/few-shot.csv few-shot forest svm minirocket --means
+    python benchmarks/tables.py results/placement-shift.csv wrist pocket all random-frozen --variants-of few-shot
 
 The first form is what `otolith report` writes as `report.md`. The second has one line per corpus (and variant) and number of
 labelled windows per class, and one column per other arm; gains in points with their intervals, then p values of Student's t
-test, adjusted by Holm's method for all gains of the table. The third has the macro F1 of each arm instead.
+test, adjusted by Holm's method for all gains of the table. The third has the macro F1 of each arm instead. In the fourth the
+variants of one arm are the arms.
 """
 
 from __future__ import annotations
@@ -57,6 +59,12 @@ def mean_table(rows: pd.DataFrame, arms: list[str], shots: int | None) -> str:
     return "\n".join(lines)
 
 
+def variants_as_arms(rows: pd.DataFrame, arm: str) -> pd.DataFrame:
+    """Return the rows with each variant of an arm as an arm of its own; of the other arms, which variants share, one row each."""
+    names = rows["mode"].where(rows["mode"] != arm, rows["variant"])
+    return rows.assign(mode=names).drop(columns="variant").drop_duplicates(["dataset", "mode", "fingerprint"])
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -64,8 +72,11 @@ def main() -> None:
     parser.add_argument("arms", nargs="*", help="the arm and those that it is compared with")
     parser.add_argument("--shots", type=int, help="only this number of labelled windows per class")
     parser.add_argument("--means", action="store_true", help="macro F1 of each arm in place of gains")
+    parser.add_argument("--variants-of", metavar="ARM", help="the variants of this arm are the arms")
     given = parser.parse_args()
     rows = pd.read_csv(given.table, dtype={"shots": "Int64", "test_subjects": str})
+    if given.variants_of:
+        rows = variants_as_arms(rows, given.variants_of)
     if given.means:
         print(mean_table(rows, given.arms, given.shots))
         return
