@@ -10,8 +10,9 @@
 number of steps. `own` pretrains on the training people of each fold of a setting (recipe few-shot), and on no other corpus.
 `evaluate` computes rows of what was pretrained so far: the few-shot head on the encoder that never saw the corpus (variant
 `released`; WHARF and UTD-MHAD are in none), on the fold's own encoder (`own`), on an untrained encoder, and the forest.
-`rows` collects the rows that were computed. `ship` writes the encoder on everybody, without the heads of its objective, to
-the package.
+`rows` adds the
+rows that were computed to a table, in place of earlier ones of the same fold, draw and arm. `ship` writes the encoder on
+everybody, without the heads of its objective, to the package.
 
 The corpora are those of the recipe; DSADS and SP-SW-HAR are prepared with `--placement all`.
 """
@@ -154,7 +155,11 @@ def main() -> None:
                 elif there := [row for row in rows if (run.rows / f"{row.fingerprint}.json").exists()]:
                     tables.append(collect_rows(run.rows, there).assign(variant=variant, dataset=setting))
         if tables:
-            pd.concat(tables).to_csv(given.rows, index=False, lineterminator="\n")
+            if given.rows.exists():
+                tables.insert(0, pd.read_csv(given.rows, dtype={"test_subjects": str}))
+            made = pd.concat(tables)
+            made = made.drop_duplicates(["dataset", "variant", "mode", "shots", "seed", "fold"], keep="last")
+            made.to_csv(given.rows, index=False, lineterminator="\n")
 
 
 if __name__ == "__main__":

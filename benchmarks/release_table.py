@@ -1,9 +1,10 @@
 """Print the tables of docs/release-encoder.md from the rows of benchmarks/release_encoder.py and of docs/few-shot.md.
 
-    python benchmarks/release_table.py results/release-encoder.csv results/few-shot.csv
+    python benchmarks/release_table.py results/release-encoder.csv results/few-shot-controls.csv results/few-shot.csv
 
-The second file has the rows of encoders that were pretrained on the training people of a corpus, for the five corpora of
-recipes/few-shot/proof/; they are of the same folds and labelled windows.
+The files after the first have the rows of encoders that were pretrained on the training people of a corpus, and of untrained
+ones and forests, for the corpora of recipes/few-shot/proof/. They are of the same folds and labelled windows; of several files
+that have a corpus, the first counts.
 """
 
 from __future__ import annotations
@@ -27,27 +28,32 @@ EARLIER = {
     "wisdm-wrist": "wisdm",
     "wharf-wrist": "wharf",
     "utd-mhad": "utd-mhad",
+    "dsads-right-arm": "dsads, right wrist",
+    "sp-sw-har-wrist": "sp-sw-har, wrist",
 }
+SAME = {"own": "few-shot", "untrained": "random-frozen", "forest": "forest"}
+"""Arms that the other files can have, by their mode there."""
 
 
-def arm_rows(rows: pd.DataFrame, earlier: pd.DataFrame, setting: str) -> dict[str, pd.DataFrame]:
-    """Return the rows of each arm in a setting, restricted to the folds and draws that all arms have."""
+def arm_rows(rows: pd.DataFrame, others: list[pd.DataFrame], setting: str) -> dict[str, pd.DataFrame]:
+    """Return the rows of each arm in a setting: those of the first table, or of the first other table that has the arm."""
     mine = rows[rows["dataset"] == setting]
     arms = {name: mine[(mine["variant"] == variant) & (mine["mode"] == mode)] for name, (variant, mode) in ARMS.items()}
-    if setting in EARLIER:
-        before = earlier[(earlier["dataset"] == EARLIER[setting]) & (earlier["mode"] == "few-shot")]
-        arms["own"] = before.assign(dataset=setting)
-    arms = {name: table for name, table in arms.items() if len(table)}
-    return arms
+    for other in others:
+        for name, mode in SAME.items():
+            if not len(arms[name]):
+                found = other[(other["dataset"] == EARLIER.get(setting)) & (other["mode"] == mode)]
+                arms[name] = found.assign(dataset=setting)
+    return {name: table for name, table in arms.items() if len(table)}
 
 
 def main() -> None:
     """Print one table of means and one of paired differences."""
-    rows, earlier = (pd.read_csv(path) for path in sys.argv[1:3])
+    rows, *others = (pd.read_csv(path) for path in sys.argv[1:])
     print("| setting | windows per class | " + " | ".join(ARMS) + " |\n|" + "---|" * (2 + len(ARMS)))
     gains = []
     for setting in dict.fromkeys(rows["dataset"]):
-        arms = arm_rows(rows, earlier, setting)
+        arms = arm_rows(rows, others, setting)
         for shots in sorted(rows[rows["dataset"] == setting]["shots"].unique()):
             base = arms["released"][arms["released"]["shots"] == shots]
             cells = []

@@ -60,7 +60,7 @@ def mean_table(rows: pd.DataFrame, arms: list[str], shots: int | None) -> str:
 
 
 def variants_as_arms(rows: pd.DataFrame, arm: str) -> pd.DataFrame:
-    """Return the rows with each variant of an arm as an arm of its own; of the other arms, one row of those that are equal."""
+    """Return the rows with each variant of an arm as an arm; of the other arms, one row of those that are equal."""
     names = rows["mode"].where(rows["mode"] != arm, rows["variant"])
     return rows.assign(mode=names).drop(columns="variant").drop_duplicates(["dataset", "mode", "fingerprint"])
 
