@@ -2,7 +2,7 @@
 
     python benchmarks/release_table.py results/release-encoder.csv results/few-shot-controls.csv results/few-shot.csv
 
-The files after the first have the rows of encoders that were pretrained on the training people of a corpus, of untrained ones,
+The files after the first have rows of encoders that were pretrained on the training people of a corpus, of untrained ones,
 and of forests, for the corpora of recipes/few-shot/proof/. They are of the same folds and labelled windows; of several files
 that have a corpus, the first counts.
 """
