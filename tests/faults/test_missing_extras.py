@@ -18,7 +18,12 @@ from otolith import paired
 from otolith.apps.label.results import _to_parquet
 from otolith.cli.main import app
 from otolith.datasets import DATASETS
+from otolith.experiments.toml import tomllib
 from otolith.formats import video, vrs
+from otolith.pretraining import TensorBoardLogger
+from otolith.storage.engines import open_engine
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -65,6 +70,9 @@ COMMANDS = [
     ("onnx", "export", "", ["export", "activity.safetensors"]),
     ("onnxscript", "export", "", ["export", "activity.safetensors"]),
     ("onnxruntime", "export", "", ["export", "activity.safetensors"]),
+    ("huggingface_hub", "hub", "", ["push", "activity.safetensors", "user/name"]),
+    ("huggingface_hub", "hub", "", ["label", "hub:user/name", "a.csv"]),
+    ("fsspec", "remote", "", ["label", "s3://bucket/model.safetensors", "a.csv"]),
 ]
 
 
@@ -86,7 +94,7 @@ def test_a_command_names_the_extra_in_one_line(
     if file:
         pytest.importorskip(package)  # which writes the file
     monkeypatch.chdir(tmp_path)
-    if words[0] == "export":
+    if "activity.safetensors" in words:
         from otolith.checkpoints import shipped
 
         Path(words[1]).symlink_to(shipped.locate(shipped.ACTIVITY))
@@ -126,6 +134,9 @@ CALLS: list[tuple[str, str, Callable[[Path], Any]]] = [
     ("av", "video", frame),
     ("pyarrow", "tables", lambda folder: _to_parquet(pd.DataFrame({"a": [1.0]}), folder / "a.parquet")),
     ("projectaria_tools", "aria", lambda folder: vrs.streams(written(folder / "a.vrs"))),
+    ("tensorboard", "tensorboard", lambda folder: TensorBoardLogger(folder)),
+    ("submitit", "slurm", lambda _: open_engine("slurm", 2).__enter__()),
+    ("ray", "ray", lambda _: open_engine("ray", 2).__enter__()),
 ]
 
 
@@ -136,6 +147,12 @@ def test_a_call_names_the_extra(
     without(package)
     with pytest.raises((ImportError, ValueError), match=re.escape(f"pip install 'otolith[{extra}]'")):
         call(tmp_path)
+
+
+def test_every_extra_is_tried() -> None:
+    asked = {extra for _, extra, *_ in (*COMMANDS, *CALLS)}
+    extras = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
+    assert asked == extras - {"docs", "dev"}
 
 
 def test_a_corpus_without_files_says_how_to_get_them(tmp_path: Path) -> None:
