@@ -187,6 +187,19 @@ def test_the_page_its_figure_and_its_table(rows: pd.DataFrame, tmp_path: Path) -
         study.read_table(tmp_path / "odd.csv")
 
 
+def test_the_tables_of_a_page_are_latex_too(rows: pd.DataFrame, tmp_path: Path) -> None:
+    planned = {(dataset, variant): 90 for dataset in ("wharf", "spar") for variant in SCORES}
+    page = tmp_path / "page.md"
+    study.write(rows, planned, path=page, title="t", rows_link="rows.csv", latex=True)
+    text, found = page.read_text(), page.with_suffix(".tex").read_text()
+    labels = re.findall(r"\\label{(.*?)}", found)
+    assert found.count(r"\begin{table}") == len(labels) == len(set(labels)) == text.count("\n| --- ")
+    assert cell(text, "simclr, finetune", 1).split(" ")[0] in found and "\u2020" not in found
+    assert "chen2020simclr" in page.with_suffix(".bib").read_text()
+    study.write(rows, planned, path=tmp_path / "other.md", title="t", rows_link="rows.csv")
+    assert not (tmp_path / "other.tex").exists() and not (tmp_path / "other.bib").exists()
+
+
 def test_every_classical_method_has_its_line(rows: pd.DataFrame) -> None:
     forest = rows[rows["mode"] == "forest"]
     others = [forest.assign(mode=name, fingerprint=forest["fingerprint"] + name) for name in ("minirocket", "svm")]

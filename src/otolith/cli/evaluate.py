@@ -82,6 +82,10 @@ def study(
         Path | None,
         typer.Option("--from", help="Compute nothing: write the page from a table that a study has written."),
     ] = None,
+    latex: Annotated[
+        bool,
+        typer.Option("--latex", help="Also write the page's tables as .tex, and what to cite as .bib, next to it."),
+    ] = False,
     *,
     engine: EngineOptions,
     download: DownloadOptions,
@@ -120,8 +124,9 @@ def study(
     csv = table or run / "study.csv"
     write_table(rows, planned, csv, recalls)
     link = Path(os.path.relpath(csv, target.parent)).as_posix()
-    write(rows, planned, path=target, title=title, rows_link=link, recalls=recalls)
-    others = ", ".join(target.with_suffix(suffix).name for suffix in (".html", ".svg"))
+    write(rows, planned, path=target, title=title, rows_link=link, recalls=recalls, latex=latex)
+    suffixes = (".html", ".svg", *((".tex", ".bib") if latex else ()))
+    others = ", ".join(target.with_suffix(suffix).name for suffix in suffixes)
     out.print(f"{target}: {len(rows):,} rows, {others}", highlight=False, markup=False)
 
 

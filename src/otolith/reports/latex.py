@@ -17,8 +17,11 @@ def latex(tables: Mapping[str, pd.DataFrame]) -> str:
         tables: text by caption.
     """
     parts = ["% Needs \\usepackage{booktabs}"]
+    labels = set[str]()
     for caption, cells in tables.items():
         label = "tab:" + "-".join(re.findall(r"[a-z0-9]+", caption.lower())[:6])
+        label = label if label not in labels else f"{label}-{len(labels) + 1}"
+        labels.add(label)
         parts.append(
             cells.to_latex(
                 escape=True,

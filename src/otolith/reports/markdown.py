@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -84,6 +85,16 @@ def sections(text: str) -> tuple[list[Markup], list[Section]]:
             part = html.paragraph(block.markup)
         parts.append(part)
     return before, found
+
+
+def tables(text: str) -> dict[str, pd.DataFrame]:
+    """Return the tables of a document by caption; captions that occur again are numbered."""
+    found: dict[str, pd.DataFrame] = {}
+    for block in blocks(text):
+        if block.kind == "table":
+            numbers = (block.text if number == 1 else f"{block.text} ({number})" for number in itertools.count(1))
+            found[next(caption for caption in numbers if caption not in found)] = block.cells
+    return found
 
 
 def _cells(tokens: Sequence[Token]) -> pd.DataFrame:

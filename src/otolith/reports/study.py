@@ -21,6 +21,7 @@ from markupsafe import Markup
 from otolith.evaluation.recalls import Recall
 from otolith.evaluation.rows import Row
 from otolith.reports import dont_freeze, html, markdown, primus, references
+from otolith.reports.latex import latex as latex_tables
 from otolith.reports.style import by_shots, mode_title, same_shots, shots_text, svg
 from otolith.storage.files import write_text
 
@@ -36,6 +37,7 @@ def write(
     title: str,
     rows_link: str,
     recalls: pd.DataFrame | None = None,
+    latex: bool = False,
 ) -> None:
     """Write the page as Markdown with its figure (`<page>.svg`), and as one self-contained `<page>.html`, each atomically.
 
@@ -48,6 +50,7 @@ def write(
         title: heading of the page.
         rows_link: address of the table of all rows, relative to the page.
         recalls: cross-modal recalls, if there are any.
+        latex: also write the tables as `<page>.tex`, and BibTeX of what was used as `<page>.bib`.
     """
     paper = primus if (rows["objective"] == "primus").any() else dont_freeze
     figure = path.with_suffix(".svg")
@@ -68,6 +71,9 @@ def write(
     )
     whole = html.page(title, [curves, *sections], lead=lead, terms=_TERMS, references=references.used(rows))
     write_text(path.with_suffix(".html"), whole)
+    if latex:
+        write_text(path.with_suffix(".tex"), latex_tables(markdown.tables(text)))
+        write_text(path.with_suffix(".bib"), references.bibtex(references.used(rows)))
 
 
 def _alt(caption: str, rows: pd.DataFrame) -> str:
