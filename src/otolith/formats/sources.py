@@ -85,7 +85,8 @@ def find_sources(
     """Find what is to be read.
 
     Args:
-        paths: files and folders; folders are searched to any depth, hidden files are left out.
+        paths: files and folders; folders are searched to any depth, hidden files are left out. What is given twice, or lies
+            in a folder that is given too, is read once.
         exclude: files that are no recordings, such as a labels file.
         gyro: True joins the gyroscope's file that lies next to a file named by the user.
         max_bytes: the largest uncompressed size of a workbook.
@@ -97,6 +98,7 @@ def find_sources(
         FileNotFoundError: a path does not exist, or a folder holds no table.
         ValueError: a file named by the user holds no table.
     """
+    paths = _once(paths)
     sources, skipped = _explicit([path for path in paths if not path.is_dir()], gyro, max_bytes)
     for folder in (path for path in paths if path.is_dir()):
         found, left = _in_folder(folder, {path.resolve() for path in exclude}, max_bytes)
@@ -112,6 +114,17 @@ def find_sources(
     return _distinct(sources), skipped
 
 
+def _once(paths: Sequence[Path]) -> list[Path]:
+    """The paths without those that are given before, or lie in a folder that is given."""
+    folders = {path.resolve() for path in paths if path.is_dir()}
+    kept: dict[Path, Path] = {}
+    for path in paths:
+        place = path.resolve()
+        if not folders & set(place.parents):
+            kept.setdefault(place, path)
+    return list(kept.values())
+
+
 def _distinct(sources: Sequence[Source]) -> list[Source]:
     """The sources, with names that differ: two files of one stem keep their endings, or their folder's name."""
     met = Counter(source.name for source in sources)
@@ -122,7 +135,7 @@ def _distinct(sources: Sequence[Source]) -> list[Source]:
         if met[name] > 1:
             name = str(PurePosixPath(name).with_name(source.path.name))
         if name in taken:
-            name = f"{source.path.parent.name}/{name}"
+            name = f"{source.path.resolve().parent.name}/{name}".lstrip("/")
         while name in taken:
             name += "+"
         taken.add(name)
