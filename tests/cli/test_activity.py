@@ -79,6 +79,23 @@ def test_a_model_without_recordings_and_a_broken_model_are_named(
     assert ran.status == 1 and "is not a complete safetensors file" in ran.err
 
 
+@pytest.mark.parametrize("name", ["model.pt", "plot.PNG", "weights.onnx", "notes.md"])
+def test_a_first_argument_that_is_no_model_is_named(
+    name: str, unknown_layout: Path, otolith: Callable[..., Ran]
+) -> None:
+    Path(name).write_bytes(b"\x89PNG\r\n")
+    ran = otolith("label", name, unknown_layout, "--placement", "pocket")
+    assert (
+        ran.status == 1 and f"'{name}' is neither a model of Otolith nor a recording: expected a classifier" in ran.err
+    )
+    assert not list(Path().glob("*.timeline.csv"))
+
+
+def test_a_model_after_the_recordings_is_named(unknown_layout: Path, otolith: Callable[..., Ran]) -> None:
+    ran = otolith("label", unknown_layout, "model.safetensors")
+    assert ran.status == 1 and "the model comes first: otolith label model.safetensors" in ran.err
+
+
 def test_it_is_small_and_credits_what_it_was_learnt_from() -> None:
     model = load_classifier(shipped.locate("activity"))
     assert set(model.classes_) == CLASSES and model.rejection_ is not None

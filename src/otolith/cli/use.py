@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -84,8 +85,8 @@ def label(
 
     first = words[0]
     given = first.suffix == ".safetensors" or first.as_posix() == shipped.ACTIVITY or is_hub_name(first)
-    if not given and not first.exists():
-        _no_model(first)
+    if not given:
+        _no_model(words)
     model, files = (shipped.locate(words[0]), words[1:]) if given else (shipped.locate(shipped.ACTIVITY), words)
     if not files:
         raise ValueError(f"'{words[0]}' is the model; name the recordings after it: otolith label {words[0]} FILE...")
@@ -107,25 +108,35 @@ def label(
     )
 
 
-_MODELS = (".pt", ".pth", ".ckpt", ".onnx", ".pkl", ".pickle", ".joblib", ".h5", ".keras", ".tflite", ".bin", "")
+_OTHERS = (
+    ".pt", ".pth", ".ckpt", ".onnx", ".pkl", ".pickle", ".joblib", ".h5", ".keras", ".tflite",
+    ".png", ".jpg", ".jpeg", ".svg", ".pdf", ".html", ".toml", ".py", ".ipynb", ".md",
+)  # fmt: skip
+"""Endings of files that are neither a model of Otolith nor a recording."""
 
 
-def _no_model(first: Path) -> None:
-    """Refuse a first argument that is no file and may have been meant as a model."""
+def _no_model(words: Sequence[Path]) -> None:
+    """Refuse a first argument that is no recording and was meant as a model, and a model that does not come first."""
     from otolith.checkpoints import shipped
 
-    if first.suffix.lower() not in _MODELS:
-        return  # a recording that does not exist
+    first, model = words[0], next((word for word in words[1:] if word.suffix == ".safetensors"), None)
+    if model is not None:
+        others = " ".join(str(word) for word in words if word is not model)
+        raise ValueError(f"the model comes first: otolith label {model} {others}")
+    expected = (
+        "expected a classifier (*.safetensors of `otolith adapt` or `otolith transfer`), 'activity', or a recording"
+    )
+    if first.is_file() and first.suffix.lower() in _OTHERS:
+        raise ValueError(f"'{first}' is neither a model of Otolith nor a recording: {expected}")
+    if first.exists() or first.suffix.lower() not in (*_OTHERS, ".bin", ""):
+        return  # a recording, whether or not it exists
     near = difflib.get_close_matches(first.as_posix().lower(), [shipped.ACTIVITY, shipped.ENCODER], 1)
     hint = ""
     if near:
         hint = f"; did you mean '{shipped.ACTIVITY}'?"
         if near[0] == shipped.ENCODER:
             hint += f" '{shipped.ENCODER}' is an encoder, which `otolith adapt {shipped.ENCODER}` makes a model of"
-    raise ValueError(
-        f"'{first}' is neither a model nor a recording that exists: expected a classifier (*.safetensors of `otolith adapt` "
-        f"or `otolith transfer`), '{shipped.ACTIVITY}', or a recording{hint}"
-    )
+    raise ValueError(f"'{first}' is neither a model nor a recording that exists: {expected}{hint}")
 
 
 @command
