@@ -387,6 +387,16 @@ def test_a_class_of_one_person_alone_is_warned_of(folder: Path, tmp_path: Path) 
     assert warning.startswith("'standing' is known of 3 alone, who is left out together: its F1 in the estimate is 0")
 
 
+def test_people_whom_the_encoder_was_pretrained_on_are_warned_of() -> None:
+    def warning(*subjects: str) -> str:
+        return estimate.warning_about_encoder({"subjects": list(subjects)}, ["anna", "2"])
+
+    assert estimate.warning_about_encoder({}, ["anna"]) == ""
+    assert "on people of spar, wisdm: if these recordings are of some of them" in warning("spar:2", "wisdm:1600")
+    assert "people of the same names (2, anna)" in warning("own:anna", "own:2", "own:ben", "spar:7")
+    assert "on people of own:" in warning("own:ben")
+
+
 # what is written
 
 
@@ -518,7 +528,9 @@ def test_an_own_encoder_without_a_person_of_every_recording_sees_the_labelled_wi
 
 
 def test_the_shipped_encoder_is_adapted_by_its_name(folder: Path, tmp_path: Path) -> None:
-    *_, fitted = adapt.adapt_recordings("shipped", folder, save(tmp_path, lines("12")), tmp_path / "out")[1]
+    material, fits = adapt.adapt_recordings("shipped", folder, save(tmp_path, lines("12")), tmp_path / "out")
+    assert "pretrained on people of dsads, motionsense" in material.warnings[-1]
+    *_, fitted = fits
     assert fitted.choice is not None
     model = load_classifier(tmp_path / "out" / "model.safetensors")
     assert model.about_["adapted_from"] == checkpoint.load().sha256

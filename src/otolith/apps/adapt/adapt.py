@@ -18,7 +18,15 @@ import pandas as pd
 import torch
 
 from otolith.apps.adapt import spans
-from otolith.apps.adapt.estimate import CANDIDATES, Choice, choose, estimate_figure, leave_people_out, why_impossible
+from otolith.apps.adapt.estimate import (
+    CANDIDATES,
+    Choice,
+    choose,
+    estimate_figure,
+    leave_people_out,
+    warning_about_encoder,
+    why_impossible,
+)
 from otolith.apps.adapt.kept import Kept
 from otolith.apps.adapt.own import STEPS, OwnEncoder
 from otolith.apps.adapt.page import page
@@ -326,6 +334,8 @@ def adapt_recordings(
     known = loaded or checkpoint.load(shipped.ENCODER)
     kind = known.about.get("encoder", "")
     material = spans.gather(recordings, labels, known.signal, options=options, encoder=kind, seed=seed, day=day)
+    if loaded is not None and (warning := warning_about_encoder(loaded.about, material.windows.subject_names)):
+        material = dataclasses.replace(material, warnings=(*material.warnings, warning))
     fits = adapt(
         loaded,
         material.windows,

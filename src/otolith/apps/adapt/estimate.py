@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -16,6 +16,7 @@ from sklearn.metrics import confusion_matrix
 
 from otolith.data.splits import Split, by_subject
 from otolith.data.windows import Windows
+from otolith.datasets import DATASETS
 from otolith.evaluation.statistics import GROUPS_FOR_INTERVAL, jackknife_interval
 from otolith.reports.figures import confusion_panel
 from otolith.reports.style import COLOURS, STYLE, points
@@ -119,6 +120,31 @@ def why_impossible(windows: Windows, splits: Sequence[Split]) -> str:
             said = f"Without {', '.join(split.test)} there is one label, '{left.pop()}'"
             return f"{said}: leaving people out is impossible, {taken}; label more classes of each person."
     return ""
+
+
+def warning_about_encoder(about: Mapping[str, Any], people: Collection[str]) -> str:
+    """Return what to know of the people whom an encoder was pretrained on: an estimate for these same people is too good.
+
+    Args:
+        about: of the checkpoint.
+        people: names of those who are adapted to. Only in a corpus of one's own do equal names mean the same person.
+
+    Returns:
+        A sentence; empty if the checkpoint names no people.
+    """
+    seen = [str(name).partition(":") for name in about.get("subjects", ())]
+    if not seen:
+        return ""
+    corpora, public = sorted({corpus for corpus, _, _ in seen}), set(DATASETS) - {"own"}
+    if same := sorted({person for corpus, _, person in seen if corpus not in public} & set(people)):
+        return (
+            f"the encoder was pretrained on people of the same names ({', '.join(same[:5])}): if they are the same people, "
+            "the estimate is too good; pretrain it without them, or leave the encoder out"
+        )
+    return (
+        f"the encoder was pretrained on people of {', '.join(corpora)}: if these recordings are of some of "
+        "them, the estimate is too good"
+    )
 
 
 def warnings_about(windows: Windows, splits: Sequence[Split]) -> list[str]:
