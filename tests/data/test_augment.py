@@ -69,6 +69,8 @@ def test_every_window_gets_its_own_draw(name: str) -> None:
         assert different == 6  # all orders of three axes
     elif name == "time_shift":
         assert different == 9  # up to 4 of 37 time steps either way
+    elif name == "electrode_shift":
+        assert different == 3  # one place either way, or none
     else:
         assert different > 55  # a permutation of four pieces leaves one window in 24 as it was
     other = AUGMENTATIONS[name](x, generator=seeded(1))
@@ -232,3 +234,13 @@ def test_channels_that_are_no_triads_are_refused(function: object, channels: int
 def test_an_impossible_number_of_pieces_is_refused(pieces: int) -> None:
     with pytest.raises(ValueError, match=f"cannot cut {TIME} time steps into {pieces} pieces"):
         permutation(signal(2, 3), pieces=pieces, generator=seeded())
+
+
+def test_an_armband_is_turned_by_a_few_places_in_a_circle() -> None:
+    x = torch.arange(8.0)[None, :, None].expand(400, 8, 5)
+    turned = augment(x, [{"name": "electrode_shift", "most": 1}], torch.Generator().manual_seed(0))
+    places = {-1: 0, 0: 0, 1: 0}
+    for window in turned:
+        (shift,) = (k for k in places if torch.equal(window, x[0].roll(-k, 0)))
+        places[shift] += 1
+    assert min(places.values()) > 90

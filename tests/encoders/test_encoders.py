@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from otolith import encoders
 from otolith.data.windows import Windows
-from otolith.encoders import ENCODERS, Encoder
+from otolith.encoders import ENCODERS, TPN, Encoder, Strided
 
 every_encoder = pytest.mark.parametrize("name", ENCODERS)
 BATCH, TIME = 5, 100  # with 3 or 6 channels, all axes differ
@@ -405,3 +405,19 @@ def test_strides_shorten_what_the_gru_of_cpc_runs_over() -> None:
     for strides in ((1, 1), (0, 1, 1)):
         with pytest.raises(ValueError, match="expected three positive numbers"):
             ENCODERS["cpc"](3, strides=strides)
+
+
+def test_weights_are_taken_from_an_encoder_of_other_channels() -> None:
+    motion, muscles = Strided(3, [0.0, 0.0, 1.0], [1.0, 1.0, 1.0]), Strided(8)
+    first = muscles.state_dict()["convolutions.0.weight"].clone()
+    assert muscles.take_weights(motion) == ["convolutions.0.weight"]
+    taken, given = muscles.state_dict(), motion.state_dict()
+    assert torch.equal(taken["convolutions.0.weight"], first)
+    assert all(torch.equal(taken[name], given[name]) for name in given if name != "convolutions.0.weight")
+    assert muscles.mean == [0.0] * 8 and muscles(torch.zeros(2, 8, 100)).shape == (2, muscles.dim)
+    same = Strided(3)
+    assert same.take_weights(motion) == []
+    with pytest.raises(ValueError, match=r"differ from .* in more than the channels"):
+        Strided(8, widths=[8, 16, 24]).take_weights(motion)
+    with pytest.raises(ValueError, match="the weights are of Strided; expected TPN"):
+        TPN(8).take_weights(motion)

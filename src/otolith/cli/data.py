@@ -75,9 +75,13 @@ def prepare(
     ] = None,
     data: DataOption = Path("data"),
     rate: Annotated[
-        float,
-        typer.Option("--store-rate", help="Sampling rate of the store in Hz; recordings are resampled to it once."),
-    ] = 50.0,
+        float | None,
+        typer.Option(
+            "--store-rate",
+            help="Sampling rate of the store in Hz; recordings are resampled to it once.",
+            show_default="50, or 200 for muscle signals",
+        ),
+    ] = None,
     placement: Annotated[
         str | None,
         typer.Option("--placement", help="Placement of the sensor.", show_default="the first that `datasets` lists"),

@@ -122,6 +122,17 @@ def time_shift(x: X, *, share: float = 0.1, generator: torch.Generator | None = 
     return x.gather(2, order[:, None, :].expand_as(x))
 
 
+def electrode_shift(x: X, *, most: int = 1, generator: torch.Generator | None = None) -> X:
+    """Turn an armband around the arm: move each window's channels by up to `most` places in a circle, all alike.
+
+    Source: neither paper. Electrodes that lie elsewhere on the arm are the main difference between sessions of an armband.
+    """
+    batch, channels, _ = x.shape
+    shift = (_uniform((batch, 1), x, generator) * (2 * most + 1)).floor().long() - most
+    order = (torch.arange(channels, device=x.device) + shift) % channels
+    return x.gather(1, order[:, :, None].expand_as(x))
+
+
 AUGMENTATIONS: dict[str, Callable[..., Tensor]] = {
     "noise": noise,
     "scaling": scaling,
@@ -132,6 +143,7 @@ AUGMENTATIONS: dict[str, Callable[..., Tensor]] = {
     "time_warp": time_warp,
     "channel_shuffle": channel_shuffle,
     "time_shift": time_shift,
+    "electrode_shift": electrode_shift,
 }
 """Every augmentation by name."""
 

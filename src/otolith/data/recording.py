@@ -12,6 +12,7 @@ import numpy as np
 from otolith.data import conversion
 from otolith.data.units import (
     ACCELEROMETER,
+    ARMBAND,
     GYROSCOPE,
     MOST,
     STANDARD_GRAVITY,
@@ -22,7 +23,7 @@ from otolith.data.units import (
     possible,
 )
 
-__all__ = ["ACCELEROMETER", "GYROSCOPE", "STANDARD_GRAVITY", "UNITS", "Part", "Recording", "Span"]
+__all__ = ["ACCELEROMETER", "ARMBAND", "GYROSCOPE", "STANDARD_GRAVITY", "UNITS", "Part", "Recording", "Span"]
 
 
 class Span(NamedTuple):

@@ -9,19 +9,22 @@ import numpy as np
 STANDARD_GRAVITY = 9.80665
 """m/s^2 in one g, the accelerometry convention."""
 
-UNITS = {"acc": "g", "gyro": "rad/s"}
-"""Unit of each kind of channel; a channel is named kind_axis, for example `acc_x`."""
+UNITS = {"acc": "g", "gyro": "rad/s", "emg": "full scale"}
+"""Unit of each kind of channel; a channel is named kind_axis, for example `acc_x`, or `emg_1` for the first electrode.
+Muscle signals are shares of what the converter can represent, -1 to 1, since armbands do not state volts."""
 
 ACCELEROMETER = ("acc_x", "acc_y", "acc_z")
 GYROSCOPE = ("gyro_x", "gyro_y", "gyro_z")
+ARMBAND = tuple(f"emg_{electrode}" for electrode in range(1, 9))
 
 PER_UNIT: dict[str, dict[str, float]] = {
     "acc": {"g": 1.0, "m/s2": STANDARD_GRAVITY, "mg": 1000.0},
     "gyro": {"rad/s": 1.0, "deg/s": 180 / np.pi},
+    "emg": {"full scale": 1.0, "int8": 128.0},
 }
 """Units that can be converted, and how many of each make one of `UNITS`: values are divided by it once, when read."""
 
-GROUPS = {"acc": ACCELEROMETER, "gyro": GYROSCOPE}
+GROUPS = {"acc": ACCELEROMETER, "gyro": GYROSCOPE, "emg": ARMBAND}
 """Short names of groups of channels."""
 
 MOST = 1e6
@@ -36,7 +39,8 @@ def channel_names(channels: str | Sequence[str]) -> tuple[str, ...]:
     """Return the names of channels, with `acc` and `gyro` replaced by their three axes.
 
     Args:
-        channels: names in order, or one text with `+` between them, for example `acc+gyro`.
+        channels: names in order, or one text with `+` between them, for example `acc+gyro`; `emg` is an armband
+            of 8 electrodes.
     """
     parts = channels.split("+") if isinstance(channels, str) else list(channels)
     return tuple(name for part in parts for name in GROUPS.get(part.strip(), (part.strip(),)))

@@ -58,6 +58,7 @@ class Dataset:
         subsets: names of the subsets of the corpus that can be read; the first is the default.
         remotes: official files to download; empty if they cannot be downloaded automatically.
         terms: URL of the licence or of the corpus's page.
+        store_rate_hz: usual rate of a store: 50 for motion, which has little above 25 Hz.
         multimodal_data: function of (source, placement, subset) that yields the multimodal data (narrations, video, other
             sensors) of the recordings of `parts`, in the same order; recordings without any are skipped. None: the
             corpus has no multimodal data.
@@ -78,6 +79,7 @@ class Dataset:
     subsets: tuple[str, ...] = ("all",)
     remotes: tuple[Remote, ...] = ()
     terms: str = ""
+    store_rate_hz: float = 50.0
     multimodal_data: Callable[[Path | None, str, str], Iterator[MultimodalData]] | None = None
 
     def listed(

@@ -19,7 +19,7 @@ def prepare_dataset(
     source: Path | None,
     data: Path,
     *,
-    rate_hz: float = 50.0,
+    rate_hz: float | None = None,
     placement: str | None = None,
     subset: str | None = None,
     channels: Sequence[str] | None = None,
@@ -31,7 +31,8 @@ def prepare_dataset(
     """Prepare a store in `data/name` from official files, part by part; it is complete when the generator is exhausted.
 
     An interrupted preparation continues where it stopped, if names, sizes and times of the official files have not changed.
-    Arguments and errors as `Dataset.listed` and `data.prepare.prepare_iter`.
+    Arguments and errors as `Dataset.listed` and `data.prepare.prepare_iter`; without `rate_hz` the store has the corpus's
+    usual rate.
     """
     dataset = find_dataset(name)
     asked = {"labels": labels, "options": options, "day": day}
@@ -54,7 +55,7 @@ def prepare_dataset(
             data / name,
             dataset=name,
             labels=dataset.classes if usual else (),  # other subsets have other classes: those that occur
-            rate_hz=rate_hz,
+            rate_hz=dataset.store_rate_hz if rate_hz is None else rate_hz,
             about=about | {"subset": subset},
             source_key=fingerprint(read),
             jobs=jobs,

@@ -110,6 +110,27 @@ class Encoder(nn.Module, ABC):
             raise ValueError(f"'{name}' holds an encoder {type(found).__name__}; expected {cls.__name__}")
         return found
 
+    def take_weights(self, other: Encoder) -> list[str]:
+        """Copy the weights of another encoder of this class, and return the names of those that keep their own values.
+
+        These are the weights whose shape differs: those of the first layer, where the two have other channels. So what was
+        learnt from motion can begin an encoder of muscle signals.
+
+        Raises:
+            ValueError: the encoders are of different classes, or most weights do not fit.
+        """
+        if type(other) is not type(self):
+            raise ValueError(f"the weights are of {type(other).__name__}; expected {type(self).__name__}")
+        mine, given = self.state_dict(), other.state_dict()
+        fitting = {name: given[name] for name, own in mine.items() if name in given and given[name].shape == own.shape}
+        if 2 * sum(value.numel() for value in fitting.values()) < sum(value.numel() for value in mine.values()):
+            raise ValueError(
+                f"most weights of this {type(self).__name__} have other shapes than those given: its arguments "
+                f"{self.arguments()} differ from {other.arguments()} in more than the channels"
+            )
+        self.load_state_dict(fitting, strict=False)
+        return [name for name in mine if name not in fitting]
+
     def standardise(self, x: Float[Tensor, "batch channels time"]) -> Float[Tensor, "batch channels time"]:
         """Return the input minus `mean`, divided by `std`.
 
