@@ -187,6 +187,14 @@ def wisdm(root: Path) -> None:
         put(root / "wisdm-dataset" / "raw" / "watch" / "accel" / name, text)
 
 
+def myo_readings(root: Path) -> None:
+    for person in PEOPLE:
+        for gesture in range(3):
+            signal = np.round(60 * motion(person, gesture, 1200, 8)).clip(-128, 127)
+            table = np.column_stack([signal, np.repeat([0, gesture], 600)]).astype(int)
+            put(root / "_readings_right_hand" / f"1000{person}-1" / f"{gesture}.txt", lines(table, ","))
+
+
 def wharf(root: Path) -> None:
     for person in PEOPLE:
         for act, name in enumerate(("Walk", "Drink_glass", "Comb_hair")):
@@ -220,6 +228,7 @@ MAKERS: dict[str, Callable[[Path], None]] = {
     "dsads": dsads,
     "mhealth": mhealth,
     "motionsense": motionsense,
+    "myo-readings": myo_readings,
     "myogym": myogym,
     "nhanes": nhanes,
     "pamap2": pamap2,
