@@ -263,11 +263,11 @@ def test_validation_windows_may_be_limited(limit: int, some: Windows, folder: Pa
     assert plan(some, folder, seeds=(0,), **settings) == planned  # the draw follows from the seed
     for cell in planned:
         everyone = some.for_subjects(cell.unit.split.validation)
-        held = some[np.array(cell.held)]
-        assert len(held) == len(set(cell.held)) == min(limit, len(everyone))
+        held = some[cell.held(some)]
+        assert len(held) == len(set(cell.held(some))) == min(limit, len(everyone))
         assert set(held.subject) <= set(everyone.subject)
     (row, *_) = protocol.evaluate(some, planned, folder=folder / "limited")
-    assert row.n_validation == len(planned[0].held)
+    assert row.n_validation == len(planned[0].held(some))
 
 
 def test_a_fingerprint_changes_with_what_the_row_depends_on_and_with_nothing_else(
@@ -357,9 +357,12 @@ def spy(monkeypatch: pytest.MonkeyPatch, kind: type, seen: list[Any], what: Call
     monkeypatch.setattr(kind, "fit", fit)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("mode", "head"),
+    [(mode, head) for mode in MODES for head in ("mlp", "few-shot") if head == "mlp" or mode not in CLASSICAL],
+)
 def test_only_training_people_train_and_only_validation_people_validate(
-    mode: str, some: Windows, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mode: str, head: str, some: Windows, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def people(_: Any, train: Windows, options: dict[str, Any]) -> list[set[str]]:
         sides = (train, options.get("validation"), options.get("unlabelled"))
@@ -367,14 +370,17 @@ def test_only_training_people_train_and_only_validation_people_validate(
 
     seen: list[list[set[str]]] = []
     spy(monkeypatch, KINDS.get(mode, TransferClassifier), seen, people)
-    planned = plan(some, folder, modes=(mode,), shots=(None,))
-    list(protocol.evaluate(some, planned, folder=tmp_path))
+    planned = plan(some, folder, modes=(mode,), shots=(None,), transfer={**TRANSFER, "head": HEADS[head]})
+    rows = list(protocol.evaluate(some, planned, folder=tmp_path))
     assert len(seen) == len(planned) == FOLDS * len(SEEDS)
+    learns = KINDS.get(mode) is FixedFeaturesClassifier or head == "few-shot"
+    nobody = mode in CLASSICAL or (head == "few-shot" and mode in ("frozen", "random-frozen"))
     for (trained, validated, unlabelled), cell in zip(seen, planned, strict=True):
         assert trained == set(cell.unit.split.train) and unlabelled <= trained
-        assert bool(unlabelled) == (KINDS.get(mode) in (None, FixedFeaturesClassifier))
-        assert validated == (set() if mode in CLASSICAL else set(cell.unit.split.validation))
+        assert bool(unlabelled) == learns
+        assert validated == (set() if nobody else set(cell.unit.split.validation))
         assert not (trained | validated) & set(cell.unit.split.test)
+    assert all((row.n_validation == 0) == nobody for row in rows)
 
 
 def test_all_modes_learn_from_the_same_windows_and_every_seed_and_fold_from_its_own(
@@ -589,7 +595,7 @@ def test_arms_with_and_without_statistics_take_their_own_features(some: Windows,
     train, test = some[rows[draw_shots(some.y[rows], 5, seed=unit.split.fold)]], some.for_subjects(unit.split.test)
     for cell in planned:
         model = TransferClassifier.from_arguments(cell.classifier, cell.encoder)
-        model.fit(train, validation=some[list(cell.held)], unlabelled=some[rows].unlabelled())
+        model.fit(train, validation=some[cell.held(some)], unlabelled=some[rows].unlabelled())
         expected = confusion_matrix(test.y, model.predict(test), labels=range(3))
         assert json.loads(found[cell.arm]) == expected.tolist()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from otolith.checkpoints import checkpoint, provenance
 from otolith.classifiers import prompts as zeroshot
 from otolith.classifiers.baselines import CLASSICAL
+from otolith.classifiers.heads import HEADS
 from otolith.classifiers.settings import arguments_of
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.conversion import check_number
@@ -119,7 +121,9 @@ class PlannedRow:
         arm: name of the arm, which becomes the row's `mode`.
         shots: labelled windows per class; None: all.
         classifier: all arguments of the classifier, defaults included, with `mode`.
-        held: rows of the validation windows.
+        validates: whether validation windows stop or choose anything; they do nothing for a head that is fitted in closed
+            form on a frozen encoder.
+        validation_windows: upper limit of their number.
         seen: test subjects that the encoder saw in pretraining.
         fingerprint: names the row's file.
     """
@@ -130,7 +134,8 @@ class PlannedRow:
     arm: str
     shots: int | None
     classifier: dict[str, Any]
-    held: tuple[int, ...]
+    validates: bool
+    validation_windows: int | None
     seen: tuple[str, ...]
     fingerprint: str
 
@@ -138,6 +143,11 @@ class PlannedRow:
     def mode(self) -> str:
         """The mode of the arm, one of `MODES`."""
         return str(self.classifier["mode"])
+
+    def held(self, windows: Windows) -> np.ndarray:
+        """Return the rows of the validation windows, ascending; none if nothing is validated. They follow from the plan and
+        are not kept, as there may be millions."""
+        return _validation_rows(windows, self.unit, self.validation_windows) if self.validates else np.arange(0)
 
 
 def planned_rows(
@@ -194,13 +204,14 @@ def planned_rows(
         if path not in loaded:
             loaded[path] = checkpoint.load(path)
         seen = _seen(windows, loaded[path], path, unit.split, allow_seen)
-        held = _validation_rows(windows, unit, validation_windows)
+        held = hashlib.sha256(_validation_rows(windows, unit, validation_windows)).hexdigest()
         for count, arm in arms_by_shots:
             arguments = arm_arguments(arm, transfer, overrides, prompts)
             classifier = _classifier_arguments(windows, loaded[path], path, arm, arguments, unit.seed)
-            own = held if classifier["mode"] not in (*CLASSICAL, "zero-shot") else ()
-            row = PlannedRow(unit, path, loaded[path].sha256, arm, count, classifier, own, seen, "")
-            planned.append(dataclasses.replace(row, fingerprint=_identity(windows, row, loaded[path])))
+            own, sha = _validates(classifier), loaded[path].sha256
+            row = PlannedRow(unit, path, sha, arm, count, classifier, own, validation_windows, seen, "")
+            name = _identity(windows, row, loaded[path], held if own else "")
+            planned.append(dataclasses.replace(row, fingerprint=name))
     return planned
 
 
@@ -220,12 +231,19 @@ def _seen(
     return tuple(seen)
 
 
-def _validation_rows(windows: Windows, unit: FoldSeed, limit: int | None) -> tuple[int, ...]:
+def _validates(classifier: Mapping[str, Any]) -> bool:
+    mode = classifier["mode"]
+    if mode in (*CLASSICAL, "zero-shot"):
+        return False
+    return mode not in ("frozen", "random-frozen") or not HEADS[classifier["head"]["name"]].closed_form
+
+
+def _validation_rows(windows: Windows, unit: FoldSeed, limit: int | None) -> np.ndarray:
     held = windows.rows_for_subjects(unit.split.validation)
     if limit is not None and len(held) > limit:
         random = np.random.default_rng([unit.seed, unit.split.fold, 0x7A11])
         held = np.sort(random.choice(held, limit, replace=False))
-    return tuple(held.tolist())
+    return held
 
 
 def _classifier_arguments(
@@ -256,9 +274,9 @@ def _classifier_arguments(
     return built
 
 
-def _identity(windows: Windows, row: PlannedRow, encoder: checkpoint.Checkpoint) -> str:
+def _identity(windows: Windows, row: PlannedRow, encoder: checkpoint.Checkpoint, held: str) -> str:
     """The name of a row: a hash of the built classifier and of all else that the row depends on, and of nothing else: a
-    classical method needs no encoder, a newly initialised one no weights."""
+    classical method needs no encoder, a newly initialised one no weights. `held` is the hash of the validation rows."""
     made_of: Any = None
     if row.mode not in CLASSICAL:
         weights = encoder.sha256 if row.mode in PRETRAINED else encoder.encoder.arguments()
@@ -269,7 +287,7 @@ def _identity(windows: Windows, row: PlannedRow, encoder: checkpoint.Checkpoint)
         "arm": row.arm,
         "classifier": row.classifier,
         "split": dataclasses.asdict(row.unit.split),
-        "held": row.held,
+        "held": held,
         "shots": row.shots,
         "seed": row.unit.seed,
         "code": provenance.code_version(),
