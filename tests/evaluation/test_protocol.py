@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -634,16 +635,39 @@ def test_gather_gives_one_sorted_line_a_row(
         collect_rows(tmp_path)
 
 
-def test_features_of_a_large_corpus_lie_in_a_file_and_give_the_same_rows(
+def lies_in_a_file(table: torch.Tensor) -> bool:
+    """Whether the values of a table are a memory map of a file, by what the system says of its address."""
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        span, _, _, _, inode, *_ = line.split()
+        first, end = (int(address, 16) for address in span.split("-"))
+        if first <= table.data_ptr() < end:
+            return inode != "0"
+    raise AssertionError("no such address")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory maps are listed in /proc")
+def test_features_of_a_large_corpus_lie_in_files_and_give_the_same_rows(
     some: Windows, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arms: dict[str, Any] = {"few-shot": {"mode": "frozen", "head": {"name": "logistic"}}, "forest": {"mode": "forest"}}
-    planned = plan(some, folder, seeds=(0,), shots=(5,), modes=tuple(arms), overrides=arms)[:2]
+    few_shot = {"name": "logistic"}
+    arms: dict[str, Any] = {
+        "few-shot": {"mode": "frozen", "head": few_shot},
+        "forest": {"mode": "forest"},
+        "mlp": {"mode": "frozen"},
+        "tuned": {"mode": "finetune", "head": few_shot},
+    }
+    planned = plan(some, folder, seeds=(0,), shots=(None,), modes=tuple(arms), overrides=arms)[:4]
     expected = [row.confusion for row in protocol.evaluate(some, planned, folder=tmp_path / "memory")]
+    tables: list[dict[str, torch.Tensor | None]] = []
+    sides = ("features", "validation_features")
+    spy(monkeypatch, TransferClassifier, tables, lambda _, __, options: {side: options[side] for side in sides})
     protocol._features.clear()
     monkeypatch.setattr("otolith.classifiers.features.memory_bytes", lambda: 0)
     monkeypatch.setattr(protocol, "_BLOCK", 10)
     assert [row.confusion for row in protocol.evaluate(some, planned, folder=tmp_path / "disk")] == expected
-    (table,) = protocol._features.values()
-    assert not np.asarray(table).flags.owndata and len(list((tmp_path / "disk").iterdir())) == 2  # the rows alone
+    assert len(list((tmp_path / "disk").iterdir())) == 4  # the rows alone
+    found = [table for each in tables for table in each.values() if table is not None]
+    assert len(found) == 5  # the few-shot head validates nothing while the encoder is frozen
+    assert all(map(lies_in_a_file, [*protocol._features.values(), *found]))
+    assert not lies_in_a_file(torch.zeros(1))
     protocol._features.clear()
