@@ -194,9 +194,6 @@ def planned_rows(
         )
     if windows.y is None:
         raise ValueError("these windows have no labels, so nothing can be scored")
-    zero_shot = [arm for arm in modes if mode_of(arm, overrides) == "zero-shot"]
-    arms_by_shots = [(count, arm) for count in shots for arm in modes if arm not in zero_shot]
-    arms_by_shots += [(0, arm) for arm in zero_shot]
     loaded: dict[Path, checkpoint.Checkpoint] = {}
     planned = []
     for unit in plan:
@@ -205,7 +202,7 @@ def planned_rows(
             loaded[path] = checkpoint.load(path)
         seen = _seen(windows, loaded[path], path, unit.split, allow_seen)
         held = hashlib.sha256(_validation_rows(windows, unit, validation_windows)).hexdigest()
-        for count, arm in arms_by_shots:
+        for count, arm in arms_by_shots(shots, modes, overrides):
             arguments = arm_arguments(arm, transfer, overrides, prompts)
             classifier = _classifier_arguments(windows, loaded[path], path, arm, arguments, unit.seed)
             own, sha = _validates(classifier), loaded[path].sha256
@@ -213,6 +210,14 @@ def planned_rows(
             name = _identity(windows, row, loaded[path], held if own else "")
             planned.append(dataclasses.replace(row, fingerprint=name))
     return planned
+
+
+def arms_by_shots(
+    shots: Sequence[int | None], modes: Sequence[str], overrides: Mapping[str, Mapping[str, Any]]
+) -> list[tuple[int | None, str]]:
+    """Return windows per class and arm of every row of a fold and seed; arguments as `planned_rows`."""
+    zero_shot = [arm for arm in modes if mode_of(arm, overrides) == "zero-shot"]
+    return [(count, arm) for count in shots for arm in modes if arm not in zero_shot] + [(0, arm) for arm in zero_shot]
 
 
 def _seen(

@@ -127,6 +127,8 @@ def read_rows(path: Path) -> pd.DataFrame:
         raise ValueError(
             f"'{path}' lacks the columns {', '.join(sorted(missing))}; expected rows.csv of otolith report"
         )
+    if not len(rows):
+        raise ValueError(f"'{path}' has no rows; otolith report writes them")
     return rows.assign(shots=pd.to_numeric(rows["shots"]).astype("Int64"))
 
 
@@ -165,6 +167,10 @@ def _table(path: Path, kind: type) -> pd.DataFrame:
         table: pd.DataFrame = pd.read_csv(path, dtype=words, keep_default_na=False)
     except ValueError as error:  # pandas' own errors too
         raise ValueError(f"'{path}' cannot be read as a table: {str(error).strip()}") from error
+    if short := table.isna().any(axis=1).sum():  # an empty cell is an empty text
+        raise ValueError(
+            f"'{path}' is damaged: {short} of {len(table)} rows have fewer cells than columns; copy it again"
+        )
     numbers = [field.name for field in dataclasses.fields(kind) if field.type in ("int", "float", "int | None")]
     for name in {*numbers, "planned"} & set(table.columns):
         cells = table[name].astype(str)
