@@ -7,6 +7,7 @@ test subjects. A question whose variants were not run is left out, and the page 
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 import re
@@ -167,7 +168,9 @@ def _table(path: Path, kind: type) -> pd.DataFrame:
         table: pd.DataFrame = pd.read_csv(path, dtype=words, keep_default_na=False)
     except ValueError as error:  # pandas' own errors too
         raise ValueError(f"'{path}' cannot be read as a table: {str(error).strip()}") from error
-    if short := table.isna().any(axis=1).sum():  # an empty cell is an empty text
+    with path.open(encoding="utf-8", newline="") as file:  # pandas fills rows that were cut off
+        lines = [len(cells) for cells in csv.reader(file) if cells]
+    if short := sum(found < lines[0] for found in lines):
         raise ValueError(
             f"'{path}' is damaged: {short} of {len(table)} rows have fewer cells than columns; copy it again"
         )
