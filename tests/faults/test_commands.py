@@ -50,6 +50,7 @@ READS: dict[str, dict[str, list[str]]] = {
     "adapt": {
         "encoder.safetensors": ["encoder.safetensors", "--recordings", "mine", "--labels", "labels.csv", *FAST],
         "labels.csv": ["encoder.safetensors", "--recordings", "mine", "--labels", "labels.csv", *FAST],
+        "mine/3.zip": ["encoder.safetensors", "--recordings", "mine", "--labels", "labels.csv", *FAST],
     },
     "export": {"model.safetensors": ["model.safetensors", "--to", "onnx", "--out", "model.onnx", *FAST]},
     "zeroshot": {
