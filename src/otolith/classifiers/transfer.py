@@ -280,7 +280,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         self.encoder_ = encoder.to(self.device).eval()
 
     def _validation(self, validation: tuple[Examples, Any] | Windows | None, features: Tensor | None) -> Held | None:
-        """Windows, class numbers and features of the validation windows whose class is trained; None without any."""
+        """The validation windows whose class is trained, with class numbers and features; None without any."""
         if validation is None:
             return None
         other, labels = (validation, None) if isinstance(validation, Windows) else validation
@@ -290,7 +290,10 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         if not len(known):
             return None
         target = torch.from_numpy(np.searchsorted(self.classes_, labels[known])).to(self.device)
-        return Held(windows[known], target, None if features is None else features[known].to(self.device))
+        rows, get_features = torch.from_numpy(known), None
+        if features is not None:  # they may be larger than memory
+            get_features = lambda index: features[rows[index.cpu()]].to(self.device)  # noqa: E731
+        return Held(windows[known], target, get_features)
 
     def _fit_head(self, inputs: HeadInputs) -> None:
         inputs = dataclasses.replace(inputs, about=self._pretrained_about, pretrained_heads=self._pretrained_heads)
