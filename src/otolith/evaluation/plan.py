@@ -201,7 +201,7 @@ def planned_rows(
         if path not in loaded:
             loaded[path] = checkpoint.load(path)
         seen = _seen(windows, loaded[path], path, unit.split, allow_seen)
-        held = hashlib.sha256(_validation_rows(windows, unit, validation_windows)).hexdigest()
+        held = hashlib.sha256(_validation_rows(windows, unit, validation_windows).data).hexdigest()
         for count, arm in arms_by_shots(shots, modes, overrides):
             arguments = arm_arguments(arm, transfer, overrides, prompts)
             classifier = _classifier_arguments(windows, loaded[path], path, arm, arguments, unit.seed)
