@@ -86,6 +86,12 @@ def batch_getter(
     return lambda index: augment(examples[index.to(examples.device)].to(device), augmentations)
 
 
+def row_getter(table: Tensor, rows: np.ndarray, device: torch.device | str) -> Callable[[Tensor], Tensor]:
+    """Return a function from numbers of `rows` to these rows of a table, which may be larger than memory, on `device`."""
+    chosen = torch.from_numpy(rows)
+    return lambda index: table[chosen[index.cpu()]].to(device)
+
+
 def in_batches(module: nn.Module, get_batch: Callable[[Tensor], Tensor], count: int) -> Tensor:
     """Return the module's output for `count` windows."""
     return torch.cat([module(get_batch(index)) for index in torch.arange(count).split(_BATCH)])

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from otolith.checkpoints import checkpoint
 from otolith.classifiers import saving
 from otolith.classifiers.bouts import Bouts
-from otolith.classifiers.features import WithStatistics, batch_getter, check_features, in_batches
+from otolith.classifiers.features import WithStatistics, batch_getter, check_features, in_batches, row_getter
 from otolith.classifiers.heads import HEADS, Head, HeadInputs, LogisticHead, MLPHead, TextHead
 from otolith.classifiers.inputs import Examples, Shape, accuracy, check_labels, check_windows, shape_of
 from otolith.classifiers.rejection import Rejection
@@ -290,10 +290,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         if not len(known):
             return None
         target = torch.from_numpy(np.searchsorted(self.classes_, labels[known])).to(self.device)
-        rows, get_features = torch.from_numpy(known), None
-        if features is not None:  # they may be larger than memory
-            get_features = lambda index: features[rows[index.cpu()]].to(self.device)  # noqa: E731
-        return Held(windows[known], target, get_features)
+        return Held(windows[known], target, None if features is None else row_getter(features, known, self.device))
 
     def _fit_head(self, inputs: HeadInputs) -> None:
         inputs = dataclasses.replace(inputs, about=self._pretrained_about, pretrained_heads=self._pretrained_heads)
