@@ -25,7 +25,6 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 from otolith.checkpoints import checkpoint, provenance
 from otolith.classifiers.baselines import CLASSICAL, classical
 from otolith.classifiers.features import embed, rows_of
-from otolith.classifiers.fixed import FixedFeaturesClassifier
 from otolith.classifiers.heads.whitening import spread_rows
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.splits import draw_shots
@@ -151,11 +150,9 @@ def _predictions(
     train_rows = windows.rows_for_subjects(planned.unit.split.train)
     if planned.mode in CLASSICAL:
         baseline = classical(planned.classifier)
-        if isinstance(baseline, FixedFeaturesClassifier):
-            others = train_rows[spread_rows(len(train_rows))]
-            baseline.fit(train, unlabelled=windows[others].unlabelled())
-        else:
-            baseline.fit(train)
+        others = train_rows[spread_rows(len(train_rows))]
+        more = {"unlabelled": windows[others].unlabelled()} if baseline.uses_unlabelled else {}
+        baseline.fit(train, **more)
         return np.concatenate([baseline.predict(windows[block]) for block in blocks]), 0
     table: torch.Tensor | None = None
     if planned.mode == "zero-shot":
