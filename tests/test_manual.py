@@ -32,6 +32,7 @@ NOT_RUN = {
     "cluster.md": "needs a cluster; tests/storage/test_engines.py and the tests of commands run engines",
     "datasets.md": "a recipe of its own; its keys are compared with the signatures in tests/experiments",
     "evidence/motionsense-simclr.md": "the command of the commit that it names; it takes hours",
+    "emg.md": "needs recordings of an armband; tests/experiments/test_recipes.py runs these recipes",
     "export.md": "tests/apps/test_export.py runs these commands",
     "faults.md": "kills and damages for hours: make soak",
     "few-shot.md": "tests/apps/test_adapt.py runs these commands",

@@ -23,8 +23,9 @@ def small(**others: Any) -> Training:
 
 
 def finetuned(given: Any, **others: Any) -> TransferClassifier:
-    """A small MLP that is fine-tuned, with other settings of the training."""
-    return TransferClassifier(given, MLP, mode="finetune", training=small(**others))
+    """A small MLP that is fine-tuned, with another first layer or other settings of the training."""
+    first_layer = others.pop("first_layer", "pretrained")
+    return TransferClassifier(given, MLP, mode="finetune", training=small(**others), first_layer=first_layer)
 
 
 def whitened(**others: Any) -> LogisticHead:

@@ -344,6 +344,39 @@ def test_windows_that_the_contract_does_not_allow_are_refused(
         model.predict(other)
 
 
+def test_a_new_first_layer_takes_windows_of_another_sensor(
+    store: Store, windows: Windows, pretrained: Path, tmp_path: Path
+) -> None:
+    other = cut(store, seconds=1.0, channels=("acc_z", "acc_y", "acc_x", "gyro_x"))
+    few, people = other.for_subjects(["1", "2"])[::9], other.for_subjects(["1", "2", "3"])
+    given = bits(checkpoint.load(pretrained).encoder)
+    first = {name for name in given if name in ("convolutions.0.weight", "_shift", "_scale")}
+    frozen = TransferClassifier(pretrained, PLAIN_HEAD, first_layer="new").fit(few, unlabelled=people)
+    assert not frozen.reads_pretrained_features and frozen.signal_ == other.contract
+    made = bits(frozen.encoder_)
+    assert all(torch.equal(made[name], given[name]) for name in given if name not in first)
+    assert made["convolutions.0.weight"].shape[1] == 4
+    statistics = people.statistics()
+    assert (frozen.encoder_.mean, frozen.encoder_.std) == (statistics["mean"], statistics["std"])
+    again = TransferClassifier(pretrained, PLAIN_HEAD, first_layer="new").fit(few, unlabelled=people)
+    elsewhere = TransferClassifier(pretrained, PLAIN_HEAD, first_layer="new", seed=1).fit(few, unlabelled=people)
+    assert same(made, bits(again.encoder_)) and not same(made, bits(elsewhere.encoder_))
+
+    tuned = finetuned(pretrained, first_layer="new")
+    assert not same(given, bits(tuned.fit(few).encoder_)) and tuned.steps_ == 4
+    random = TransferClassifier(pretrained, PLAIN_HEAD, mode="random-frozen", first_layer="new").fit(few)
+    assert not torch.equal(bits(random.encoder_)["convolutions.4.weight"], given["convolutions.4.weight"])
+    frozen.save(tmp_path / "model.safetensors", label_names=windows.label_names)
+    loaded = TransferClassifier.load(tmp_path / "model.safetensors")
+    assert loaded.first_layer == "new" and loaded.arguments() == frozen.arguments()
+    assert np.array_equal(loaded.predict_proba(few), frozen.predict_proba(few))
+    assert "first_layer" not in TransferClassifier(pretrained).arguments()
+    with pytest.raises(ValueError, match="first_layer is 'fresh'; expected pretrained or new"):
+        TransferClassifier(pretrained, PLAIN_HEAD).set_params(first_layer="fresh").fit(few)
+    with pytest.raises(ValueError, match="4 channels"):  # an array does not know its channels
+        TransferClassifier(pretrained, PLAIN_HEAD, first_layer="new").fit(few.array(), few.y)
+
+
 def test_windows_of_another_rate_are_refused(train: Windows, pretrained: Path, tmp_path: Path) -> None:
     loaded = checkpoint.load(pretrained)
     path = tmp_path / "slow.safetensors"

@@ -9,6 +9,7 @@ from torch import Tensor
 from otolith.data.augment import (
     AUGMENTATIONS,
     augment,
+    channel_dropout,
     channel_shuffle,
     negation,
     noise,
@@ -16,6 +17,7 @@ from otolith.data.augment import (
     rotation,
     scaling,
     time_flip,
+    time_mask,
     time_shift,
     time_warp,
 )
@@ -71,6 +73,10 @@ def test_every_window_gets_its_own_draw(name: str) -> None:
         assert different == 9  # up to 4 of 37 time steps either way
     elif name == "electrode_shift":
         assert different == 3  # one place either way, or none
+    elif name == "channel_dropout":
+        assert different > 15  # of 64 sets of six channels, most of them rare
+    elif name == "time_mask":
+        assert different > 20  # of 31 places
     else:
         assert different > 55  # a permutation of four pieces leaves one window in 24 as it was
     other = AUGMENTATIONS[name](x, generator=seeded(1))
@@ -244,3 +250,23 @@ def test_an_armband_is_turned_by_a_few_places_in_a_circle() -> None:
         (shift,) = (k for k in places if torch.equal(window, x[0].roll(-k, 0)))
         places[shift] += 1
     assert min(places.values()) > 90
+
+
+def test_a_dropped_channel_is_zero_throughout_and_the_others_keep_their_bits() -> None:
+    x = signal(500, 8) + 5
+    dropped = channel_dropout(x, share=0.25, generator=seeded())
+    gone = (dropped == 0).all(dim=2)
+    assert torch.equal(dropped[~gone], x[~gone]) and abs(gone.float().mean() - 0.25) < 0.03
+    assert torch.equal(channel_dropout(x, share=0.0), x)
+
+
+def test_a_time_mask_is_one_span_of_its_share_in_all_channels() -> None:
+    x = clock(300, 2) ** 2 * torch.tensor([1.0, -1.0])[:, None]  # no time step has the mean
+    hidden = time_mask(x, share=0.3, generator=seeded()) == x.mean(dim=2, keepdim=True)
+    assert torch.equal(hidden[:, 0], hidden[:, 1])
+    first, last = hidden[:, 0].float().argmax(dim=1), TIME - 1 - hidden[:, 0].flip(1).float().argmax(dim=1)
+    assert set((last - first + 1).tolist()) == {11} and hidden[:, 0].sum(dim=1).unique().tolist() == [11]
+    assert first.min() == 0 and last.max() == TIME - 1
+    masked = time_mask(x, share=0.3, generator=seeded())
+    assert torch.equal(masked[~hidden], x[~hidden])
+    assert torch.equal(time_mask(x, share=0.0), x)

@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from otolith import paired
+from otolith.data.cutting import cut
 from otolith.data.store import open_store
 from otolith.datasets import lis_emg_imu, myo_readings
 from otolith.datasets.prepare import prepare_dataset
+from otolith.paired.attach import attach
 
 PEOPLE = ("10000", "22222")
 DAYS = ("26/06/20/22:28:12", "27/06/20/10:01:00")
@@ -121,3 +124,33 @@ def test_a_damaged_letter_is_named(damage: str, tmp_path: Path) -> None:
     path.write_text(path.read_text().replace('"frequency": 200', '"frequency": 100', 1))
     with pytest.raises(ValueError, match=r"14 channels at .*; expected 14 at 200 Hz"):
         list(lis_emg_imu.DATASET.read(tmp_path))
+
+
+def test_muscles_are_paired_with_motion_as_the_pattern_around_the_arm(tmp_path: Path) -> None:
+    path = gesture_file(tmp_path, "A", 0, DAYS[0])
+    document = json.loads(path.read_text())
+    loud = [[0] * 8 if step < 200 else [0, 64 * (-1) ** step, *[0] * 6] for step in range(400)]  # the second electrode
+    path.write_text(json.dumps({**document, "emg": {"frequency": 200, "data": loud}}))
+    (found,) = lis_emg_imu.DATASET.multimodal_data(tmp_path, "forearm", "all")
+    stream = found.sensor_streams["emg"]
+    assert found.recording == f"A/{path.stem}" and stream.values.shape == (20, 16)
+    np.testing.assert_allclose(stream.time_s[[0, -1]], [0.05, 1.95])
+    assert not stream.values[:10].any()  # at rest no electrode differs from the others
+    # log(64 + 1) of the mean absolute value and log(128 + 1) of the length, in steps of the converter, less an eighth
+    np.testing.assert_allclose(stream.values[10:, 1], 7 / 8 * np.log(65), rtol=1e-6)
+    np.testing.assert_allclose(stream.values[10:, 8:10], np.log(129) / 8 * np.array([[-1, 7]] * 10), rtol=1e-6)
+    strong, weak = (np.random.default_rng(0).normal(size=(80, 8)) * size for size in (0.4, 0.2))
+    pattern = lis_emg_imu.muscle_pattern(strong, 20)
+    np.testing.assert_allclose(pattern, lis_emg_imu.muscle_pattern(weak, 20), atol=0.05)
+    assert np.abs(pattern.reshape(4, 2, 8).sum(axis=2)).max() < 1e-5
+
+
+def test_pairs_of_motion_and_muscles_are_embedded_once(tmp_path: Path) -> None:
+    for number, stamp in enumerate(DAYS):
+        gesture_file(tmp_path / "lis", "A", number, stamp)
+    list(prepare_dataset("lis-emg-imu", tmp_path / "lis", tmp_path))
+    list(paired.precompute(lis_emg_imu.DATASET, tmp_path / "lis", tmp_path, text=None, image=None))
+    store = open_store(tmp_path / "lis-emg-imu")
+    emg = paired.load(paired.folder_of(tmp_path, "lis-emg-imu"), "emg", store)
+    windows = attach(cut(store, seconds=2.0, channels=("acc_x", "acc_y", "acc_z")), store, {"emg": emg})
+    assert windows.shape == (2, 3, 400) and windows.paired["emg"].shape == (2, 16) and windows.present["emg"].all()

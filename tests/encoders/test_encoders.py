@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from otolith import encoders
 from otolith.data.windows import Windows
-from otolith.encoders import ENCODERS, TPN, Encoder, Strided
+from otolith.encoders import ENCODERS, TPN, Encoder, Primus, Strided
 
 every_encoder = pytest.mark.parametrize("name", ENCODERS)
 BATCH, TIME = 5, 100  # with 3 or 6 channels, all axes differ
@@ -421,3 +421,24 @@ def test_weights_are_taken_from_an_encoder_of_other_channels() -> None:
         Strided(8, widths=[8, 16, 24]).take_weights(motion)
     with pytest.raises(ValueError, match="the weights are of Strided; expected TPN"):
         TPN(8).take_weights(motion)
+
+
+def test_primus_knows_strength_and_gravity_only_where_the_corpus_normalises(windows: Windows) -> None:
+    torch.manual_seed(0)
+    published = Primus.for_windows(windows)
+    corpus = Primus.for_windows(windows, normalisation="corpus")
+    assert (published.mean, published.std) == ([0.0] * 6, [1.0] * 6)
+    assert {"mean": corpus.mean, "std": corpus.std} == windows.statistics()
+    assert "convolutions.0.weight" in published.state_dict() and "convolutions.0.weight" not in corpus.state_dict()
+    x = torch.randn(3, 6, 150)
+    stronger = 2 * x + torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])[:, None]
+    torch.testing.assert_close(published(x), published(stronger), rtol=1e-3, atol=1e-4)
+    assert (corpus(x) - corpus(stronger)).abs().max() > 0.01
+
+
+def test_an_adapted_encoder_keeps_the_blocks_and_standardises_by_the_other_windows(windows: Windows) -> None:
+    motion = Strided(3, [0.0, 0.0, 1.0], [1.0, 1.0, 1.0], dropout=0.3)
+    adapted = motion.adapted_to(windows)
+    assert {**adapted.arguments()} == {**motion.arguments(), "channels": 6, **windows.statistics()}
+    given, made = motion.state_dict(), adapted.state_dict()
+    assert [name for name in given if not torch.equal(given[name], made[name])] == ["convolutions.0.weight"]

@@ -628,6 +628,21 @@ def test_a_plan_that_cannot_be_is_refused(some: Windows, windows: Windows, folde
         planned_rows(shorter, fold_seeds(some, folds=FOLDS, seeds=(0,)), encoders(folder, some))
 
 
+def test_an_arm_with_a_new_first_layer_is_judged_on_windows_of_another_sensor(some: Windows, tmp_path: Path) -> None:
+    path = tmp_path / "motion.safetensors"
+    of_others = dataclasses.replace(some.contract, rate_hz=25.0, channels=("acc_x",))
+    checkpoint.save(path, Strided(1), of_others, about={"objective": "x", "pretrained_on": "elsewhere", "subjects": []})
+    modes, new = ("motion", "scratch", "forest"), {"first_layer": "new"}
+    arms = {"motion": {"mode": "frozen", "head": HEADS["plain"], **new}, "scratch": new}
+    unit = fold_seeds(some, folds=FOLDS, seeds=(0,))[:1]
+    planned = planned_rows(some, unit, lambda _: path, modes=modes, shots=(2,), transfer=TRANSFER, overrides=arms)
+    rows = {row.mode: row for row in protocol.evaluate(some, planned, folder=tmp_path / "rows")}
+    assert set(rows) == set(modes) and json.loads(rows["motion"].transfer)["first_layer"] == "new"
+    assert (rows["motion"].pretrained_on, rows["scratch"].pretrained_on) == ("elsewhere", "-")
+    with pytest.raises(ValueError, match=r'instead of 25 Hz.*give the arm frozen first_layer = "new"'):
+        planned_rows(some, unit, lambda _: path, modes=("frozen",), transfer=TRANSFER)
+
+
 # the table
 
 

@@ -195,6 +195,18 @@ def myo_readings(root: Path) -> None:
             put(root / "_readings_right_hand" / f"1000{person}-1" / f"{gesture}.txt", lines(table, ","))
 
 
+def lis_emg_imu(root: Path) -> None:
+    for day, date in enumerate(("26/06/20", "27/06/20", "09/07/20")):
+        for act, letter in enumerate("ABC"):
+            for number in range(3):
+                signal = motion(10 * day + number, act, 400, 14)
+                emg = np.round(60 * signal[:, 6:]).clip(-128, 127).astype(int).tolist()
+                rows = [{"acceleration": row[:3], "gyroscope": row[3:6]} for row in signal.tolist()]
+                found = {"timestamp": f"{date}/10:00:00", "imu": {"frequency": 200, "data": rows}}
+                name = f"015c05a7-3838-431a-82d8-9a55a8e0d{day}{act}{number}.json"
+                put(root / "Dataset" / letter / name, json.dumps({**found, "emg": {"frequency": 200, "data": emg}}))
+
+
 def wharf(root: Path) -> None:
     for person in PEOPLE:
         for act, name in enumerate(("Walk", "Drink_glass", "Comb_hair")):
@@ -226,6 +238,7 @@ def utd_mhad(root: Path) -> None:
 MAKERS: dict[str, Callable[[Path], None]] = {
     "capture24": capture24,
     "dsads": dsads,
+    "lis-emg-imu": lis_emg_imu,
     "mhealth": mhealth,
     "motionsense": motionsense,
     "myo-readings": myo_readings,
@@ -247,6 +260,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         source = tmp_path_factory.mktemp(name)
         make(source)
         list(prepare_dataset(name, source, folder))
+        if name == "lis-emg-imu":
+            list(paired.precompute(DATASETS[name], source, folder, text=None, image=None))
     try:
         list(prepare_dataset("spar", None, folder))
     except FileNotFoundError:

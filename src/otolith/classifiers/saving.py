@@ -15,7 +15,7 @@ from otolith.checkpoints import checkpoint
 from otolith.classifiers import bouts, rejection
 from otolith.data.features import feature_count
 
-_ARGUMENTS = ("mode", "head", "training", "seed")
+_ARGUMENTS = ("mode", "head", "training", "first_layer", "seed")
 
 
 def save(model: Any, path: str | Path, label_names: Sequence[str] | None, about: Mapping[str, Any]) -> None:
@@ -28,7 +28,7 @@ def save(model: Any, path: str | Path, label_names: Sequence[str] | None, about:
     names = [str(label) if label_names is None else label_names[int(label)] for label in model.classes_]
     arguments = model.arguments()
     facts = {
-        **{name: arguments[name] for name in _ARGUMENTS},
+        **{name: arguments[name] for name in _ARGUMENTS if name in arguments},
         "labels": names,
         "effective_head": model.effective_head_.arguments(),
     }
@@ -68,7 +68,8 @@ def load(kind: Any, path: str | Path, device: str) -> Any:
     weights = loaded.heads.get("classifier", {})
     width = loaded.encoder.dim
     try:
-        model = kind.from_arguments({**{name: facts[name] for name in _ARGUMENTS}, "device": device}, loaded)
+        given = {name: facts[name] for name in _ARGUMENTS if name in facts or name != "first_layer"}
+        model = kind.from_arguments({**given, "device": device}, loaded)
         model.effective_head_ = type(model.head)(**facts["effective_head"])
         if model.head.use_statistics:
             width += feature_count(len(loaded.signal.channels), loaded.signal.steps)

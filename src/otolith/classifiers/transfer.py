@@ -50,6 +50,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
             `zero-shot` trains nothing and needs `TextHead`.
         training: how the network is trained by gradient descent; see `Training`. `LogisticHead` needs none while the encoder
             is frozen.
+        first_layer: `pretrained`: the windows must fit the encoder's signal contract. `new`: they may have other channels,
+            another rate or length; see `Encoder.adapted_to`. A frozen encoder's new layer stays as it was initialised.
         seed: of initialisation, order, dropout and augmentation. The caller's random states are not changed.
         device: where to train and predict, for example `cuda`.
 
@@ -75,6 +77,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         *,
         mode: Mode = "frozen",
         training: Training = _TRAINING,
+        first_layer: Literal["pretrained", "new"] = "pretrained",
         seed: int = 0,
         device: str = "cpu",
     ) -> None:
@@ -84,14 +87,13 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         self.head = clone(head) if head is _HEAD else head
         self.mode = mode
         self.training = clone(training) if training is _TRAINING else training
+        self.first_layer = first_layer
         self.seed = seed
         self.device = device
 
     @classmethod
     def from_arguments(
-        cls,
-        arguments: Mapping[str, Any],
-        encoder: Encoder | checkpoint.Checkpoint | str | Path | None = None,
+        cls, arguments: Mapping[str, Any], encoder: Encoder | checkpoint.Checkpoint | str | Path | None = None
     ) -> TransferClassifier:
         """Build from (some of) the arguments as `arguments` returns them and a recipe's `[transfer]` writes them.
 
@@ -115,15 +117,12 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         return cls(encoder, **given)
 
     def arguments(self) -> dict[str, Any]:
-        """Return all arguments but the encoder as JSON-able values, defaults included: what this classifier is."""
+        """Return all arguments but the encoder as JSON-able values, with defaults; `first_layer` only if it is `new`, so
+        that rows that were made before it existed can be made again."""
         name = next(name for name, kind in HEADS.items() if type(self.head) is kind)
-        return {
-            "mode": self.mode,
-            "head": {"name": name, **self.head.arguments()},
-            "training": self.training.arguments(),
-            "seed": self.seed,
-            "device": self.device,
-        }
+        new = {} if self.first_layer == "pretrained" else {"first_layer": self.first_layer}
+        head, training = {"name": name, **self.head.arguments()}, self.training.arguments()
+        return {"mode": self.mode, "head": head, "training": training, **new, "seed": self.seed, "device": self.device}
 
     @classmethod
     def from_words(
@@ -160,7 +159,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
     @property
     def reads_pretrained_features(self) -> bool:
         """Whether `fit` reads features of the encoder as it was pretrained; a caller can compute them once for many fits."""
-        return self._reads_features and self.mode in ("frozen", "finetune")
+        return self._reads_features and self.mode in ("frozen", "finetune") and self.first_layer == "pretrained"
 
     @property
     def _reads_features(self) -> bool:
@@ -206,6 +205,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
                 finite.
         """
         check_choice("mode", self.mode, _MODES)
+        check_choice("first_layer", self.first_layer, ("pretrained", "new"))
         if not isinstance(self.head, Head):
             raise ValueError(f"head is {self.head!r}; expected a head such as LogisticHead() or MLPHead()")
         if self.mode == "zero-shot" and not isinstance(self.head, TextHead):
@@ -221,7 +221,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
                 f"a classifier needs at least 2 classes; all {len(labels)} windows are {self.classes_[0]!r}"
             )
         with seeded(self.seed, self.device):
-            self._build(windows)
+            self._build(windows, unlabelled)
             held = self._validation(validation, validation_features)
             if features is None and self._reads_features:
                 features = self._embed(windows)
@@ -246,7 +246,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         known = dict(enumerate(windows.label_names)) if isinstance(windows, Windows) else {}
         return [known.get(label, str(label)) for label in self.classes_.tolist()]
 
-    def _build(self, X: Windows | Tensor | None) -> None:
+    def _build(self, X: Windows | Tensor | None, unlabelled: Windows | None = None) -> None:
         """Set `encoder_`, `signal_`, `shape_` and `about_`; the encoder is copied, so that the argument never changes."""
         if self.encoder is None:
             raise ValueError("no encoder given: pass an Encoder, a checkpoint or the path of one")
@@ -263,6 +263,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
                     loaded = checkpoint.load(Path(loaded))
             encoder, self.signal_, self.about_ = copy.deepcopy(loaded.encoder), loaded.signal, loaded.about
             self._pretrained_heads, self._pretrained_about = loaded.heads, loaded.about
+        if self.first_layer == "new" and isinstance(X, Windows):
+            encoder, self.signal_ = encoder.adapted_to(X if unlabelled is None else unlabelled), None
         if isinstance(X, Windows):
             if self.signal_ is not None and (difference := self.signal_.difference(X.contract)):
                 raise ValueError(
@@ -344,10 +346,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
 
     @torch.no_grad()
     def predict_proba(
-        self,
-        X: Examples,
-        *,
-        features: Float[Tensor, "windows dim"] | None = None,
+        self, X: Examples, *, features: Float[Tensor, "windows dim"] | None = None
     ) -> Float[np.ndarray, "windows classes"]:
         """Return the probability of each class, in the order of `classes_`.
 

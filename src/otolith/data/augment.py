@@ -125,12 +125,33 @@ def time_shift(x: X, *, share: float = 0.1, generator: torch.Generator | None = 
 def electrode_shift(x: X, *, most: int = 1, generator: torch.Generator | None = None) -> X:
     """Turn an armband around the arm: move each window's channels by up to `most` places in a circle, all alike.
 
-    Source: neither paper. Electrodes that lie elsewhere on the arm are the main difference between sessions of an armband.
+    It is what a rotation is for a motion sensor: electrodes that lie elsewhere around the arm are a main difference between
+    people and sessions of an armband, and electrodes are a circle.
+
+    Source: the training with displaced electrodes of Hargrove, Englehart and Hudgins, IEEE TBME 2008, as a random shift.
     """
     batch, channels, _ = x.shape
     shift = (_uniform((batch, 1), x, generator) * (2 * most + 1)).floor().long() - most
     order = (torch.arange(channels, device=x.device) + shift) % channels
     return x.gather(1, order[:, :, None].expand_as(x))
+
+
+def channel_dropout(x: X, *, share: float = 0.2, generator: torch.Generator | None = None) -> X:
+    """Set a channel of a window to 0 with the probability `share`, as an electrode without contact measures nothing."""
+    return x * (_uniform((*x.shape[:2], 1), x, generator) >= share)
+
+
+def time_mask(x: X, *, share: float = 0.2, generator: torch.Generator | None = None) -> X:
+    """Set one span of each window, a `share` of its time steps at a random place, to the window's mean per channel.
+
+    Source: SpecAugment (Park et al., Interspeech 2019), in time.
+    """
+    batch, _, time = x.shape
+    length = round(share * time)
+    start = (_uniform((batch, 1), x, generator) * (time - length + 1)).floor()
+    step = torch.arange(time, device=x.device)
+    hidden = (step >= start) & (step < start + length)
+    return torch.where(hidden[:, None, :], x.mean(dim=2, keepdim=True), x)
 
 
 AUGMENTATIONS: dict[str, Callable[..., Tensor]] = {
@@ -144,6 +165,8 @@ AUGMENTATIONS: dict[str, Callable[..., Tensor]] = {
     "channel_shuffle": channel_shuffle,
     "time_shift": time_shift,
     "electrode_shift": electrode_shift,
+    "channel_dropout": channel_dropout,
+    "time_mask": time_mask,
 }
 """Every augmentation by name."""
 

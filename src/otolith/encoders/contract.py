@@ -6,7 +6,7 @@ import inspect
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -87,8 +87,13 @@ class Encoder(nn.Module, ABC):
         Raises:
             ValueError: an invalid argument, or a channel that is constant in all windows.
         """
-        statistics = {} if cls.normalises_itself else windows.statistics()
+        statistics = windows.statistics() if cls.takes_statistics(arguments) else {}
         return cls(**{"channels": windows.shape[1], **statistics, **arguments})
+
+    @classmethod
+    def takes_statistics(cls, arguments: Mapping[str, Any]) -> bool:  # noqa: ARG003 - for encoders that depend on them
+        """Return whether an encoder with these arguments standardises by the mean and standard deviation of windows."""
+        return not cls.normalises_itself
 
     @classmethod
     def from_pretrained(cls: type[E], name: str | Path = "shipped") -> E:
@@ -130,6 +135,23 @@ class Encoder(nn.Module, ABC):
             )
         self.load_state_dict(fitting, strict=False)
         return [name for name in mine if name not in fitting]
+
+    def adapted_to(self: E, windows: SizedWindows) -> E:
+        """Return an encoder for windows of another sensor that begins with the weights of this one.
+
+        It standardises by the mean and standard deviation of these windows. The weights whose shape depends on the number of
+        channels, those of the first layer, come from torch's generator; see `take_weights`.
+
+        Args:
+            windows: of the other sensor.
+
+        Raises:
+            ValueError: a channel is constant in all windows.
+        """
+        given = {name: value for name, value in self.arguments().items() if name not in ("channels", "mean", "std")}
+        adapted = type(self).for_windows(windows, **given)
+        adapted.take_weights(self)
+        return adapted
 
     def standardise(self, x: Float[Tensor, "batch channels time"]) -> Float[Tensor, "batch channels time"]:
         """Return the input minus `mean`, divided by `std`.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -23,11 +23,13 @@ class Primus(Encoder):
     of the same number and shapes, so that only this argument tells which variant a file of weights belongs to.
 
     The first layer normalises each window separately. A scale and an offset that are common to the axes of one sensor
-    therefore have no effect: units do not matter, nor do `mean` and `std` unless they differ between those axes.
+    therefore have no effect: units do not matter, nor do `mean` and `std` unless they differ between those axes. So the
+    encoder knows neither the strength of a movement nor all of the direction of gravity. `normalisation="corpus"` is the
+    variant that standardises by the mean and standard deviation of the training windows, as other encoders do.
 
     Source: Das, Tang, Kawsar, Malekzadeh, "PRIMUS: Pretraining IMU Encoders with Multimodal Self-Supervision", ICASSP 2025
     (arXiv 2411.15127), and the architecture of its published weights, which have 6 channels. Additions to the source: other
-    numbers of channels, groups and widths, `over="time"` and dropout.
+    numbers of channels, groups and widths, `over="time"`, `normalisation="corpus"` and dropout.
 
     Args:
         channels: number of channels per window; as published 6: ax ay az gx gy gz.
@@ -38,6 +40,8 @@ class Primus(Encoder):
         groups: number of groups of channels that the first layer normalises together. None: groups of three axes, as
             published, if `channels` is a multiple of three; otherwise one group.
         dropout: dropout rate of the GRU's input; as published 0.
+        normalisation: by the values of each "window", as published, or by those of the "corpus": then the first layer and
+            `groups` do nothing.
 
     Raises:
         ValueError: an argument is out of range, or `channels` is not a multiple of `groups`.
@@ -55,10 +59,13 @@ class Primus(Encoder):
         over: Literal["channels", "time"] = "channels",
         groups: int | None = None,
         dropout: float = 0.0,
+        normalisation: Literal["window", "corpus"] = "window",
     ) -> None:
         super().__init__(channels, mean, std)
         if over not in ("channels", "time"):
             raise ValueError(f"over is '{over}'; expected 'channels' (as published) or 'time'")
+        if normalisation not in ("window", "corpus"):
+            raise ValueError(f"normalisation is '{normalisation}'; expected 'window' (as published) or 'corpus'")
         if width < 1:
             raise ValueError(f"width is {width}; expected at least 1")
         triads = channels // 3 if channels % 3 == 0 else 1
@@ -67,9 +74,12 @@ class Primus(Encoder):
                 f"{channels} channels cannot form {groups} groups of equal size; choose a divisor of {channels}"
             )
         self.width, self.over, self.groups, self.dropout = width, over, groups, dropout
+        self.normalisation = normalisation
         self.dim = width
         self.convolutions = nn.Sequential(
-            nn.GroupNorm(triads if groups is None else groups, channels),
+            nn.GroupNorm(triads if groups is None else groups, channels)
+            if normalisation == "window"
+            else nn.Identity(),
             nn.Conv1d(channels, 32, 10, dilation=2, bias=False),
             nn.MaxPool1d(3),
             nn.Conv1d(32, 32, 5, dilation=2, bias=False),
@@ -80,6 +90,11 @@ class Primus(Encoder):
         )
         self.drop = nn.Dropout(dropout)
         self.gru = nn.GRU(32, width, batch_first=True)
+
+    @classmethod
+    def takes_statistics(cls, arguments: Mapping[str, Any]) -> bool:
+        """Return whether the encoder standardises by statistics of the corpus."""
+        return arguments.get("normalisation") == "corpus"
 
     def blocks(self) -> list[nn.Module]:
         """Return the three convolutions, each with its normalisation if it has one, and the GRU."""

@@ -228,9 +228,7 @@ def arms_by_shots(
 def _seen(
     windows: Windows, encoder: checkpoint.Checkpoint, path: Path, split: Split, allow_seen: bool
 ) -> tuple[str, ...]:
-    """Test subjects that the encoder saw; a ValueError if they are not allowed or the encoder does not fit the windows."""
-    if difference := encoder.signal.difference(windows.contract):
-        raise ValueError(f"'{path}' does not fit these windows: {difference}; prepare and cut them as it was trained")
+    """Test subjects that the encoder saw; a ValueError if they are not allowed."""
     subjects = {f"{windows.dataset}:{subject}" for subject in split.test}
     seen = sorted(subjects & set(encoder.about.get("subjects", ())))
     if seen and not allow_seen:
@@ -280,6 +278,12 @@ def _classifier_arguments(
             "or pretrain it with paired text (a recipe's section [paired])"
         )
     built = TransferClassifier.from_arguments({**arguments, "seed": seed}).arguments()
+    difference = encoder.signal.difference(windows.contract)
+    if difference and built.get("first_layer") != "new":
+        raise ValueError(
+            f"'{path}' does not fit these windows: {difference}; prepare and cut them as it was trained, or give the arm "
+            f'{arm} first_layer = "new"'
+        )
     if built["head"]["name"] == "text":
         assert windows.y is not None
         names = [windows.label_names[k] for k in np.unique(windows.y)]

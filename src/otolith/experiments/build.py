@@ -31,7 +31,7 @@ def build_encoder(recipe: Recipe, train: Windows, seed: int, *, statistics: bool
     """
     kind = find_encoder(recipe.encoder["name"])
     arguments = _without_name(recipe.encoder)
-    if statistics and not kind.normalises_itself:
+    if statistics and kind.takes_statistics(arguments):
         arguments |= train.statistics()
     with seeded(seed):
         return kind(channels=train.shape[1], **arguments)

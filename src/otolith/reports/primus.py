@@ -12,41 +12,37 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from otolith.evaluation.retrieval import RECALL_AT
-from otolith.evaluation.statistics import Gain, mean_interval, paired_difference, summary
+from otolith.evaluation.statistics import Gain, paired_difference
 from otolith.reports.drawing import add_tips
 from otolith.reports.figures import WIDTH, interval_curve
+from otolith.reports.primus_tables import (
+    ARMS,
+    PANELS,
+    TEXT_NOTE,
+    TRAINED,
+    UNTRAINED,
+    retrieval_tables,
+    score_tables,
+    without_pretraining,
+    zero_shot_table,
+)
 from otolith.reports.study_tables import (
     NO_INTERVAL,
     Answer,
     Cell,
     comparisons_note,
+    gain_cell,
     gain_cells,
     provenance,
     run_table,
-    score_cell,
+    sorted_by_shots,
     text_table,
     verdict,
 )
 from otolith.reports.style import STYLE, by_shots, points, same_shots, shots_text
 
-ARMS = {
-    "simclr": ("SimCLR", "#d55e00"),
-    "ssl": ("self-supervised term only", "#56b4e9"),
-    "multimodal": ("multimodal term only", "#009e73"),
-    "ssl-multimodal": ("both terms", "#e69f00"),
-    "primus": ("both terms and nearest neighbours", "#0072b2"),
-    "primus-tenth": ("PRIMUS with a tenth of the pairs", "#cc79a7"),
-    "primus-wordless": ("PRIMUS without text", "#8c510a"),
-}
-"""Title and colour of the arms, which are variants of the PRIMUS recipes."""
-
 SENSITIVE = ("temperature", "neighbours", "queue", "alpha")
 """Settings of the sensitivity analysis. A variant that changes one of them has its name and value: `queue-1024`."""
-
-_TRAINED = {"frozen": "frozen", "finetune": "fine-tuned", "frozen-logistic": "frozen, logistic head"}
-_PANELS = {"frozen": "frozen", "finetune": "fine-tuned"}
-_UNTRAINED = {"frozen": "random-frozen", "finetune": "scratch", "frozen-logistic": "random-logistic"}
 
 
 def curves(rows: pd.DataFrame) -> Figure:
@@ -60,10 +56,10 @@ def curves(rows: pd.DataFrame) -> Figure:
         grid = figure.subplots(len(settings), 2, squeeze=False, sharey="row")
         handles: dict[str, Any] = {}
         for setting, line in zip(settings, grid, strict=True):
-            for axes, mode in zip(line, _PANELS, strict=True):
+            for axes, mode in zip(line, PANELS, strict=True):
                 _panel(axes, rows[rows["dataset"] == setting], mode)
                 handles |= {line.get_label(): line for line in axes.get_legend_handles_labels()[0]}
-                axes.set_title(f"{setting}, {_PANELS[mode]}")
+                axes.set_title(f"{setting}, {PANELS[mode]}")
             line[1].set_ylabel("")
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, fontsize=8)
         return figure
@@ -72,7 +68,7 @@ def curves(rows: pd.DataFrame) -> Figure:
 def panels(rows: pd.DataFrame) -> Iterator[tuple[str, Figure, pd.DataFrame]]:
     """Yield the panels of `curves` as figures of their own, each with its caption and the rows that it shows."""
     for setting, here in rows.groupby("dataset", sort=False):
-        for mode, title in _PANELS.items():
+        for mode, title in PANELS.items():
             with matplotlib.rc_context(STYLE):
                 figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
                 _panel(figure.add_subplot(), here, mode)
@@ -87,8 +83,8 @@ def _panel(axes: Axes, here: pd.DataFrame, mode: str) -> None:
         (here[(here["variant"] == name) & (here["mode"] == mode)], title, colour, "-o")
         for name, (title, colour) in ARMS.items()
     ]
-    parts.append((_without_pretraining(here, _UNTRAINED[mode]), "no pretraining", "#555555", ":"))
-    parts.append((_without_pretraining(here, "forest"), "random forest", "#000000", "-."))
+    parts.append((without_pretraining(here, UNTRAINED[mode]), "no pretraining", "#555555", ":"))
+    parts.append((without_pretraining(here, "forest"), "random forest", "#000000", "-."))
     for part, title, colour, style in parts:
         if len(part):
             interval_curve(axes, part, shots, style, colour, title, legend=title)
@@ -129,13 +125,13 @@ def page(
         "zero-shot. All arms have the same encoder, number of epochs and "
         f"encoder passes per window. {'; '.join(arms)}.",
         "## Scores",
-        f"Mean and 95 % interval (Student's t) over groups of test subjects. {NO_INTERVAL}",
-        *_scores(rows),
+        f"Mean and 95 % interval (Student's t) over groups of test subjects. {NO_INTERVAL} {TEXT_NOTE}",
+        *score_tables(rows),
     ]
-    if zero_shot := _zero_shot(rows):
+    if zero_shot := zero_shot_table(rows):
         parts += ["## Zero-shot", zero_shot]
     if recalls is not None and len(recalls):
-        parts += ["## Retrieval", *_retrieval(recalls)]
+        parts += ["## Retrieval", *retrieval_tables(recalls)]
     parts += [
         "## Answers",
         "Differences are in points of the macro F1 of each test subject over the classes that the subject performed. They "
@@ -157,7 +153,13 @@ def answers(rows: pd.DataFrame) -> list[Answer]:
         "the multimodal term added to the self-supervised term": ("ssl-multimodal", "ssl"),
         "the self-supervised term added to the multimodal term": ("ssl-multimodal", "multimodal"),
         "nearest neighbours added to both terms": ("primus", "ssl-multimodal"),
+        "nearest neighbours among windows that have every modality": ("complete-neighbours", "complete"),
+        "PRIMUS without text over no pretraining": ("primus-wordless", None),
         "PRIMUS over no pretraining": ("primus", None),
+    }
+    over_simclr = {
+        "PRIMUS without text over SimCLR": ("primus-wordless", "simclr"),
+        "PRIMUS over SimCLR": ("primus", "simclr"),
     }
     tenth = {
         "all pairs over a tenth of the pairs": ("primus", "primus-tenth"),
@@ -167,7 +169,7 @@ def answers(rows: pd.DataFrame) -> list[Answer]:
         Answer("What does each term add?", *_comparisons(rows, terms)),
         Answer(
             "Where does PRIMUS score higher than SimCLR with equal compute?",
-            *_comparisons(rows, {"PRIMUS over SimCLR": ("primus", "simclr")}),
+            *_comparisons(rows, over_simclr),
         ),
         Answer("Does a tenth of the pairs suffice?", *_comparisons(rows, tenth)),
         Answer(
@@ -177,6 +179,7 @@ def answers(rows: pd.DataFrame) -> list[Answer]:
         Answer("Does fine-tuning change the order of the arms?", *_order(rows)),
         Answer("How sensitive is PRIMUS to its settings?", *_sensitivity(rows)),
         Answer("Does pretraining score higher than a random forest?", *_over_forest(rows)),
+        Answer("Which variant recovers how much of the gap to the random forest?", *_recovered(rows)),
     ]
     return [answer for answer in found if answer.text]
 
@@ -205,11 +208,6 @@ def _compare(one: pd.DataFrame, two: pd.DataFrame) -> list[Gain]:
     return paired_difference(_by_subject(one), _by_subject(two), "", "", group="group")
 
 
-def _without_pretraining(here: pd.DataFrame, mode: str) -> pd.DataFrame:
-    """Return the rows of a mode without pretraining, each once, although several variants share them."""
-    return here[here["mode"] == mode].drop_duplicates("fingerprint")
-
-
 def _comparisons(rows: pd.DataFrame, pairs: Mapping[str, tuple[str, str | None]]) -> _Found:
     """Return one table per pair of arms, with a line per setting and mode.
 
@@ -220,10 +218,10 @@ def _comparisons(rows: pd.DataFrame, pairs: Mapping[str, tuple[str, str | None]]
         lines: dict[str, dict[str, str | Cell]] = {}
         every = list[Gain]()
         for setting, here in rows.groupby("dataset", sort=False):
-            for mode, mode_title in _TRAINED.items():
+            for mode, mode_title in TRAINED.items():
                 one = here[(here["variant"] == variant) & (here["mode"] == mode)]
                 two = here[(here["variant"] == other) & (here["mode"] == mode)]
-                gains = _compare(one, _without_pretraining(here, _UNTRAINED[mode]) if other is None else two)
+                gains = _compare(one, without_pretraining(here, UNTRAINED[mode]) if other is None else two)
                 if gains:
                     lines[f"{setting}, {mode_title}"] = gain_cells(gains)
                     every += gains
@@ -281,7 +279,7 @@ def _sensitivity(rows: pd.DataFrame) -> _Found:
             if not str(variant).startswith(tuple(f"{name}-" for name in SENSITIVE)):
                 continue
             cells: dict[str, str | Cell] = {}
-            for mode, mode_title in _TRAINED.items():
+            for mode, mode_title in TRAINED.items():
                 of_mode = here[here["mode"] == mode]
                 gains = _compare(of_mode[of_mode["variant"] == variant], of_mode[of_mode["variant"] == "primus"])
                 cells |= {f"{mode_title}, {shots}": cell for shots, cell in gain_cells(gains).items()}
@@ -303,9 +301,9 @@ def _over_forest(rows: pd.DataFrame) -> _Found:
     lines: dict[str, dict[str, str | Cell]] = {}
     every = list[Gain]()
     for setting, here in rows.groupby("dataset", sort=False):
-        forest = _without_pretraining(here, "forest")
-        for variant in ("simclr", "primus"):
-            for mode, mode_title in _TRAINED.items():
+        forest = without_pretraining(here, "forest")
+        for variant in ("primus-wordless", "simclr", "primus"):
+            for mode, mode_title in TRAINED.items():
                 gains = _compare(here[(here["variant"] == variant) & (here["mode"] == mode)], forest)
                 if gains:
                     lines[f"{setting}: {variant}, {mode_title}"] = gain_cells(gains)
@@ -313,76 +311,29 @@ def _over_forest(rows: pd.DataFrame) -> _Found:
     return (f"{_verdict(every, 'pretraining')}\n\n{text_table(lines)}" if lines else ""), every
 
 
-def _scores(rows: pd.DataFrame) -> list[str]:
-    parts = []
+def _recovered(rows: pd.DataFrame) -> _Found:
+    """Return the gain of each variant of PRIMUS without text over the published one, and its share of the forest's gain."""
+    lines: dict[str, dict[str, str | Cell]] = {}
+    every = list[Gain]()
     for setting, here in rows.groupby("dataset", sort=False):
-        trained = here[here["mode"] != "zero-shot"]
-        shots = sorted(trained["shots"].unique(), key=by_shots)
-        arms = [
-            (f"{variant}, {mode_title}", here[(here["variant"] == variant) & (here["mode"] == mode)])
-            for variant in dict.fromkeys(here["variant"])
-            for mode, mode_title in _TRAINED.items()
-        ]
-        controls = ("random-frozen", "scratch", "random-logistic", "forest")
-        arms += [(f"no pretraining: {mode}", _without_pretraining(here, mode)) for mode in controls]
-        lines: dict[str, dict[str, str | Cell]] = {}
-        for name, part in arms:
-            if not len(part):
-                continue
-            found = summary(part).set_index("shots").reindex(shots)
-            lines[name] = {
-                shots_text(n): score_cell(line, f" ({line.accuracy:.2f})")
-                for n, line in zip(shots, found.itertuples(), strict=True)
-            }
-        classes = len(json.loads(here["f1_by_class"].iloc[0]))
-        subjects = len({name for text in here["test_subjects"] for name in str(text).split()})
-        parts += [
-            f"**{setting}**: {classes} classes, {subjects} test subjects (in brackets: accuracy)",
-            text_table(lines),
-        ]
-    return parts
-
-
-def _zero_shot(rows: pd.DataFrame) -> str:
-    """Return zero-shot macro F1 and accuracy by setting and variant, with the chance level of the accuracy."""
-    lines = {}
-    zero = rows[rows["mode"] == "zero-shot"].drop_duplicates(["dataset", "variant", "checkpoint", "fold"])
-    for (setting, variant), part in zero.groupby(["dataset", "variant"], sort=False):
-        classes = len(json.loads(part["f1_by_class"].iloc[0]))
-        lines[f"{setting}, {variant}"] = {
-            "macro F1": f"{part['macro_f1'].mean():.3f}",
-            "accuracy": f"{part['accuracy'].mean():.3f}",
-            "accuracy at chance level": f"{1 / classes:.3f}",
-            "encoders": str(len(part)),
-        }
-    if not lines:
-        return ""
-    return (
-        "A window is assigned to the class with the most similar text. Where the paired texts contain the names of the "
-        "classes, the texts of the training subjects are their labels. This is then zero-shot for the subject, but not for "
-        f"the activity.\n\n{text_table(lines)}"
+        base = here[(here["variant"] == "primus-wordless") & (here["mode"] == "frozen-logistic")]
+        gap = {gain.shots: gain.gain for gain in _compare(without_pretraining(here, "forest"), base)}
+        for variant in [name for name in dict.fromkeys(here["variant"]) if str(name).endswith("-wordless")]:
+            for mode, mode_title in TRAINED.items():
+                one = here[(here["variant"] == variant) & (here["mode"] == mode)]
+                if one.empty or (variant, mode) == ("primus-wordless", "frozen-logistic"):
+                    continue
+                gains = [gain for gain in _compare(one, base) if gap.get(gain.shots, 0) > 0]
+                if gains:
+                    lines[f"{setting}: {variant}, {mode_title}"] = {
+                        shots_text(gain.shots): gain_cell(gain, f"{gain.gain / gap[gain.shots]:.0%} = ")
+                        for gain in sorted_by_shots(gains)
+                    }
+                    every += gains
+    text = (
+        "Of the forest's lead over `primus-wordless` (frozen, logistic head), the share that a variant recovers = its gain "
+        f"in points. {_verdict(every, 'the variant')}\n\n{text_table(lines)}"
+        if lines
+        else ""
     )
-
-
-def _retrieval(recalls: pd.DataFrame) -> list[str]:
-    """Return the recalls, averaged over groups of test subjects, with their intervals and, in brackets, chance levels."""
-    parts = []
-    for setting, here in recalls.groupby("setting", sort=False):
-        lines = {}
-        for (variant, modality), part in here.groupby(["variant", "modality"], sort=False):
-            groups = part.groupby("test_subjects").mean(numeric_only=True)
-            for way, direction, candidates in (
-                ("imu_to_paired", f"IMU -> {modality}", "n_keys"),
-                ("paired_to_imu", f"{modality} -> IMU", "n_windows"),
-            ):
-                lines[f"{variant}, {direction}"] = {"candidates": f"{groups[candidates].mean():,.0f}"} | {
-                    f"recall@{k}": _recall(groups[f"{way}_r{k}"], groups[f"{way}_chance_r{k}"]) for k in RECALL_AT
-                }
-        parts += [f"**{setting}** (in brackets: chance level)", text_table(lines)]
-    return parts
-
-
-def _recall(recalls: pd.Series, chance: pd.Series) -> str:
-    mean, low, high, _ = map(float, mean_interval(recalls.to_numpy(float), bounds=(0.0, 1.0)))
-    ends = "" if np.isnan(low) else f" [{low:.2f}, {high:.2f}]"
-    return f"{mean:.3f}{ends} ({chance.mean():.3f})"
+    return text, every
