@@ -31,6 +31,7 @@ NOT_RUN = {
     "activity-model.md": "needs recordings of a pocket and a wrist; tests/cli/test_activity.py runs these commands",
     "cluster.md": "needs a cluster; tests/storage/test_engines.py and the tests of commands run engines",
     "datasets.md": "a recipe of its own; its keys are compared with the signatures in tests/experiments",
+    "evidence/placement.md": "needs SP-SW-HAR, and takes hours",
     "evidence/motionsense-simclr.md": "the command of the commit that it names; it takes hours",
     "emg.md": "needs recordings of an armband; tests/experiments/test_recipes.py runs these recipes",
     "export.md": "tests/apps/test_export.py runs these commands",
