@@ -403,9 +403,11 @@ def test_the_page_of_primus(tmp_path: Path) -> None:
     assert scores.index("| primus-wordless, frozen |") < scores.index("| simclr, frozen |") and "(text)," not in scores
     given = json.dumps({"paired": {"modalities": ["text", "video"]}})
     named = rows.assign(pretraining=rows["pretraining"].where(rows["variant"] != "primus", given))
+    alone = json.dumps({**json.loads(given), "objective": {"alpha": 1.0}})  # uses no pairs
+    named["pretraining"] = named["pretraining"].where(rows["variant"] != "ssl", alone)
     study.write(named, planned, path=tmp_path / "named.md", title="PRIMUS", rows_link="rows.csv")
     named = (tmp_path / "named.md").read_text()
-    assert "| primus (text), frozen |" in named and "| primus-wordless, frozen |" in named
+    assert "| ssl, frozen |" in named and "| primus (text), frozen |" in named and "| primus-wordless, frozen |" in named
 
 
 @pytest.mark.parametrize(
