@@ -407,7 +407,9 @@ def test_the_page_of_primus(tmp_path: Path) -> None:
     named["pretraining"] = named["pretraining"].where(rows["variant"] != "ssl", alone)
     study.write(named, planned, path=tmp_path / "named.md", title="PRIMUS", rows_link="rows.csv")
     named = (tmp_path / "named.md").read_text()
-    assert "| ssl, frozen |" in named and "| primus (text), frozen |" in named and "| primus-wordless, frozen |" in named
+    assert (
+        "| ssl, frozen |" in named and "| primus (text), frozen |" in named and "| primus-wordless, frozen |" in named
+    )
 
 
 @pytest.mark.parametrize(
