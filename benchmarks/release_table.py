@@ -4,7 +4,7 @@
 
 The files after the first have rows of encoders that were pretrained on the training people of a corpus, of untrained ones,
 and of forests, for the corpora of recipes/few-shot/proof/. They are of the same folds and labelled windows; of several files
-that have a corpus, the first counts.
+that have an arm, the one with most of the rows counts.
 """
 
 from __future__ import annotations
@@ -36,14 +36,16 @@ SAME = {"own": "few-shot", "untrained": "random-frozen", "forest": "forest"}
 
 
 def arm_rows(rows: pd.DataFrame, others: list[pd.DataFrame], setting: str) -> dict[str, pd.DataFrame]:
-    """Return the rows of each arm in a setting: those of the first table, or of the first other table that has the arm."""
+    """Return the rows of each arm in a setting, from the table that has most of the folds and draws of `released`."""
     mine = rows[rows["dataset"] == setting]
     arms = {name: mine[(mine["variant"] == variant) & (mine["mode"] == mode)] for name, (variant, mode) in ARMS.items()}
     for other in others:
         for name, mode in SAME.items():
-            if not len(arms[name]):
-                found = other[(other["dataset"] == EARLIER.get(setting)) & (other["mode"] == mode)]
-                arms[name] = found.assign(dataset=setting)
+            found = other[(other["dataset"] == EARLIER.get(setting)) & (other["mode"] == mode)].assign(dataset=setting)
+            if len(arms["released"][KEYS].merge(found, on=KEYS)) > len(
+                arms["released"][KEYS].merge(arms[name], on=KEYS)
+            ):
+                arms[name] = found
     return {name: table for name, table in arms.items() if len(table)}
 
 

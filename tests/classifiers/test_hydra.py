@@ -1,5 +1,7 @@
 """Hydra counts what its paper counts, and the controls of an encoder see the features that they are said to see."""
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
@@ -102,6 +104,12 @@ def test_a_classical_method_is_built_again_from_its_recorded_arguments(name: str
     recorded = {"mode": name, **arguments_of(CLASSICAL[name](seed=3))}
     built = classical(recorded)
     assert type(built) is type(CLASSICAL[name]()) and {"mode": name, **arguments_of(built)} == recorded
+
+
+@pytest.mark.parametrize("name", CLASSICAL)
+def test_a_classical_method_says_whether_it_takes_unlabelled_windows(name: str) -> None:
+    model = CLASSICAL[name]()
+    assert model.uses_unlabelled == ("unlabelled" in inspect.signature(model.fit).parameters) == name.endswith("-head")
 
 
 def test_a_forest_grows_on_copies_too(windows: Windows) -> None:

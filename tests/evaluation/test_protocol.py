@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -263,25 +264,25 @@ def test_validation_windows_may_be_limited(limit: int, some: Windows, folder: Pa
     assert plan(some, folder, seeds=(0,), **settings) == planned  # the draw follows from the seed
     for cell in planned:
         everyone = some.for_subjects(cell.unit.split.validation)
-        held = some[np.array(cell.held)]
-        assert len(held) == len(set(cell.held)) == min(limit, len(everyone))
+        held = some[cell.held(some)]
+        assert len(held) == len(set(cell.held(some))) == min(limit, len(everyone))
         assert set(held.subject) <= set(everyone.subject)
     (row, *_) = protocol.evaluate(some, planned, folder=folder / "limited")
-    assert row.n_validation == len(planned[0].held)
+    assert row.n_validation == len(planned[0].held(some))
 
 
 def test_validation_may_take_as_few_labels_as_training(some: Windows, folder: Path) -> None:
     settings: dict[str, Any] = {"shots": (1, 2), "modes": ("frozen", "forest"), "validation_windows": "shots"}
     planned = plan(some, folder, seeds=(0,), **settings)
     for cell in planned:
-        held = some[np.array(cell.held, int)]
+        held = some[cell.held(some)]
         assert set(held.subject) <= set(some.for_subjects(cell.unit.split.validation).subject)
         assert cell.shots is not None
         if cell.mode == "frozen":
             assert 0 < np.bincount(held.y, minlength=3).max() <= cell.shots
         else:
-            assert not cell.held
-    assert {len(cell.held) for cell in planned if cell.shots == 1 and cell.mode == "frozen"} <= {1, 2, 3}
+            assert not len(cell.held(some))
+    assert {len(cell.held(some)) for cell in planned if cell.shots == 1 and cell.mode == "frozen"} <= {1, 2, 3}
 
 
 def test_a_fingerprint_changes_with_what_the_row_depends_on_and_with_nothing_else(
@@ -371,9 +372,12 @@ def spy(monkeypatch: pytest.MonkeyPatch, kind: type, seen: list[Any], what: Call
     monkeypatch.setattr(kind, "fit", fit)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("mode", "head"),
+    [(mode, head) for mode in MODES for head in ("mlp", "few-shot") if head == "mlp" or mode not in CLASSICAL],
+)
 def test_only_training_people_train_and_only_validation_people_validate(
-    mode: str, some: Windows, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mode: str, head: str, some: Windows, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def people(_: Any, train: Windows, options: dict[str, Any]) -> list[set[str]]:
         sides = (train, options.get("validation"), options.get("unlabelled"))
@@ -381,14 +385,17 @@ def test_only_training_people_train_and_only_validation_people_validate(
 
     seen: list[list[set[str]]] = []
     spy(monkeypatch, KINDS.get(mode, TransferClassifier), seen, people)
-    planned = plan(some, folder, modes=(mode,), shots=(None,))
-    list(protocol.evaluate(some, planned, folder=tmp_path))
+    planned = plan(some, folder, modes=(mode,), shots=(None,), transfer={**TRANSFER, "head": HEADS[head]})
+    rows = list(protocol.evaluate(some, planned, folder=tmp_path))
     assert len(seen) == len(planned) == FOLDS * len(SEEDS)
+    learns = KINDS.get(mode) is FixedFeaturesClassifier or head == "few-shot"
+    nobody = mode in CLASSICAL or (head == "few-shot" and mode in ("frozen", "random-frozen"))
     for (trained, validated, unlabelled), cell in zip(seen, planned, strict=True):
         assert trained == set(cell.unit.split.train) and unlabelled <= trained
-        assert bool(unlabelled) == (KINDS.get(mode) in (None, FixedFeaturesClassifier))
-        assert validated == (set() if mode in CLASSICAL else set(cell.unit.split.validation))
+        assert bool(unlabelled) == learns
+        assert validated == (set() if nobody else set(cell.unit.split.validation))
         assert not (trained | validated) & set(cell.unit.split.test)
+    assert all((row.n_validation == 0) == nobody for row in rows)
 
 
 def test_all_modes_learn_from_the_same_windows_and_every_seed_and_fold_from_its_own(
@@ -603,7 +610,7 @@ def test_arms_with_and_without_statistics_take_their_own_features(some: Windows,
     train, test = some[rows[draw_shots(some.y[rows], 5, seed=unit.split.fold)]], some.for_subjects(unit.split.test)
     for cell in planned:
         model = TransferClassifier.from_arguments(cell.classifier, cell.encoder)
-        model.fit(train, validation=some[list(cell.held)], unlabelled=some[rows].unlabelled())
+        model.fit(train, validation=some[cell.held(some)], unlabelled=some[rows].unlabelled())
         expected = confusion_matrix(test.y, model.predict(test), labels=range(3))
         assert json.loads(found[cell.arm]) == expected.tolist()
 
@@ -657,16 +664,39 @@ def test_gather_gives_one_sorted_line_a_row(
         collect_rows(tmp_path)
 
 
-def test_features_of_a_large_corpus_lie_in_a_file_and_give_the_same_rows(
+def lies_in_a_file(table: torch.Tensor) -> bool:
+    """Whether the values of a table are a memory map of a file, by what the system says of its address."""
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        span, _, _, _, inode, *_ = line.split()
+        first, end = (int(address, 16) for address in span.split("-"))
+        if first <= table.data_ptr() < end:
+            return inode != "0"
+    raise AssertionError("no such address")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory maps are listed in /proc")
+def test_features_of_a_large_corpus_lie_in_files_and_give_the_same_rows(
     some: Windows, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arms: dict[str, Any] = {"few-shot": {"mode": "frozen", "head": {"name": "logistic"}}, "forest": {"mode": "forest"}}
-    planned = plan(some, folder, seeds=(0,), shots=(5,), modes=tuple(arms), overrides=arms)[:2]
+    few_shot = {"name": "logistic"}
+    arms: dict[str, Any] = {
+        "few-shot": {"mode": "frozen", "head": few_shot},
+        "forest": {"mode": "forest"},
+        "mlp": {"mode": "frozen"},
+        "tuned": {"mode": "finetune", "head": few_shot},
+    }
+    planned = plan(some, folder, seeds=(0,), shots=(None,), modes=tuple(arms), overrides=arms)[:4]
     expected = [row.confusion for row in protocol.evaluate(some, planned, folder=tmp_path / "memory")]
+    tables: list[dict[str, torch.Tensor | None]] = []
+    sides = ("features", "validation_features")
+    spy(monkeypatch, TransferClassifier, tables, lambda _, __, options: {side: options[side] for side in sides})
     protocol._features.clear()
     monkeypatch.setattr("otolith.classifiers.features.memory_bytes", lambda: 0)
     monkeypatch.setattr(protocol, "_BLOCK", 10)
     assert [row.confusion for row in protocol.evaluate(some, planned, folder=tmp_path / "disk")] == expected
-    (table,) = protocol._features.values()
-    assert not np.asarray(table).flags.owndata and len(list((tmp_path / "disk").iterdir())) == 2  # the rows alone
+    assert len(list((tmp_path / "disk").iterdir())) == 4  # the rows alone
+    found = [table for each in tables for table in each.values() if table is not None]
+    assert len(found) == 5  # the few-shot head validates nothing while the encoder is frozen
+    assert all(map(lies_in_a_file, [*protocol._features.values(), *found]))
+    assert not lies_in_a_file(torch.zeros(1))
     protocol._features.clear()

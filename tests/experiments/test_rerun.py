@@ -162,6 +162,14 @@ def of_another_corpus(tables: Path, tmp_path: Path, data: Path) -> tuple[str, in
             lambda t, p, _: (str(changed(t, p / "c.csv", 1, fold="x")), 1),
             "row 1 of '.*c.csv', column fold: 'x' is no int",
         ),
+        (
+            lambda t, p, _: (str(changed(t, p / "d.csv", 1, recipe="[" * 100_000)), 1),
+            "column recipe: the recipe is not JSON: maximum recursion",
+        ),
+        (
+            lambda t, p, _: (str(changed(t, p / "e.csv", 1, mode="nope")), 1),
+            "plans no row of mode 'nope' with 2 labelled windows per class; give the recipe that made the row",
+        ),
         (lambda t, p, _: (str(t / "rows.csv"), 999), r"has no row with the address row 999 of 36; expected one row"),
         (
             lambda t, p, _: (f"{t / 'rows.csv'}#zzz", None),

@@ -50,6 +50,7 @@ READS: dict[str, dict[str, list[str]]] = {
     "adapt": {
         "encoder.safetensors": ["encoder.safetensors", "--recordings", "mine", "--labels", "labels.csv", *FAST],
         "labels.csv": ["encoder.safetensors", "--recordings", "mine", "--labels", "labels.csv", *FAST],
+        "mine/3.zip": ["encoder.safetensors", "--recordings", "mine", "--labels", "labels.csv", *FAST],
     },
     "export": {"model.safetensors": ["model.safetensors", "--to", "onnx", "--out", "model.onnx", *FAST]},
     "zeroshot": {
@@ -73,6 +74,11 @@ def run(*words: str) -> int:
     with pytest.raises(SystemExit) as ended:
         app(list(words))
     return int(ended.value.code or 0)
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    """What the files in a folder hold, but for locks."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock"}
 
 
 def own_recordings(folder: Path) -> None:
@@ -184,6 +190,38 @@ def test_a_place_that_cannot_be_written_is_named_in_one_line(
     assert run(*words) == 1
     said = capsys.readouterr().err.strip().splitlines()
     assert said[-1].startswith("error: ") and "small.toml" in said[-1] and "Traceback" not in "".join(said)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["export", "model.safetensors", "--out", "model.safetensors"], "is the file that is read"),
+        (["push", "model.safetensors", "--licence", "mit", "--out", "."], "is the file that is read"),
+        (["import-primus", "best_model.ckpt", "--any-hash", "--out", "best_model.ckpt"], "is the file that is read"),
+        (["push", "model.safetensors", "--licence", "mit", "--out", "labels.csv"], "'labels.csv' is no folder"),
+        (
+            ["push", "model.safetensors", "--licence", "mit", "--out", "x", "--rows", "cut.csv"],
+            "fewer cells than columns",
+        ),
+        (["push", "model.safetensors", "--licence", "mit", "--out", "x", "--rows", "none.csv"], "has no rows"),
+        (["search", "small.toml", "--trials", "1", "--out", "x", "--storage", "journal:odd.log"], "is no journal"),
+        (["rerun", "study.csv", "1", "--out", "labels.csv"], "'labels.csv' is no folder"),
+    ],
+    ids=lambda value: " ".join(value[::3]) if isinstance(value, list) else "",
+)
+@pytest.mark.filterwarnings("default")
+def test_what_would_replace_its_input_or_reads_what_is_cut_off_touches_nothing(
+    here: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    table = Path("study.csv").read_text()
+    Path("cut.csv").write_text(table + "synthetic,small\n")
+    Path("odd.log").write_text('{"op_code": 99, "worker_id": "a"}\n')
+    Path("none.csv").write_text(table.splitlines()[0] + "\n")
+    before = contents(here)
+    assert run(*words, *FAST) == 1
+    said = capsys.readouterr().err.strip().splitlines()
+    assert said[-1].startswith("error: ") and message in said[-1] and "Traceback" not in "".join(said)
+    assert contents(here) == before
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is such a device here")

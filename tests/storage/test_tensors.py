@@ -30,7 +30,7 @@ def test_what_shares_memory_lies_apart_and_all_else_comes_back_to_the_bit(tmp_pa
     header = {"name": "é", "nested": [{"a": None}, 0.1]}
     tensors.write(path, given, header)
     found = tensors.read(path)
-    assert found[0] == header and found[1].keys() == given.keys()
+    assert found[0] == header == tensors.read_header(path) and found[1].keys() == given.keys()
     assert all(
         torch.equal(found[1][name], value) and found[1][name].dtype == value.dtype for name, value in given.items()
     )
@@ -51,8 +51,9 @@ def test_a_header_that_is_none_is_refused(text: str | None, message: str, tmp_pa
         save_file({"x": torch.zeros(2)}, path)
     else:
         save_forged({"x": torch.zeros(2)}, path, text)
-    with pytest.raises(ValueError, match=message):
-        tensors.read(path)
+    for read in (tensors.read, tensors.read_header):
+        with pytest.raises(ValueError, match=message):
+            read(path)
 
 
 @pytest.mark.parametrize("damage", ["shorter", "longer", "a longer tensor", "a header without end"])

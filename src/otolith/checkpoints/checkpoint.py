@@ -126,6 +126,17 @@ def read_file(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return header, state
 
 
+def read_about(path: Path) -> dict[str, Any]:
+    """Return what a checkpoint says of its origin, without its weights; only `load` compares it with the file's hash.
+
+    Raises:
+        ValueError: the file is truncated, damaged, or was not written by Otolith.
+    """
+    header = tensors.read_header(path)
+    with usable(path):
+        return dict(header["about"])
+
+
 def check_finite(state: Mapping[str, Tensor], what: str) -> None:
     """Raise ValueError, which `what` begins, where weights are NaN or infinite."""
     bad = [name for name, value in state.items() if value.is_floating_point() and not torch.isfinite(value).all()]

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from otolith.checkpoints import checkpoint
 from otolith.data.windows import SignalSpec
 from otolith.encoders import Primus
+from otolith.storage.files import check_apart
 from otolith.storage.files import sha256 as file_sha256
 
 PRIMUS_SHA256 = "66392f3cebf1dcbe079fc4b8bdf3b4460bb7bcad8e47a217d114fcdf917fba3f"
@@ -69,6 +70,7 @@ def import_primus(source: Path, out: Path, *, sha256: str | None = PRIMUS_SHA256
             f"'{source}' is not the published file: its SHA-256 is {found[:16]}..., expected {sha256[:16]}...; download it "
             f"again from {PRIMUS_RECORD}, or pass --any-hash (sha256=None) for weights of your own in the same layout"
         )
+    check_apart(source, out)
     state = _state(source)
     given = {key[len(_PREFIX) :]: value for key, value in state.items() if key.startswith(_PREFIX)}
     if not given:

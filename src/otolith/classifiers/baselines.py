@@ -63,6 +63,7 @@ class ForestClassifier(ClassifierMixin, BaseEstimator):
         rejection_, bouts_: what is unknown to it, and how long activities last; None where nothing taught it.
     """
 
+    uses_unlabelled = False
     rejection_: Rejection | None = None
     bouts_: Bouts | None = None
 
@@ -219,6 +220,8 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):
         seed: accepted as by the other baselines; not used.
     """
 
+    uses_unlabelled = False
+
     def __init__(self, C: float = 10.0, seed: int = 0) -> None:
         self.C = C
         self.seed = seed
@@ -254,12 +257,12 @@ CLASSICAL: dict[str, Callable[..., Classical]] = {
     "svm": SVMClassifier,
     "minirocket": MiniRocketClassifier,
     "hydra": HydraClassifier,
-    "statistics-head": partial(FixedFeaturesClassifier, "statistics"),
-    "minirocket-head": partial(FixedFeaturesClassifier, "minirocket"),
-    "hydra-head": partial(FixedFeaturesClassifier, "hydra"),
+    "statistics-head": partial(FixedFeaturesClassifier, features="statistics"),
+    "minirocket-head": partial(FixedFeaturesClassifier, features="minirocket"),
+    "hydra-head": partial(FixedFeaturesClassifier, features="hydra"),
 }
 """Classifiers that need no encoder, by the names of their rows. Those in `-head` are controls of an encoder: the head of few
-labels on features that are not learnt."""
+labels on features that are not learnt. Where `uses_unlabelled` is true, `fit` takes `unlabelled` windows too."""
 
 
 def classical(arguments: Mapping[str, Any]) -> Classical:
@@ -267,6 +270,4 @@ def classical(arguments: Mapping[str, Any]) -> Classical:
     given = {name: value for name, value in arguments.items() if name != "mode"}
     if "head" in given:
         given["head"] = LogisticHead(**given["head"])
-    if "features" in given and isinstance(given["features"], str):
-        return FixedFeaturesClassifier(**given)
     return CLASSICAL[arguments["mode"]](**given)

@@ -19,6 +19,7 @@ from otolith.data.windows import Windows
 from otolith.encoders import Encoder
 
 _BATCH = 1024  # windows per forward pass when nothing is trained
+_ROWS = 1 << 16  # rows of a table copied or checked at a time: it may be larger than memory
 
 
 class WithStatistics(nn.Module):
@@ -50,15 +51,30 @@ def embed(
     get_batch = batch_getter(windows, torch.device(device))
     with torch.no_grad():
         width = body(get_batch(torch.arange(min(1, len(windows))))).shape[1]
-        size = 4 * len(windows) * width
-        if folder is None or size < memory_bytes() / 8:
-            return in_batches(body, get_batch, len(windows)).cpu()
-        with tempfile.TemporaryFile(dir=folder) as file:  # the system removes it with its last map
-            file.truncate(size)
-            table = np.memmap(file, np.float32, "r+", shape=(len(windows), width))
-        for index in torch.arange(len(windows)).split(_BATCH):
-            table[index[0] : index[-1] + 1] = body(get_batch(index)).cpu().numpy()
-        return torch.from_numpy(table)
+        table = _empty(len(windows), width, folder)
+        for first in range(0, len(windows), _BATCH):
+            rows = torch.arange(first, min(first + _BATCH, len(windows)))
+            table[first : first + _BATCH] = body(get_batch(rows)).cpu()
+    return table
+
+
+def rows_of(table: Float[Tensor, "windows dim"], rows: np.ndarray, folder: Path) -> Float[Tensor, "rows dim"]:
+    """Return some rows of the features of all windows; a memory map of a temporary file in `folder` if they are large, as
+    `embed` has it."""
+    chosen = _empty(len(rows), table.shape[1], folder)
+    for first in range(0, len(rows), _ROWS):
+        chosen[first : first + _ROWS] = table[rows[first : first + _ROWS]]
+    return chosen
+
+
+def _empty(count: int, width: int, folder: Path | None) -> Tensor:
+    """Return a float32 table of `count` rows to write into, in memory or, if it is large, in a temporary file."""
+    size = 4 * count * width
+    if folder is None or size < memory_bytes() / 8:
+        return torch.empty(count, width)
+    with tempfile.TemporaryFile(dir=folder) as file:  # the system removes it with its last map
+        file.truncate(size)
+        return torch.from_numpy(np.memmap(file, np.float32, "r+", shape=(count, width)))
 
 
 def batch_getter(
@@ -68,6 +84,12 @@ def batch_getter(
     if isinstance(examples, Windows):
         return lambda index: augment(examples.gather(index.to(examples.offset.device)).to(device), augmentations)
     return lambda index: augment(examples[index.to(examples.device)].to(device), augmentations)
+
+
+def row_getter(table: Tensor, rows: np.ndarray, device: torch.device | str) -> Callable[[Tensor], Tensor]:
+    """Return a function from numbers of `rows` to these rows of a table, which may be larger than memory, on `device`."""
+    chosen = torch.from_numpy(rows)
+    return lambda index: table[chosen[index.cpu()]].to(device)
 
 
 def in_batches(module: nn.Module, get_batch: Callable[[Tensor], Tensor], count: int) -> Tensor:
@@ -83,11 +105,12 @@ def check_features(features: Tensor, count: int) -> Tensor:
     """
     if len(features) != count:
         raise ValueError(f"{count} windows but features of {len(features)}; expected one row per window")
-    finite = torch.isfinite(features).all(dim=1)
-    if not finite.all():
-        first = int((~finite).nonzero()[0])
+    bad = [
+        (~torch.isfinite(part).all(dim=1)).nonzero()[:, 0] + k * _ROWS for k, part in enumerate(features.split(_ROWS))
+    ]
+    if len(wrong := torch.cat(bad)):
         raise ValueError(
-            f"features of {int((~finite).sum())} of {count} windows are not finite; the first is window {first}: check its "
+            f"features of {len(wrong)} of {count} windows are not finite; the first is window {int(wrong[0])}: check its "
             "recording for NaN and for outliers"
         )
     return features

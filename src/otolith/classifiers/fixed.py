@@ -39,6 +39,8 @@ class FixedFeaturesClassifier(ClassifierMixin, BaseEstimator):
         seed: of features and augmented copies.
     """
 
+    uses_unlabelled = True
+
     def __init__(self, features: Kind = "statistics", head: LogisticHead = _HEAD, seed: int = 0) -> None:
         self.features = features
         self.head = clone(head) if head is _HEAD else head

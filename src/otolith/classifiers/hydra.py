@@ -142,6 +142,8 @@ class HydraClassifier(ClassifierMixin, BaseEstimator):
         seed: see `HydraFeatures`.
     """
 
+    uses_unlabelled = False
+
     def __init__(self, groups: int = 64, kernels: int = 8, seed: int = 0) -> None:
         self.groups = groups
         self.kernels = kernels

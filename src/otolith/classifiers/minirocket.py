@@ -107,6 +107,8 @@ class MiniRocketClassifier(ClassifierMixin, BaseEstimator):
         seed: see `MiniRocketFeatures`.
     """
 
+    uses_unlabelled = False
+
     def __init__(self, features: int = 10_000, seed: int = 0) -> None:
         self.features = features
         self.seed = seed

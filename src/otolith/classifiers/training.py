@@ -130,11 +130,12 @@ def loss_or_error_rate(
 
 
 class Held(NamedTuple):
-    """Validation windows, their class numbers, and features of them where the caller has computed them."""
+    """Validation windows, their class numbers, and a function from row numbers to their features where the caller has
+    computed them."""
 
     windows: Windows | Tensor
     target: Tensor
-    features: Tensor | None
+    get_features: Callable[[Tensor], Tensor] | None
 
 
 class Trainer:
@@ -183,8 +184,7 @@ class Trainer:
             self.pretrained_part.requires_grad_(False)
         get_validation = None
         if self.held is not None:
-            table = embed(self.held.windows) if self.held.features is None else self.held.features
-            get_validation = table.__getitem__
+            get_validation = self.held.get_features or embed(self.held.windows).__getitem__
         self._train(
             self.head, [self._head_group()], features.to(self.device).__getitem__, get_validation, epochs, steps
         )

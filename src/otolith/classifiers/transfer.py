@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from otolith.checkpoints import checkpoint
 from otolith.classifiers import saving
 from otolith.classifiers.bouts import Bouts
-from otolith.classifiers.features import WithStatistics, batch_getter, check_features, in_batches
+from otolith.classifiers.features import WithStatistics, batch_getter, check_features, in_batches, row_getter
 from otolith.classifiers.heads import HEADS, Head, HeadInputs, LogisticHead, MLPHead, TextHead
 from otolith.classifiers.inputs import Examples, Shape, accuracy, check_labels, check_windows, shape_of
 from otolith.classifiers.rejection import Rejection
@@ -282,7 +282,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         self.encoder_ = encoder.to(self.device).eval()
 
     def _validation(self, validation: tuple[Examples, Any] | Windows | None, features: Tensor | None) -> Held | None:
-        """Windows, class numbers and features of the validation windows whose class is trained; None without any."""
+        """The validation windows whose class is trained, with class numbers and features; None without any."""
         if validation is None:
             return None
         other, labels = (validation, None) if isinstance(validation, Windows) else validation
@@ -292,7 +292,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         if not len(known):
             return None
         target = torch.from_numpy(np.searchsorted(self.classes_, labels[known])).to(self.device)
-        return Held(windows[known], target, None if features is None else features[known].to(self.device))
+        return Held(windows[known], target, None if features is None else row_getter(features, known, self.device))
 
     def _fit_head(self, inputs: HeadInputs) -> None:
         inputs = dataclasses.replace(inputs, about=self._pretrained_about, pretrained_heads=self._pretrained_heads)

@@ -118,6 +118,10 @@ def _explained(error: Exception) -> str | None:
         return (
             f"the memory {where}ran out: {first}; lower pretrain.batch_size, for example --set pretrain.batch_size=64"
         )
+    if isinstance(error, FileExistsError | NotADirectoryError) and error.filename and not Path(error.filename).is_dir():
+        return f"'{error.filename}' is no folder; name another place"
+    if isinstance(error, IsADirectoryError) and error.filename:
+        return f"'{error.filename}' is a folder; expected a file"
     return said
 
 

@@ -167,7 +167,7 @@ def _taken_over(work: Path, of: int) -> dict[int, int]:
         values, mark = _paths(work, number)
         try:
             known = json.loads(mark.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):  # never written, or incomplete
+        except (FileNotFoundError, ValueError, RecursionError):  # never written, or incomplete
             continue
         path, first = (values, 0) if values.exists() else (work / SIGNAL, start)
         if path.exists() and sha256(path, first, known["bytes"]) == known["sha256"]:

@@ -257,9 +257,9 @@ class Windows:
     def content_hash(self) -> str:
         """Return a hash of exactly these windows and their labels, which may be a selection of what was cut."""
         digest = hashlib.sha256(self.cut_hash.encode())
-        digest.update(self.offset.cpu().numpy().tobytes())
+        digest.update(np.ascontiguousarray(self.offset.cpu().numpy()).data)  # without a copy, as they may be millions
         if self.y is not None:
-            digest.update(np.ascontiguousarray(self.y).tobytes())
+            digest.update(np.ascontiguousarray(self.y).data)
         return digest.hexdigest()
 
     @property

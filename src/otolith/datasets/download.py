@@ -49,7 +49,7 @@ def accepted(dataset: Dataset, folder: Path) -> bool:
     """Return whether the current licence of the card was accepted for `folder`."""
     try:
         found = json.loads((folder / "LICENCE-ACCEPTED.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return False
     return isinstance(found, dict) and found.items() >= _agreement(dataset).items()
 
@@ -293,7 +293,7 @@ def _kept(remote: Remote, partial: Path, known: str | None) -> tuple[int, str, i
     try:
         note = json.loads(_note(partial).read_text(encoding="utf-8"))
         url, version, total = note["url"], note["version"], note["bytes"]
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
         return 0, "", None
     done = _size(partial)
     if url != remote.url or not (version or known) or (total is not None and done > total):

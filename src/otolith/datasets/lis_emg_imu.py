@@ -117,7 +117,8 @@ def muscle_pattern(signal: np.ndarray, steps: int) -> np.ndarray:
     frames = signal[: count * steps].reshape(count, steps, electrodes).astype(np.float64)
     size, length = np.abs(frames).mean(axis=1), np.abs(np.diff(frames, axis=1)).mean(axis=1)
     logs = np.log(np.stack([size, length], axis=1) + 1 / FULL_SCALE)  # a step of the converter, so that rest is no -inf
-    return (logs - logs.mean(axis=2, keepdims=True)).reshape(count, 2 * electrodes).astype(np.float32)
+    pattern: np.ndarray = (logs - logs.mean(axis=2, keepdims=True)).astype(np.float32)
+    return pattern.reshape(count, 2 * electrodes)
 
 
 def _gesture(data: bytes, name: str) -> tuple[str, np.ndarray]:

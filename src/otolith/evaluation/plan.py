@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,7 @@ import numpy as np
 from otolith.checkpoints import checkpoint, provenance
 from otolith.classifiers import prompts as zeroshot
 from otolith.classifiers.baselines import CLASSICAL
+from otolith.classifiers.heads import HEADS
 from otolith.classifiers.settings import arguments_of
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.conversion import check_number
@@ -119,7 +121,9 @@ class PlannedRow:
         arm: name of the arm, which becomes the row's `mode`.
         shots: labelled windows per class; None: all.
         classifier: all arguments of the classifier, defaults included, with `mode`.
-        held: rows of the validation windows.
+        validates: whether validation windows stop or choose anything; they do nothing for a head that is fitted in closed
+            form on a frozen encoder.
+        validation_windows: upper limit of their number, as of `planned_rows`.
         seen: test subjects that the encoder saw in pretraining.
         fingerprint: names the row's file.
     """
@@ -130,7 +134,8 @@ class PlannedRow:
     arm: str
     shots: int | None
     classifier: dict[str, Any]
-    held: tuple[int, ...]
+    validates: bool
+    validation_windows: int | Literal["shots"] | None
     seen: tuple[str, ...]
     fingerprint: str
 
@@ -138,6 +143,12 @@ class PlannedRow:
     def mode(self) -> str:
         """The mode of the arm, one of `MODES`."""
         return str(self.classifier["mode"])
+
+    def held(self, windows: Windows) -> np.ndarray:
+        """Return the rows of the validation windows, ascending; none if nothing is validated. They follow from the plan and
+        are not kept, as there may be millions."""
+        limit = self.validation_windows
+        return _validation_rows(windows, self.unit, limit, self.shots) if self.validates else np.arange(0)
 
 
 def planned_rows(
@@ -185,9 +196,6 @@ def planned_rows(
         )
     if windows.y is None:
         raise ValueError("these windows have no labels, so nothing can be scored")
-    zero_shot = [arm for arm in modes if mode_of(arm, overrides) == "zero-shot"]
-    arms_by_shots = [(count, arm) for count in shots for arm in modes if arm not in zero_shot]
-    arms_by_shots += [(0, arm) for arm in zero_shot]
     loaded: dict[Path, checkpoint.Checkpoint] = {}
     planned = []
     for unit in plan:
@@ -195,14 +203,26 @@ def planned_rows(
         if path not in loaded:
             loaded[path] = checkpoint.load(path)
         seen = _seen(windows, loaded[path], path, unit.split, allow_seen)
-        held_at = {count: _validation_rows(windows, unit, validation_windows, count) for count, _ in arms_by_shots}
-        for count, arm in arms_by_shots:
+        held = {
+            count: hashlib.sha256(_validation_rows(windows, unit, validation_windows, count).data).hexdigest()
+            for count in dict.fromkeys(count for count, _ in arms_by_shots(shots, modes, overrides))
+        }
+        for count, arm in arms_by_shots(shots, modes, overrides):
             arguments = arm_arguments(arm, transfer, overrides, prompts)
             classifier = _classifier_arguments(windows, loaded[path], path, arm, arguments, unit.seed)
-            own = held_at[count] if classifier["mode"] not in (*CLASSICAL, "zero-shot") else ()
-            row = PlannedRow(unit, path, loaded[path].sha256, arm, count, classifier, own, seen, "")
-            planned.append(dataclasses.replace(row, fingerprint=_identity(windows, row, loaded[path])))
+            own, sha = _validates(classifier), loaded[path].sha256
+            row = PlannedRow(unit, path, sha, arm, count, classifier, own, validation_windows, seen, "")
+            name = _identity(windows, row, loaded[path], held[count] if own else "")
+            planned.append(dataclasses.replace(row, fingerprint=name))
     return planned
+
+
+def arms_by_shots(
+    shots: Sequence[int | None], modes: Sequence[str], overrides: Mapping[str, Mapping[str, Any]]
+) -> list[tuple[int | None, str]]:
+    """Return windows per class and arm of every row of a fold and seed; arguments as `planned_rows`."""
+    zero_shot = [arm for arm in modes if mode_of(arm, overrides) == "zero-shot"]
+    return [(count, arm) for count in shots for arm in modes if arm not in zero_shot] + [(0, arm) for arm in zero_shot]
 
 
 def _seen(
@@ -219,18 +239,25 @@ def _seen(
     return tuple(seen)
 
 
+def _validates(classifier: Mapping[str, Any]) -> bool:
+    mode = classifier["mode"]
+    if mode in (*CLASSICAL, "zero-shot"):
+        return False
+    return mode not in ("frozen", "random-frozen") or not HEADS[classifier["head"]["name"]].closed_form
+
+
 def _validation_rows(
     windows: Windows, unit: FoldSeed, limit: int | Literal["shots"] | None, shots: int | None
-) -> tuple[int, ...]:
+) -> np.ndarray:
     held = windows.rows_for_subjects(unit.split.validation)
     if limit == "shots":
         assert windows.y is not None
         drawn = draw_shots(windows.y[held], shots or None, seed=unit.seed * 1000 + unit.split.fold)
-        return tuple(held[drawn].tolist())
+        return np.asarray(held[drawn])
     if limit is not None and len(held) > limit:
         random = np.random.default_rng([unit.seed, unit.split.fold, 0x7A11])
         held = np.sort(random.choice(held, limit, replace=False))
-    return tuple(held.tolist())
+    return held
 
 
 def _classifier_arguments(
@@ -267,9 +294,9 @@ def _classifier_arguments(
     return built
 
 
-def _identity(windows: Windows, row: PlannedRow, encoder: checkpoint.Checkpoint) -> str:
+def _identity(windows: Windows, row: PlannedRow, encoder: checkpoint.Checkpoint, held: str) -> str:
     """The name of a row: a hash of the built classifier and of all else that the row depends on, and of nothing else: a
-    classical method needs no encoder, a newly initialised one no weights."""
+    classical method needs no encoder, a newly initialised one no weights. `held` is the hash of the validation rows."""
     made_of: Any = None
     if row.mode not in CLASSICAL:
         weights = encoder.sha256 if row.mode in PRETRAINED else encoder.encoder.arguments()
@@ -280,7 +307,7 @@ def _identity(windows: Windows, row: PlannedRow, encoder: checkpoint.Checkpoint)
         "arm": row.arm,
         "classifier": row.classifier,
         "split": dataclasses.asdict(row.unit.split),
-        "held": row.held,
+        "held": held,
         "shots": row.shots,
         "seed": row.unit.seed,
         "code": provenance.code_version(),

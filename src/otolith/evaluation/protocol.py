@@ -24,8 +24,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
 from otolith.checkpoints import checkpoint, provenance
 from otolith.classifiers.baselines import CLASSICAL, classical
-from otolith.classifiers.features import embed
-from otolith.classifiers.fixed import FixedFeaturesClassifier
+from otolith.classifiers.features import embed, rows_of
 from otolith.classifiers.heads.whitening import spread_rows
 from otolith.classifiers.transfer import TransferClassifier
 from otolith.data.splits import draw_shots
@@ -58,7 +57,7 @@ def evaluate(
     yield from map_unordered(row, [(each,) for each in planned], jobs=jobs)
 
 
-_BLOCK = 1 << 16  # test windows classified at a time: a corpus may be larger than memory
+_BLOCK = 1 << 13  # test windows classified at a time: a corpus may be larger than memory
 _features: dict[tuple[str, str, bool], torch.Tensor] = {}
 
 
@@ -107,7 +106,7 @@ def _row(windows: Windows, folder: Path, recipe: str, threads: int | None, plann
         seed=unit.seed,
         fold_seed=unit.fold_seed,
         n_train=len(rows),
-        n_validation=len(planned.held),
+        n_validation=len(planned.held(windows)),
         n_test=len(test_rows),
         fewer=_fewer(windows, rows, planned.shots),
         **scores(windows[test_rows], predicted),
@@ -148,14 +147,12 @@ def _predictions(
     """Label numbers of the test windows, by a classifier fitted on `rows`, and its optimisation steps."""
     assert windows.y is not None
     train, blocks = windows[rows], np.split(test_rows, range(_BLOCK, len(test_rows), _BLOCK))
-    train_rows, held = windows.rows_for_subjects(planned.unit.split.train), np.array(planned.held, int)
+    train_rows = windows.rows_for_subjects(planned.unit.split.train)
     if planned.mode in CLASSICAL:
         baseline = classical(planned.classifier)
-        if isinstance(baseline, FixedFeaturesClassifier):
-            others = train_rows[spread_rows(len(train_rows))]
-            baseline.fit(train, unlabelled=windows[others].unlabelled())
-        else:
-            baseline.fit(train)
+        others = train_rows[spread_rows(len(train_rows))]
+        more = {"unlabelled": windows[others].unlabelled()} if baseline.uses_unlabelled else {}
+        baseline.fit(train, **more)
         return np.concatenate([baseline.predict(windows[block]) for block in blocks]), 0
     table: torch.Tensor | None = None
     if planned.mode == "zero-shot":
@@ -168,17 +165,18 @@ def _predictions(
     model = TransferClassifier.from_arguments(planned.classifier, encoder)
     if model.reads_pretrained_features:
         table = _features_of(encoder, windows, folder, model.head.use_statistics)
-    if model.head.closed_form and planned.mode in ("frozen", "random-frozen"):
-        held = held[:0]  # nothing is stopped or chosen by them, and their features may be as large as a corpus
-    if model.head.uses_unlabelled:
+    held, others, unlabelled = planned.held(windows), model.head.uses_unlabelled, None
+    if others:
         train_rows = train_rows[spread_rows(len(train_rows))]
+    if others or model.training.finetuning.auxiliary_objective_weight:
+        unlabelled = windows[train_rows].unlabelled()
     model.fit(
         train,
         validation=windows[held] if len(held) else None,
-        features=None if table is None else table[rows],
-        validation_features=None if table is None else table[held],
-        unlabelled=windows[train_rows].unlabelled(),
-        unlabelled_features=table[train_rows] if table is not None and model.head.uses_unlabelled else None,
+        features=None if table is None else rows_of(table, rows, folder),
+        validation_features=None if table is None or not len(held) else rows_of(table, held, folder),
+        unlabelled=unlabelled,
+        unlabelled_features=table[train_rows] if table is not None and others else None,
     )
     frozen = table if planned.mode == "frozen" else None
     predicted = [model.predict(windows[k], features=None if frozen is None else frozen[k]) for k in blocks]

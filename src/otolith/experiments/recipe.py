@@ -173,7 +173,7 @@ def from_json(text: str) -> Recipe:
     """
     try:
         tree = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"the recipe is not JSON: {error}") from error
     if not isinstance(tree, dict):
         raise ValueError(f"the recipe is JSON of another kind: {text[:40]}; expected an object with its sections")

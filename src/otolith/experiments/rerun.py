@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import inspect
 import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from otolith.evaluation.plan import FoldSeed
+from otolith.evaluation.plan import FoldSeed, arms_by_shots, planned_rows
 from otolith.evaluation.protocol import evaluate
 from otolith.evaluation.rows import Row
 from otolith.experiments import recipe as recipes
@@ -80,7 +81,6 @@ class Rerun:
 
         Raises:
             FileNotFoundError: the encoder is not pretrained yet.
-            ValueError: the recipe plans no such row.
         """
         values = self.row.values
         windows = self.run.windows()
@@ -90,11 +90,6 @@ class Rerun:
             for row in self.run.planned_rows(windows, allow_seen=seen, of=[self.unit])
             if (row.arm, row.shots) == (values["mode"], values["shots"])
         ]
-        if not planned:
-            raise ValueError(
-                f"the recipe of {self.row} plans no row of mode '{values['mode']}' with {values['shots']} labelled "
-                "windows per class; give the recipe that made the row: --recipe RECIPE"
-            )
         with tempfile.TemporaryDirectory() as folder:  # not the rows of a run, which would be read and not made
             (row,) = evaluate(windows, planned, folder=Path(folder), recipe=self.run.recipe.as_json())
         return row
@@ -122,8 +117,7 @@ def rerun(row: CommittedRow, data: Path, folder: Path, recipe: recipes.Recipe | 
 
     Raises:
         FileNotFoundError: the corpus is not prepared.
-        ValueError: the row holds no recipe, the corpus was prepared or cut in another way, or the recipe has no such fold
-            and seed.
+        ValueError: the row holds no recipe, the corpus was prepared or cut in another way, or the recipe plans no such row.
     """
     values = row.values
     if recipe is None:
@@ -149,6 +143,13 @@ def rerun(row: CommittedRow, data: Path, folder: Path, recipe: recipes.Recipe | 
         raise ValueError(
             f"the recipe of {row} has no fold {values['fold']} with seed {values['seed']} that tests the subjects "
             f"{values['test_subjects']}; give the recipe that made the row: --recipe RECIPE"
+        )
+    known = inspect.signature(planned_rows).parameters
+    shots, modes = (recipe.protocol.get(name, known[name].default) for name in ("shots", "modes"))
+    if (values["shots"], values["mode"]) not in arms_by_shots(shots, modes, recipe.overrides):
+        raise ValueError(
+            f"the recipe of {row} plans no row of mode '{values['mode']}' with {values['shots']} labelled windows per "
+            "class; give the recipe that made the row: --recipe RECIPE"
         )
     return Rerun(row, run, unit)
 

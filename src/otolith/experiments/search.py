@@ -218,7 +218,10 @@ def _study(task: Task, train: Windows, validation: Windows | None, by: Metric, s
         file.parent.mkdir(parents=True, exist_ok=True)
         from optuna.storages.journal import JournalFileBackend
 
-        place = optuna.storages.JournalStorage(JournalFileBackend(str(file)))
+        try:
+            place = optuna.storages.JournalStorage(JournalFileBackend(str(file)))
+        except (AssertionError, TypeError) as error:  # of a line that Optuna did not write
+            raise ValueError(f"'{file}' is no journal of Optuna, or is damaged; name another --storage") from error
     elif place.startswith("sqlite:"):  # other processes of this machine may write for a while
         with FileLock(job.folder / ".searching" / "draw.lock"):  # two at once would both create the tables
             place = optuna.storages.RDBStorage(place, engine_kwargs={"connect_args": {"timeout": 60}})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -44,6 +45,16 @@ REASONS = (
 )
 
 
+def every(table: np.ndarray) -> np.ndarray:
+    """Return in which rows all columns are true, (rows,). NumPy's `all(axis=1)` takes ten times as long for few columns."""
+    return reduce(np.logical_and, table.T, np.ones(len(table), bool))
+
+
+def some(table: np.ndarray) -> np.ndarray:
+    """Return in which rows a column is true, (rows,)."""
+    return reduce(np.logical_or, table.T, np.zeros(len(table), bool))
+
+
 def masks(signal: np.ndarray, rate_hz: float) -> Masks:
     """Find rows without data.
 
@@ -51,12 +62,12 @@ def masks(signal: np.ndarray, rate_hz: float) -> Masks:
         signal: (rows, 3 or 6) in g and rad/s.
         rate_hz: of the rows.
     """
-    whole = np.isfinite(signal).all(axis=1)
+    whole = every(np.isfinite(signal))
     with np.errstate(invalid="ignore"):
-        impossible = (np.abs(signal[:, :3]) > MOST_G).any(axis=1)
+        impossible = some(np.abs(signal[:, :3]) > MOST_G)
         if signal.shape[1] > 3:
-            impossible |= (np.abs(signal[:, 3:]) > MOST_RAD_S).any(axis=1)
-        zero = (signal[:, :3] == 0).all(axis=1)
+            impossible |= some(np.abs(signal[:, 3:]) > MOST_RAD_S)
+        zero = every(signal[:, :3] == 0)
     acc = signal[:, :3]
     held = held_rows(acc, rate_hz)
     least = max(8, round(_HELD_S * rate_hz))
@@ -81,7 +92,7 @@ def held_rows(acc: np.ndarray, rate_hz: float, per_g: float = 1.0) -> np.ndarray
     for start, stop in runs:
         held[start:stop] = True
     if len(runs):
-        moving = acc[~held & np.isfinite(acc).all(axis=1) & (acc != 0).any(axis=1)]
+        moving = acc[~held & every(np.isfinite(acc)) & some(acc != 0)]
         if len(moving) and _step(moving) > _COARSE_G * per_g:
             held[:] = False
     return held
@@ -91,7 +102,7 @@ def _runs(values: np.ndarray, least: int) -> np.ndarray:
     """(runs, 2) first row and end of each run of at least `least` equal rows."""
     if len(values) < least:
         return np.empty((0, 2), int)
-    same = np.append(False, (values[1:] == values[:-1]).all(axis=1))
+    same = np.append(False, every(values[1:] == values[:-1]))
     edges = np.flatnonzero(np.diff(np.concatenate([[False], same, [False]]).astype(np.int8)))
     starts, stops = edges[::2] - 1, edges[1::2]
     long = stops - starts >= least

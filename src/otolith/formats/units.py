@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from otolith.formats.gaps import held_rows
+from otolith.formats.gaps import every, held_rows, some
 from otolith.formats.names import acc_factor, gyro_factor, unit_word
 from otolith.formats.options import Fact, ReadOptions
 
@@ -77,14 +77,15 @@ class Units:
 
 def measure(signal: np.ndarray, rate_hz: float) -> Measures | None:
     """Measure raw values, (time, 3 or 6), in windows spread over them; None if no row is whole."""
-    whole = np.isfinite(signal).all(axis=1) & (signal[:, :3] != 0).any(axis=1)
+    whole = every(np.isfinite(signal)) & some(signal[:, :3] != 0)
     if not whole.any():
         return None
-    sizes = np.linalg.norm(signal[:, :3], axis=1)
+    x, y, z = signal[:, :3].T
+    sizes = np.sqrt(x * x + y * y + z * z)
     middle = float(np.median(sizes[whole]))
     whole &= ~held_rows(signal[:, :3], rate_hz, middle)
     middle = float(np.median(sizes[whole])) if whole.any() else middle
-    whole &= (sizes < _ABSURD * middle) & (np.abs(signal[:, 3:]) < _ABSURD * 1000).all(axis=1)
+    whole &= (sizes < _ABSURD * middle) & every(np.abs(signal[:, 3:]) < _ABSURD * 1000)
     rows = np.flatnonzero(whole)
     if len(rows) < 2:
         return None

@@ -7,6 +7,7 @@ test subjects. A question whose variants were not run is left out, and the page 
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 import re
@@ -133,6 +134,8 @@ def read_rows(path: Path) -> pd.DataFrame:
         raise ValueError(
             f"'{path}' lacks the columns {', '.join(sorted(missing))}; expected rows.csv of otolith report"
         )
+    if not len(rows):
+        raise ValueError(f"'{path}' has no rows; otolith report writes them")
     return rows.assign(shots=pd.to_numeric(rows["shots"]).astype("Int64"))
 
 
@@ -171,6 +174,12 @@ def _table(path: Path, kind: type) -> pd.DataFrame:
         table: pd.DataFrame = pd.read_csv(path, dtype=words, keep_default_na=False)
     except ValueError as error:  # pandas' own errors too
         raise ValueError(f"'{path}' cannot be read as a table: {str(error).strip()}") from error
+    with path.open(encoding="utf-8", newline="") as file:  # pandas fills rows that were cut off
+        lines = [len(cells) for cells in csv.reader(file) if cells]
+    if short := sum(found < lines[0] for found in lines):
+        raise ValueError(
+            f"'{path}' is damaged: {short} of {len(table)} rows have fewer cells than columns; copy it again"
+        )
     numbers = [field.name for field in dataclasses.fields(kind) if field.type in ("int", "float", "int | None")]
     for name in {*numbers, "planned"} & set(table.columns):
         cells = table[name].astype(str)

@@ -44,6 +44,13 @@ def replacing(path: Path) -> Iterator[Path]:
         raise _unwritable(path, error) from error
 
 
+def check_apart(source: Path, *outs: Path) -> None:
+    """Raise ValueError if a file that is to be written is the one that is read."""
+    for out in outs:
+        if out.resolve() == source.resolve():
+            raise ValueError(f"'{out}' is the file that is read, which would be replaced; name another one with --out")
+
+
 def _unwritable(path: Path, error: OSError) -> OSError:
     """Return an error that names `path` in place of a temporary file; one that names another file stays."""
     named = str(error.filename or "")

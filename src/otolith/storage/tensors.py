@@ -62,10 +62,30 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     Raises:
         ValueError: the file is truncated, damaged, altered or of another kind, or another program wrote it.
     """
+    header, tensors = _read(path, values=True)
+    if header.pop(_HASH, None) != digest(header, tensors):
+        raise ValueError(
+            f"'{path}' was altered after it was written: its content does not have its hash; make it again"
+        )
+    return header, tensors
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """Read the header alone, at no cost; only `read` compares it and the tensors with their hash.
+
+    Raises:
+        ValueError: the file is truncated, damaged or of another kind, or another program wrote it.
+    """
+    header, _ = _read(path, values=False)
+    header.pop(_HASH, None)
+    return header
+
+
+def _read(path: Path, *, values: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(_KEY)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
+            text, names = (file.metadata() or {}).get(_KEY), file.keys() if values else ()
+            tensors = {name: file.get_tensor(name) for name in names}
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise ValueError(f"'{path}' is not a complete safetensors file: {error}") from error
     if text is None:
@@ -76,8 +96,4 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             raise ValueError(f"it is a {type(header).__name__}; expected an object")
     except (ValueError, RecursionError) as error:
         raise ValueError(f"the header of '{path}' cannot be used: {error}") from error
-    if header.pop(_HASH, None) != digest(header, tensors):
-        raise ValueError(
-            f"'{path}' was altered after it was written: its content does not have its hash; make it again"
-        )
     return header, tensors

@@ -36,6 +36,7 @@ from otolith.checkpoints.checkpoint import Checkpoint
 from otolith.classifiers.baselines import ForestClassifier
 from otolith.classifiers.features import embed
 from otolith.classifiers.transfer import TransferClassifier
+from otolith.data.conversion import check_number
 from otolith.data.splits import Split
 from otolith.data.windows import Windows
 from otolith.evaluation.arms import mode_of
@@ -324,6 +325,7 @@ def adapt_recordings(
     Returns:
         What was read, and the models as they get fitted; when the last is out, the files are there.
     """
+    check_number("seed", seed, least=0, whole=True)
     loaded = None if str(encoder) == OWN and not Path(encoder).is_file() else checkpoint.load(encoder)
     settings: Mapping[str, Any] = {}
     if recipe is not None:

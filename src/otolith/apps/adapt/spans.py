@@ -81,8 +81,8 @@ def gather(
 
     Raises:
         FileNotFoundError: there is no folder, or no labels file.
-        ValueError: an unknown recording, a span outside its recording, overlapping spans that contradict each other, a
-            recording that does not suit the contract, a label without a window, or fewer than two labels.
+        ValueError: an unknown recording, one that cannot be read or does not suit the contract, a span outside its
+            recording, overlapping spans that contradict each other, a label without a window, or fewer than two labels.
     """
     rows = read_labels(labels)
     names = list(dict.fromkeys(row.label for row in rows))
@@ -96,6 +96,8 @@ def gather(
     gyro = bool(set(contract.channels) & set(GYROSCOPE))
     wanted = [dataclasses.replace(named[name], explicit=True) for name in sorted(named)]
     survey = survey_sources(wanted, options, gyro=gyro)
+    if survey.skipped:
+        raise ValueError(f"a recording that '{labels.name}' names cannot be read: {survey.skipped[0].reason}")
     sessions = {source.name: [corrected(session, day) for session in survey.read(source)] for source in survey.sources}
     of_row = {recording: sessions[source.name] for recording, source in found.items()}
     placed = place_labels(rows, of_row, labels, date_order=options.date_order)

@@ -27,7 +27,7 @@ from otolith.checkpoints.checkpoint import Checkpoint
 from otolith.classifiers.baselines import ForestClassifier
 from otolith.formats import ReadOptions
 from otolith.formats.options import DEFAULTS
-from otolith.storage.files import replacing, sha256
+from otolith.storage.files import check_apart, replacing, sha256
 
 TOLERANCE = 1e-4
 """The largest difference between a graph in 32-bit floats and its model in 64 bits; see `Compared.largest`."""
@@ -101,6 +101,7 @@ def export(
             differs too much.
     """
     needs()
+    check_apart(path, out, out.with_suffix(".int8.onnx"))
     model = load_model(path)
     if int8 and isinstance(model, ForestClassifier):
         raise ValueError(f"'{path}' holds a random forest, which has no weights to quantise: export it without --int8")

@@ -53,7 +53,7 @@ def timeline_figure(
         )
         origin, per, unit = _axis(labelled)
         for recording in labelled.session.recordings:
-            time, low, high = envelope(recording, at_most=4000)
+            time, low, high = envelope(recording, at_most=2000)
             for axis, shade in zip(range(3), AXES, strict=True):
                 signal.fill_between(
                     origin + time / per,

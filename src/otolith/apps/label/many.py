@@ -182,7 +182,7 @@ def _known(record: Path, key: str) -> tuple[dict[str, Any], ...] | None:
             return None
         documents = tuple(found["recordings"])
         whole = all(Path(path).is_file() for each in documents for path in each["files"].values())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return documents if whole else None
 

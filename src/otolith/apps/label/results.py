@@ -60,7 +60,7 @@ def write(
             table.to_csv(part, index=False, float_format=digits, lineterminator="\n")
     write_text(files["page"], page(labelled, files["timeline"].name if "timeline" in files else ""))
     with replacing(files["picture"]) as part:
-        timeline_figure(labelled, truth=truth).savefig(part, format="png", dpi=150)
+        timeline_figure(labelled, truth=truth).savefig(part, format="png", dpi=150, pil_kwargs={"compress_level": 3})
     return dataclasses.replace(labelled, files=files)
 
 

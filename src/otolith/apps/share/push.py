@@ -13,7 +13,7 @@ from otolith.apps.share.card import card_of
 from otolith.checkpoints import checkpoint, shipped
 from otolith.datasets import DATASETS
 from otolith.storage import hub, tensors
-from otolith.storage.files import write_text
+from otolith.storage.files import check_apart, write_text
 
 CARD = "README.md"
 """Name of the card."""
@@ -57,11 +57,15 @@ def push(
 
     Raises:
         FileNotFoundError: there is no such model, or the hub cannot be reached.
-        ValueError: no licence is known, neither name nor folder is given, or the hub refuses.
+        ValueError: no licence is known, neither name nor folder is given, the folder is that of the model, or the hub
+            refuses.
     """
     if not name and folder is None:
         raise ValueError("nothing to do: name a repository of the hub, USER/NAME, or a folder with --out")
-    header, state = checkpoint.read_file(shipped.locate(model))
+    path = shipped.locate(model)
+    if folder is not None:
+        check_apart(path, folder / hub.MODEL)
+    header, state = checkpoint.read_file(path)
     header, renamed = without_names(header)
     card = card_of(header, name or "USER/NAME", licence=licence, rows=rows)
     with tempfile.TemporaryDirectory() as made:
