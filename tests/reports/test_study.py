@@ -410,6 +410,15 @@ def test_the_page_of_primus(tmp_path: Path) -> None:
     assert (
         "| ssl, frozen |" in named and "| primus (text), frozen |" in named and "| primus-wordless, frozen |" in named
     )
+    assert "All arms have the same encoder" in text and "Arms differ" not in text
+    other = rows["variant"] == "primus-strided-wordless"
+    longer = json.dumps({"pretrain": {"epochs": 90}})
+    mixed = rows.assign(
+        encoder=rows["encoder"].mask(other, "strided"), pretraining=rows["pretraining"].mask(other, longer)
+    )
+    study.write(mixed, planned, path=tmp_path / "mixed.md", title="PRIMUS", rows_link="rows.csv")
+    mixed = (tmp_path / "mixed.md").read_text()
+    assert "Arms differ in their encoder and settings of pretraining: see" in mixed and "All arms" not in mixed
 
 
 @pytest.mark.parametrize(
