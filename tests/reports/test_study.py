@@ -403,9 +403,22 @@ def test_the_page_of_primus(tmp_path: Path) -> None:
     assert scores.index("| primus-wordless, frozen |") < scores.index("| simclr, frozen |") and "(text)," not in scores
     given = json.dumps({"paired": {"modalities": ["text", "video"]}})
     named = rows.assign(pretraining=rows["pretraining"].where(rows["variant"] != "primus", given))
+    alone = json.dumps({**json.loads(given), "objective": {"alpha": 1.0}})  # uses no pairs
+    named["pretraining"] = named["pretraining"].where(rows["variant"] != "ssl", alone)
     study.write(named, planned, path=tmp_path / "named.md", title="PRIMUS", rows_link="rows.csv")
     named = (tmp_path / "named.md").read_text()
-    assert "| primus (text), frozen |" in named and "| primus-wordless, frozen |" in named
+    assert (
+        "| ssl, frozen |" in named and "| primus (text), frozen |" in named and "| primus-wordless, frozen |" in named
+    )
+    assert "All arms have the same encoder" in text and "Arms differ" not in text
+    other = rows["variant"] == "primus-strided-wordless"
+    longer = json.dumps({"pretrain": {"epochs": 90}})
+    mixed = rows.assign(
+        encoder=rows["encoder"].mask(other, "strided"), pretraining=rows["pretraining"].mask(other, longer)
+    )
+    study.write(mixed, planned, path=tmp_path / "mixed.md", title="PRIMUS", rows_link="rows.csv")
+    mixed = (tmp_path / "mixed.md").read_text()
+    assert "Arms differ in their encoder and settings of pretraining: see" in mixed and "All arms" not in mixed
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,8 @@ def electrode_shift(x: X, *, most: int = 1, generator: torch.Generator | None = 
     It is what a rotation is for a motion sensor: electrodes that lie elsewhere around the arm are a main difference between
     people and sessions of an armband, and electrodes are a circle.
 
-    Source: the training with displaced electrodes of Hargrove, Englehart and Hudgins, IEEE TBME 2008, as a random shift.
+    Source: the training with displaced electrodes of Hargrove, Englehart and Hudgins, Biomedical Signal Processing and
+    Control 2008, as a random shift.
     """
     batch, channels, _ = x.shape
     shift = (_uniform((batch, 1), x, generator) * (2 * most + 1)).floor().long() - most

@@ -122,8 +122,7 @@ def page(
         provenance(rows),
         f"![Macro F1 against labelled windows per class]({figure})",
         "Shaded areas: 95 % intervals over groups of test subjects, where there are at least 5; dots: subjects. Diamonds: "
-        "zero-shot. All arms have the same encoder, number of epochs and "
-        f"encoder passes per window. {'; '.join(arms)}.",
+        f"zero-shot. {_budget(rows)} {'; '.join(arms)}.",
         "## Scores",
         f"Mean and 95 % interval (Student's t) over groups of test subjects. {NO_INTERVAL} {TEXT_NOTE}",
         *score_tables(rows),
@@ -143,6 +142,18 @@ def page(
         run_table(rows, planned),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _budget(rows: pd.DataFrame) -> str:
+    """Return whether the pretrained arms of each setting share their encoder and their budget."""
+    pretrained = rows[rows["objective"] != "-"]
+    settings = [json.dumps(json.loads(text).get("pretrain", {}), sort_keys=True) for text in pretrained["pretraining"]]
+    made = pretrained[["dataset", "encoder"]].assign(**{"settings of pretraining": settings})
+    kinds = made.groupby("dataset").nunique().max()
+    differ = [name for name, count in kinds.items() if count > 1]
+    if not differ:
+        return "All arms have the same encoder, number of epochs and encoder passes per window."
+    return f"Arms differ in their {' and '.join(differ)}: see the table of what was run."
 
 
 def answers(rows: pd.DataFrame) -> list[Answer]:

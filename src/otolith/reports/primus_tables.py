@@ -86,9 +86,10 @@ def score_tables(rows: pd.DataFrame) -> list[str]:
 
 
 def _text(rows: pd.DataFrame, variant: str) -> str:
-    """Return a mark if text was among the pairs of a variant's pretraining, else an empty text."""
-    settings = (json.loads(text) for text in rows.loc[rows["variant"] == variant, "pretraining"].unique())
-    return " (text)" if any("text" in each.get("paired", {}).get("modalities", ()) for each in settings) else ""
+    """Return a mark if a variant's pretraining matched windows with text, else an empty text."""
+    settings = [json.loads(text) for text in rows.loc[rows["variant"] == variant, "pretraining"].unique()]
+    given = [each for each in settings if "text" in each.get("paired", {}).get("modalities", ())]
+    return " (text)" if any(each.get("objective", {}).get("alpha") != 1 for each in given) else ""
 
 
 def zero_shot_table(rows: pd.DataFrame) -> str:
