@@ -177,6 +177,7 @@ def test_the_network_of_a_model_is_what_its_graph_computes(models: Path, store: 
         np.testing.assert_allclose(one, two, atol=1e-3, rtol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore")  # those of the converter's own code
 def test_a_classifier_without_statistics_converts_to_litert(windows: Windows, tmp_path: Path) -> None:
     """The recipe of docs/export.md; litert-torch is no dependency."""
     litert_torch = pytest.importorskip("litert_torch", reason="litert-torch is not installed")
