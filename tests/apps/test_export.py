@@ -14,8 +14,17 @@ import pandas as pd
 import pytest
 import torch
 
-from otolith.apps.export import compared, export, graph_of, load_model, random_sample, read_sample
-from otolith.apps.export.graph import outputs_of, signal_of
+from otolith.apps.export import (
+    compared,
+    export,
+    graph_of,
+    load_model,
+    network_of,
+    random_sample,
+    read_sample,
+    signal_of,
+)
+from otolith.apps.export.graph import outputs_of
 from otolith.checkpoints import checkpoint
 from otolith.classifiers.baselines import ForestClassifier, load_classifier
 from otolith.classifiers.rejection import Rejection
@@ -154,6 +163,39 @@ def test_a_graph_says_what_is_unknown(models: Path, windows: Windows, store: Sto
     tempered = model.rejection_.tempered(model.predict_proba(torch.from_numpy(far)))
     expected = model.rejection_.beyond(tempered, known.distance(torch.from_numpy(far)))
     assert (beyond == expected).mean() > 0.97 and expected[20:].all() and not expected[:20].all()
+
+
+def test_the_network_of_a_model_is_what_its_graph_computes(models: Path, store: Store, tmp_path: Path) -> None:
+    model = load_model(models / "classifier.safetensors")
+    network, outputs = network_of(model)
+    x = read_sample(store.folder, signal_of(model)).x[:5]
+    with torch.no_grad():
+        found = network(torch.from_numpy(x))
+    expected = outputs_of(model, x)
+    assert outputs == list(expected) == ["probabilities", "features"]
+    for one, two in zip(found, expected.values(), strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-3, rtol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore")  # those of the converter's own code
+def test_a_classifier_without_statistics_converts_to_litert(windows: Windows, tmp_path: Path) -> None:
+    """The recipe of docs/export.md; litert-torch is no dependency."""
+    litert_torch = pytest.importorskip("litert_torch", reason="litert-torch is not installed")
+    torch.manual_seed(0)
+    plain = {"head": {**FEW["head"], "use_statistics": False}}
+    classifier = TransferClassifier.from_arguments(plain, Strided.for_windows(windows)).fit(
+        windows.few_shot(10, seed=0)
+    )
+    classifier.save(tmp_path / "model.safetensors", label_names=windows.label_names)
+    network, _ = network_of(load_model(tmp_path / "model.safetensors"))
+    x = windows.array()
+    converted = litert_torch.convert(network, (x[:1],))
+    converted.export(str(tmp_path / "model.tflite"))
+    for row in range(5):
+        with torch.no_grad():
+            expected = network(x[row : row + 1])
+        for one, two in zip(converted(x[row : row + 1]), expected, strict=True):
+            np.testing.assert_allclose(one, two, atol=1e-4)
 
 
 def test_a_store_of_another_rate_is_refused(models: Path, store: Store) -> None:

@@ -103,3 +103,14 @@ def test_it_is_small_and_credits_what_it_was_learnt_from() -> None:
     titles = [entry["title"] for entry in model.about_["data"]]
     assert titles == [DATASETS[name].title for name in ("motionsense", "wisdm", "dsads", "sp-sw-har")]
     assert {entry["licence"] for entry in model.about_["data"]} == {"MIT", "CC BY 4.0"}
+
+
+def test_a_model_that_ships_is_exported_into_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, otolith: Callable[..., Ran]
+) -> None:
+    pytest.importorskip("onnxruntime", reason="the extra 'export' is not installed")
+    pytest.importorskip("onnxscript", reason="the extra 'export' is not installed")
+    monkeypatch.chdir(tmp_path)
+    ran = otolith("export", "activity")
+    assert ran.status == 0, ran.err
+    assert Path("activity.onnx").stat().st_size > 100_000 and not list(shipped.WEIGHTS.glob("*.onnx"))

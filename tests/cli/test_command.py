@@ -19,6 +19,7 @@ from commands import Ran
 from otolith.cli.command import command
 from otolith.cli.console import put_json
 from otolith.cli.main import COMMANDS, app
+from otolith.cli.progress import progress
 
 NAMES = [name for commands in COMMANDS.values() for name in commands]
 
@@ -70,6 +71,15 @@ def test_progress_is_lines_where_there_is_no_terminal(here: Path, otolith: Calla
     assert ran.status == 0 and "\x1b" not in ran.err
     lines = ran.err.splitlines()
     assert sum("(3/3) epoch 1" in line for line in lines) >= 1 and sum(line.endswith(" s") for line in lines) == 3
+
+
+def test_colours_without_a_terminal_are_no_reason_for_bars(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as Jupyter does for the cells of a notebook
+    with progress("working") as shown:
+        shown.update("half", 1, 2)
+    assert capsys.readouterr().err.splitlines() == ["half [1/2, 0 s]"]
 
 
 def test_an_interruption_ends_with_130(here: Path) -> None:

@@ -174,7 +174,7 @@ def test_the_page_its_figure_and_its_table(rows: pd.DataFrame, tmp_path: Path) -
     assert titles[:4] == ["Macro F1 by number of labels", "Scores", "Answers", "What was run"]
     assert whole.count("<table") == text.count("\n| --- ") and whole.count("<figure>") == 2
     assert cell(text, "simclr, finetune", 1).split(" ")[0] in whole
-    assert "<caption>spar (in brackets: the score of the worst subject)</caption>" in whole
+    assert "<caption><span>spar (in brackets: the score of the worst subject)</span></caption>" in whole
     assert "Macro F1, spar; the highest mean is, with 2 windows per class" in whole
     picture = (tmp_path / "docs" / "page.svg").read_text()
     assert picture.startswith("<?xml") and "</svg>" in picture

@@ -24,7 +24,7 @@ def export(
         typer.Argument(
             metavar="MODEL",
             help="model.safetensors of `otolith transfer` or `otolith adapt`, an encoder of `otolith pretrain`, "
-            "or hub:USER/NAME.",
+            "hub:USER/NAME, or activity or shipped: the model and the encoder that ship.",
         ),
     ],
     to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="Format of the file: onnx.")] = "onnx",
@@ -58,14 +58,14 @@ def export(
     """
     from otolith.apps.export import export as exporting
     from otolith.checkpoints import shipped
-    from otolith.storage.hub import is_hub_name
 
     if to != "onnx":
         raise ValueError(f"--to is '{to}'; expected onnx")
     path = shipped.locate(model)
+    here = path.is_relative_to(model)  # and neither in the package nor fetched from elsewhere
     made = exporting(
         path,
-        out or (Path(f"{model.name}.onnx") if is_hub_name(model) else path.with_suffix(".onnx")),
+        out or (path.with_suffix(".onnx") if here else Path(f"{model.name.removesuffix('.safetensors')}.onnx")),
         windows=windows,
         int8=int8,
         least_equal=least_equal,

@@ -54,7 +54,7 @@ def progress(text: str, *, of_bytes: bool = False) -> Iterator[Progress]:
         of_bytes: the amounts are bytes.
     """
     try:
-        terminal = notes.is_terminal and not notes.quiet
+        terminal = notes.is_terminal and notes.file.isatty() and not notes.quiet  # FORCE_COLOR asks for colours alone
         with contextlib.closing(_Lines(text, log.info if terminal else _note, of_bytes=of_bytes)) as lines:
             if not terminal:
                 yield lines

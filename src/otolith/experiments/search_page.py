@@ -12,6 +12,7 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from otolith.experiments.recipe import changed
 from otolith.experiments.search_space import CHANCE, drawn_settings
@@ -156,7 +157,8 @@ def search_page(
         ),
     ]
     lead = Markup('{} trials. The value is: {}. <a href="search.csv">All trials (CSV)</a>.').format(len(table), label)
-    return html.page("Search of hyperparameters", sections, lead=lead)
+    terms = ["macro F1"] if label == "macro F1" else []
+    return html.page("Search of hyperparameters", sections, lead=lead, terms=terms)
 
 
 _MARKS = "Discs: complete trials; crosses: pruned ones. The line is the best value so far."
@@ -169,9 +171,12 @@ def _panel(axes: Axes, table: pd.DataFrame, found: Mapping[str, Any], key: str, 
     if isinstance(found.get(key), list):
         names = list(map(str, found[key]))
         x = x.map(lambda value: names.index(str(value)) if str(value) in names else np.nan)
-        axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
+        axes.set_xticks(range(len(names)), names, **({"rotation": 30, "ha": "right"} if len(names) > 4 else {}))
+        axes.set_xlim(-0.5, len(names) - 0.5)
     elif key in found and found[key]["log"]:
         axes.set_xscale("log")
+        if told[key].max() >= 10 * told[key].min():  # powers of ten are enough
+            axes.xaxis.set_minor_formatter(NullFormatter())
     for state, mark in (("complete", "o"), ("pruned", "x")):
         mine = (told["state"] == state) & x.notna()
         (marks,) = axes.plot(x[mine], told["value"][mine], mark, color="#0072b2", markersize=5)

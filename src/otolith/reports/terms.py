@@ -16,7 +16,7 @@ TERMS = {
     "points are 1. It is clear if p < .05 after Holm's adjustment for the comparisons made together.",
     "confusion matrix": "Of the windows of each true class (a row), the percentage that got each label (a column).",
     "unknown": "The label of what is unlike everything that the model learnt.",
-    "probability": "How sure the model is of a label. `otolith adapt` calibrates it on people left out: of all labels "
-    "with .8, about 80 % are right for people like them.",
+    "probability": "How sure the model is of a label. The command otolith adapt calibrates it on people left out: of all "
+    "labels with .8, about 80 % are right for people like them.",
 }
 """Explanation of each term."""

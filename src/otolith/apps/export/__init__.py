@@ -2,7 +2,7 @@
 
 from otolith.apps.export.check import Compared, Sample, compared, random_sample, read_sample
 from otolith.apps.export.export import Exported, Written, export
-from otolith.apps.export.graph import graph_of, load_model
+from otolith.apps.export.graph import graph_of, load_model, network_of, signal_of
 
 __all__ = [
     "Compared",
@@ -13,6 +13,8 @@ __all__ = [
     "export",
     "graph_of",
     "load_model",
+    "network_of",
     "random_sample",
     "read_sample",
+    "signal_of",
 ]

@@ -90,19 +90,32 @@ def graph_of(model: Model, model_sha256: str) -> Any:
         ImportError: the packages of the extra `export` are missing.
     """
     needs()
+    network, outputs = network_of(model)
+    graph = _traced(network, model, outputs)
+    if isinstance(model, ForestClassifier):
+        _append_forest(graph, model)
+    _set_metadata(graph, model, model_sha256)
+    return graph
+
+
+def network_of(model: Model) -> tuple[nn.Module, list[str]]:
+    """Return what a graph computes as one torch module, for other converters, and the names of its outputs.
+
+    The module takes float32 windows (batch, channels, time) in g and rad/s. A forest's module ends at its features, which
+    the trees take.
+
+    Args:
+        model: fitted, from its file.
+    """
     rejection = rejection_of(model)
     distances = [] if rejection is None else [DISTANCES]
     if isinstance(model, ForestClassifier):
-        graph = _traced(_WithDistances(_ForestFeatures(), rejection), model, [FEATURES, *distances])
-        _append_forest(graph, model)
-    elif isinstance(model, Checkpoint):
-        graph = _traced(_Network(cast(Checkpoint, model).encoder, None), model, [FEATURES])
-    else:
-        body: nn.Module = _WithStatistics(model.encoder_) if model.head.use_statistics else model.encoder_
-        network = _Network(body, model.head_, temperature_of(model))
-        graph = _traced(_WithDistances(network, rejection), model, [PROBABILITIES, FEATURES, *distances])
-    _set_metadata(graph, model, model_sha256)
-    return graph
+        return _WithDistances(_ForestFeatures(), rejection).eval(), [FEATURES, *distances]
+    if isinstance(model, Checkpoint):
+        return _Network(cast(Checkpoint, model).encoder, None).cpu().eval(), [FEATURES]
+    body: nn.Module = _WithStatistics(model.encoder_) if model.head.use_statistics else model.encoder_
+    network = _WithDistances(_Network(body, model.head_, temperature_of(model)), rejection)
+    return network.cpu().eval(), [PROBABILITIES, FEATURES, *distances]
 
 
 def needs() -> None:
@@ -200,7 +213,7 @@ def _traced(network: nn.Module, model: Model, outputs: list[str]) -> Any:
     example = torch.zeros(_EXAMPLES, len(signal.channels), signal.steps)
     with _quiet():
         program = torch.onnx.export(
-            network.cpu().eval(),
+            network,
             (example,),
             dynamo=True,
             verbose=False,

@@ -97,6 +97,7 @@ const STEPS = [.1, .2, .5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 36
 function ticks(g, a, b, x0, width, y, grid) {
   const room = width / 76, step = STEPS.find(s => (b - a) / s <= room) || STEPS[STEPS.length - 1];
   g.fillStyle = style("--soft"); g.strokeStyle = style("--line"); g.lineWidth = 1; g.textBaseline = "top"; g.font = "12px system-ui, sans-serif";
+  let end = -Infinity;  // where the last text ends
   for (let t = Math.ceil((a + D.offset) / step - 1e-9) * step - D.offset; t <= b + 1e-6; t += step) {
     const x = x0 + (t - a) / (b - a) * width;
     if (grid) { g.beginPath(); g.moveTo(x, grid[0]); g.lineTo(x, grid[1]); g.stroke(); }
@@ -104,8 +105,9 @@ function ticks(g, a, b, x0, width, y, grid) {
     let text = step < 1 ? clock(t, "ms") : step < 60 ? clock(t, "s") : clock(t);
     if (grid && midnight && D.day !== null) text = dayName(Math.round((t + D.offset) / DAY));
     if (!grid && midnight && t > a + 1) text = "24:00";
-    const half = g.measureText(text).width / 2;
-    g.textAlign = "left"; g.fillText(text, Math.min(Math.max(x - half, x0), x0 + width - 2 * half), y);
+    const wide = g.measureText(text).width, at = Math.min(Math.max(x - wide / 2, x0), x0 + width - wide);
+    if (at < end + 6) continue;  // there is no room for it
+    g.textAlign = "left"; g.fillText(text, at, y); end = at + wide;
   }
 }
 function drawRows() {
