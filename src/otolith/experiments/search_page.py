@@ -171,7 +171,8 @@ def _panel(axes: Axes, table: pd.DataFrame, found: Mapping[str, Any], key: str, 
     if isinstance(found.get(key), list):
         names = list(map(str, found[key]))
         x = x.map(lambda value: names.index(str(value)) if str(value) in names else np.nan)
-        axes.set_xticks(range(len(names)), names, **({"rotation": 30, "ha": "right"} if len(names) > 4 else {}))
+        turned, side = (30, "right") if len(names) > 4 else (0, "center")
+        axes.set_xticks(range(len(names)), names, rotation=turned, ha=side)
         axes.set_xlim(-0.5, len(names) - 0.5)
     elif key in found and found[key]["log"]:
         axes.set_xscale("log")
