@@ -169,7 +169,7 @@ def test_a_study_runs_every_variant_and_writes_its_page(here: Path, otolith: Cal
         (["export", "small.toml", "--to", "tflite"], "--to is 'tflite'; expected onnx"),
         (["retrieve", "small.toml"], "objective 'simclr' is trained on motion alone, so it cannot retrieve other"),
         (["study"], "no recipe given; for example: otolith study dont-freeze/pamap2"),
-        (["study", "absent/"], "no recipes in 'absent/'; folders that ship: dont-freeze/"),
+        (["study", "absent/"], "no recipes in 'absent/'; folders that ship: data-size/, dont-freeze/"),
         (["study", "small.toml", "--source", "here"], "cannot read --source here; expected NAME=DIR"),
         (["recipes", "copy", "motionsense"], "did you mean"),
         (["recipes", "copy", "demo", "small.toml"], "'small.toml' exists"),

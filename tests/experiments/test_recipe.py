@@ -90,7 +90,10 @@ def test_the_kept_text_is_a_recipe_that_loads_to_the_same(tmp_path: Path) -> Non
             r"\[pretrain.sampling\] draw .*'uniform', 'subject', 'placement' or 'variance'",
         ),
         (MINIMAL + "[transfer.finetune]\ntrainings = {}\n", r"\[transfer.finetune\]; did you mean 'training'"),
-        (MINIMAL + "[transfer]\nlr = 0.1\n", r"unknown name 'lr' in \[transfer\]; known: head, training, device"),
+        (
+            MINIMAL + "[transfer]\nlr = 0.1\n",
+            r"unknown name 'lr' in \[transfer\]; known: head, training, first_layer, device",
+        ),
         (MINIMAL + "[transfer.training]\nstep = 3\n", r"\[transfer.training\]; did you mean 'steps'"),
         (MINIMAL + "[transfer.training]\nsteps = 0.5\n", r"\[transfer.training\] steps = 0.5: .*integer"),
         (MINIMAL + "[transfer.training]\nfinetuning = 3\n", r"\[transfer.training\] finetuning = 3; expected a table"),

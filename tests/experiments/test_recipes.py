@@ -291,6 +291,7 @@ def cases() -> list[tuple[Path, str | None]]:
     return found
 
 
+@pytest.mark.filterwarnings("ignore:lbfgs failed to converge")  # heads on a few made windows
 @pytest.mark.parametrize(("path", "variant"), cases(), ids=lambda value: getattr(value, "stem", value))
 def test_every_recipe_runs(
     path: Path, variant: str | None, data: Path, tmp_path_factory: pytest.TempPathFactory, words: None
@@ -300,14 +301,19 @@ def test_every_recipe_runs(
     more = {"objective.future_steps=8"} if "future_steps" in loaded.objective else set()
     if loaded.encoder["name"] == "primus":  # two test people of six, and a recurrence of a fifth of the width
         more |= {"encoder.width=32", "transfer.training.steps=1", "pretrain.sampling.share=0.05"}
-        more |= {'protocol.test=["2", "4"]'} if "test" in loaded.protocol else set()
-    if "subjects" in loaded.windows or loaded.dataset == "spar":  # made corpora have fewer people, and SPAR is large
+    if "test" in loaded.protocol and loaded.dataset == "utd-mhad":
+        more |= {'protocol.test=["2", "4"]'}
+    if loaded.dataset == "spar" and "spar" not in loaded.pretrain_on:  # large, and others than it are pretrained on
+        more |= {'unlabelled.subjects="none"'}
+    if "subjects" in loaded.windows or loaded.dataset == "spar":  # made corpora have fewer people
         more |= {f"windows.subjects={json.dumps(open_store(data / loaded.dataset).subjects[:5])}"}
     modes = [mode for mode in loaded.protocol["modes"] if mode not in SLOW]
     more |= {f"protocol.modes={json.dumps(modes)}"} if modes != loaded.protocol["modes"] else set()
     if "placements" in loaded.windows:  # the made corpora have one
         more |= {'windows.placements="none"', 'unlabelled.placements="none"'}
-    if loaded.unlabelled.get("subjects") != loaded.windows.get("subjects"):  # likewise
+    if loaded.unlabelled.get("subjects") and loaded.unlabelled["subjects"] != loaded.windows.get(
+        "subjects"
+    ):  # likewise
         more |= {f"unlabelled.subjects={json.dumps(open_store(data / loaded.pretrain_on[0]).subjects[:5])}"}
     loaded = recipe.load(path, [*SHORT, *more], variant=variant)
     shared = tmp_path_factory.getbasetemp() / "shared"
