@@ -389,13 +389,13 @@ def test_only_training_people_train_and_only_validation_people_validate(
     rows = list(protocol.evaluate(some, planned, folder=tmp_path))
     assert len(seen) == len(planned) == FOLDS * len(SEEDS)
     learns = KINDS.get(mode) is FixedFeaturesClassifier or head == "few-shot"
-    nobody = mode in CLASSICAL or (head == "few-shot" and mode in ("frozen", "random-frozen"))
+    none_validate = mode in CLASSICAL or (head == "few-shot" and mode in ("frozen", "random-frozen"))
     for (trained, validated, unlabelled), cell in zip(seen, planned, strict=True):
         assert trained == set(cell.unit.split.train) and unlabelled <= trained
         assert bool(unlabelled) == learns
-        assert validated == (set() if nobody else set(cell.unit.split.validation))
+        assert validated == (set() if none_validate else set(cell.unit.split.validation))
         assert not (trained | validated) & set(cell.unit.split.test)
-    assert all((row.n_validation == 0) == nobody for row in rows)
+    assert all((row.n_validation == 0) == none_validate for row in rows)
 
 
 def test_all_modes_learn_from_the_same_windows_and_every_seed_and_fold_from_its_own(

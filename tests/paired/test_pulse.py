@@ -1,4 +1,4 @@
-"""A pulse (PPG) beside motion, on made recordings: from the sensor's values to the loss of PRIMUS."""
+"""A pulse (PPG) next to motion, on made recordings: from the sensor's values to the loss of PRIMUS."""
 
 from pathlib import Path
 

@@ -259,7 +259,7 @@ class Run:
                 "recipe and the same --out"
             )
         for path, job in () if allow_others else jobs.items():
-            about = checkpoint.read_about(path)  # whoever uses the encoder loads and verifies the whole file
+            about = checkpoint.read_about(path)  # the whole file is verified where it is used
             if (about.get("made_from"), about.get("subjects")) != (job.made_from, job.subjects):
                 raise ValueError(
                     f"'{path}' holds another encoder than its name says: it was made from other settings, data or people; "
