@@ -1,4 +1,4 @@
-"""Make the figure of README.md from the report of `otolith demo`: scores on held-out people, and a labelled recording.
+"""Make one figure from the report of `otolith demo`: scores on held-out people, and a labelled recording.
 
     otolith demo && python benchmarks/demo_figure.py runs/demo/report.html docs/images/demo.svg
 

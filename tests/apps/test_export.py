@@ -179,7 +179,7 @@ def test_the_network_of_a_model_is_what_its_graph_computes(models: Path, store: 
 
 @pytest.mark.filterwarnings("ignore")  # those of the converter's own code
 def test_a_classifier_without_statistics_converts_to_litert(windows: Windows, tmp_path: Path) -> None:
-    """The recipe of docs/export.md; litert-torch is no dependency."""
+    """litert-torch is no dependency; models with statistics do not convert, because of their Fourier transform."""
     litert_torch = pytest.importorskip("litert_torch", reason="litert-torch is not installed")
     torch.manual_seed(0)
     plain = {"head": {**FEW["head"], "use_statistics": False}}
