@@ -16,9 +16,8 @@ from otolith.data.windows import Windows
 BOUT_S = 30.0
 """Mean duration of a bout, in seconds, before any was seen: each class begins with one observed bout of this length, and
 each other class follows it equally often."""
-SENSITIVITY = 0.7
-"""Assumed share of windows of unknown movements that are beyond what a model knows: the smallest share that a model of SPAR
-found on four other corpora (docs/label.md)."""
+SENSITIVITY = 0.9
+"""Assumed share of windows of unknown movements that are beyond what a model knows."""
 LAG_S = 30.0
 """Seconds before and after a moment that decide about it."""
 
@@ -120,9 +119,7 @@ def evidence(
     divided by the classes' shares of the training windows, since windows inside labelled spans say little of how often short
     activities occur (docs/label.md has the comparison). Where a model knows "unknown", a cell that is beyond says nothing
     about the class, and beyond is a sensor of the unknown: true for `beyond_share` of the cells of known classes and for
-    `SENSITIVITY` of unknown ones. The probabilities are divided by the largest of the cell: they tell classes apart, but a
-    classifier that is certain of a class is as certain where the movement is unknown, so that certainty says nothing against
-    the unknown. A time that is mostly beyond thus becomes unknown as a whole.
+    `SENSITIVITY` of unknown ones.
 
     Args:
         probability: calibrated.
@@ -131,7 +128,7 @@ def evidence(
     """
     known = np.maximum(probability, 1e-6)
     if beyond is not None:
-        known /= known.max(axis=1, keepdims=True)
+        known *= known.shape[1]  # 1 on average, as the unknown has it
         known[beyond] = 1.0
         known *= np.where(beyond, beyond_share, 1 - beyond_share)[:, None]
         known = np.column_stack([known, np.where(beyond, SENSITIVITY, 1 - SENSITIVITY)])
